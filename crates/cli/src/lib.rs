@@ -1,0 +1,95 @@
+//! What every podcov binary does the same way: exit codes, errors as one line, logging, shutdown, progress.
+//!
+//! A binary's `main` is one call of [`main`]; everything else is a library function that takes its arguments
+//! and a [`Shutdown`] and gives an [`Exit`] or an error.
+
+mod deferred;
+mod exit;
+mod progress;
+mod shutdown;
+
+pub use deferred::{Deferred, RunState, StateArgs};
+pub use exit::{Exit, Failure, ResultExt};
+pub use progress::Progress;
+pub use shutdown::{Shutdown, Signal};
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+/// The flags that every binary has.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CommonArgs {
+    /// Log to stderr what is done (-v: steps, -vv: requests, -vvv: everything)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Output")]
+    pub verbose: u8,
+}
+
+/// Runs a binary: parses its arguments, sets up logging and signals, and turns the outcome into an exit code.
+///
+/// An error is printed as one line with its chain, then its hint, if any, on a line of its own.
+pub fn main<A, F>(name: &str, common: fn(&A) -> &CommonArgs, run: impl FnOnce(A, Shutdown) -> F) -> ExitCode
+where
+    A: clap::Parser,
+    F: Future<Output = anyhow::Result<Exit>>,
+{
+    let args = A::parse();
+    start_logging(common(&args).verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return report(name, &anyhow::Error::from(e).context("cannot start the async runtime")),
+    };
+    let outcome = runtime.block_on(async {
+        let shutdown = Shutdown::on_signals()?;
+        run(args, shutdown).await
+    });
+    // A detached task must not hold the process up: whatever mattered has been awaited by now.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => report(name, &error),
+    }
+}
+
+/// Reads a positive number of seconds, fractions allowed: for clap's `value_parser`.
+///
+/// # Errors
+/// When it is no positive number.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    if value > 0.0 && value <= 1e9 { Ok(Duration::from_secs_f64(value)) } else { Err("must be above 0".into()) }
+}
+
+/// Prints a line on stderr for a person: `NAME: message`. A closed stderr is not an error.
+pub fn say(name: &str, message: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{name}: {message}");
+}
+
+fn report(name: &str, error: &anyhow::Error) -> ExitCode {
+    say(name, format_args!("error: {error:#}"));
+    let failure = error.downcast_ref::<Failure>();
+    if let Some(hint) = failure.and_then(Failure::hint) {
+        say(name, format_args!("hint: {hint}"));
+    }
+    failure.map_or(Exit::Usage, Failure::exit).into()
+}
+
+fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => "warn,kube=error,kube_client=error,kube_runtime=error",
+        1 => "info,podcov=debug,kube=warn",
+        2 => "debug,hyper=info,rustls=info",
+        _ => "trace",
+    };
+    // RUST_LOG serves whoever debugs podcov itself.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(verbose > 1);
+    // A warning amid a hook's output reads better without the time; a log does not.
+    let _ = if verbose == 0 { lines.without_time().try_init() } else { lines.try_init() };
+}

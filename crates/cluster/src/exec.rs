@@ -1,0 +1,176 @@
+//! Running a program in a container.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::api::AttachParams;
+use kube::core::Request;
+
+use crate::channels::{self, Incoming, Outgoing};
+use crate::{Cluster, Container, Error};
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const STATUS: u8 = 3;
+
+/// A program that runs in a container, its output arriving piece by piece.
+///
+/// Dropping it cuts the connection; the runtime then ends a program that reads or writes.
+pub struct Exec {
+    incoming: Incoming,
+    outgoing: Outgoing,
+    program: String,
+    stall: Duration,
+    status: Option<Status>,
+}
+
+/// A piece of a program's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// From its standard output.
+    Stdout(Bytes),
+    /// From its standard error.
+    Stderr(Bytes),
+}
+
+/// How a program in a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecEnd {
+    /// Its exit code.
+    pub code: i32,
+}
+
+impl Cluster {
+    /// Starts `command` in a container, with its standard input open if `stdin` says so. `stall` is how long
+    /// [`Exec::next`] may wait for output.
+    ///
+    /// # Errors
+    /// The API server's refusal, or that it could not be reached. That the program cannot be started shows
+    /// only at [`Exec::end`].
+    pub async fn exec(
+        &self,
+        container: &Container,
+        command: &[&str],
+        stdin: bool,
+        stall: Duration,
+    ) -> Result<Exec, Error> {
+        let doing = format!("exec in {container}");
+        let params = AttachParams::default().container(&container.container).stdin(stdin).stderr(true);
+        let path = format!("/api/v1/namespaces/{}/pods", container.namespace);
+        let request = Request::new(path)
+            .exec(&container.pod, command.iter().copied(), &params)
+            .map_err(|e| self.error(kube::Error::BuildRequest(e), &doing))?;
+        let connection = self.ask(&doing, self.client().connect(request)).await?;
+        let (incoming, outgoing) = channels::split(connection);
+        let program = command.first().copied().unwrap_or_default().to_owned();
+        Ok(Exec { incoming, outgoing, program, stall, status: None })
+    }
+}
+
+impl Exec {
+    /// Writes to the program's standard input.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub async fn write(&mut self, data: &[u8]) -> Result<(), Error> {
+        self.outgoing.send(STDIN, data).await
+    }
+
+    /// The next piece of output; `None` when the program has ended and all its output has come.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when the connection ended first, [`Error::Stalled`] when nothing came for too long.
+    pub async fn next(&mut self) -> Result<Option<Output>, Error> {
+        loop {
+            let message = tokio::time::timeout(self.stall, self.incoming.next()).await;
+            match message {
+                Err(_) if self.status.is_some() => return Ok(None),
+                Err(_) => return Err(Error::Stalled(self.stall)),
+                // Once the status is known the connection has nothing left to prove.
+                Ok(Err(_) | Ok(None)) if self.status.is_some() => return Ok(None),
+                Ok(Err(e)) => return Err(e),
+                Ok(Ok(None)) => return Err(Error::Broken("closed before the program's exit status came".into())),
+                Ok(Ok(Some((_, data)))) if data.is_empty() => {}
+                Ok(Ok(Some((STDOUT, data)))) => return Ok(Some(Output::Stdout(data))),
+                Ok(Ok(Some((STDERR, data)))) => return Ok(Some(Output::Stderr(data))),
+                Ok(Ok(Some((STATUS, data)))) => {
+                    // Output that a server sends late still counts: go on until it closes.
+                    self.status = Some(read_status(&data)?);
+                    self.outgoing.finish().await;
+                }
+                Ok(Ok(Some(_))) => {}
+            }
+        }
+    }
+
+    /// How the program ended; output not yet taken is thrown away.
+    ///
+    /// # Errors
+    /// As [`Exec::next`]; [`Error::NoProgram`] or [`Error::ExecFailed`] when it could not be started.
+    pub async fn end(mut self) -> Result<ExecEnd, Error> {
+        while self.next().await?.is_some() {}
+        self.ended()
+    }
+
+    /// How the program ended, once [`Exec::next`] has given `None`.
+    ///
+    /// # Errors
+    /// As [`Exec::end`]; [`Error::Broken`] before that.
+    pub fn ended(&mut self) -> Result<ExecEnd, Error> {
+        let status = self.status.take().ok_or_else(|| Error::Broken("it still runs".into()))?;
+        end_of(status, &self.program)
+    }
+}
+
+fn read_status(data: &[u8]) -> Result<Status, Error> {
+    serde_json::from_slice(data).map_err(|e| Error::Broken(format!("its exit status is not readable: {e}")))
+}
+
+fn end_of(status: Status, program: &str) -> Result<ExecEnd, Error> {
+    if status.status.as_deref() == Some("Success") {
+        return Ok(ExecEnd { code: 0 });
+    }
+    let message = status.message.unwrap_or_default();
+    let code = (status.reason.as_deref() == Some("NonZeroExitCode"))
+        .then(|| status.details.and_then(|d| d.causes).unwrap_or_default())
+        .and_then(|causes| causes.into_iter().find(|c| c.reason.as_deref() == Some("ExitCode")))
+        .and_then(|cause| cause.message?.parse().ok());
+    match code {
+        Some(code) => Ok(ExecEnd { code }),
+        // containerd's and CRI-O's words for a program that the image lacks.
+        None if message.contains("executable file not found") || message.contains("no such file or directory") => {
+            Err(Error::NoProgram { program: program.to_owned(), message })
+        }
+        None => Err(Error::ExecFailed(message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(json: &str) -> Result<ExecEnd, Error> {
+        end_of(read_status(json.as_bytes()).unwrap(), "sh")
+    }
+
+    #[test]
+    fn statuses_as_servers_send_them() {
+        let success = r#"{"metadata":{},"status":"Success"}"#;
+        assert_eq!(end(success).unwrap().code, 0);
+        let failed = r#"{"metadata":{},"status":"Failure","message":"command terminated with exit code 3",
+            "reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#;
+        assert_eq!(end(failed).unwrap().code, 3);
+        let missing = r#"{"metadata":{},"status":"Failure","reason":"InternalError","code":500,"message":
+            "error executing command in container: failed to exec in container: failed to start exec \"1\": OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH: unknown"}"#;
+        assert!(matches!(end(missing), Err(Error::NoProgram { program, .. }) if program == "sh"));
+        let other = r#"{"status":"Failure","reason":"InternalError","message":"container is not running"}"#;
+        assert!(matches!(end(other), Err(Error::ExecFailed(m)) if m == "container is not running"));
+    }
+
+    #[test]
+    fn a_status_that_is_no_json_is_an_error() {
+        assert!(matches!(read_status(b"oops"), Err(Error::Broken(_))));
+    }
+}

@@ -1,0 +1,124 @@
+//! Forwarding local connections to a pod behind a service, a workload or a pod's name.
+//!
+//! One tunnel a connection. Each new connection goes to a pod that is live then, so a pod that is replaced
+//! costs its own connections alone; one that no pod accepts yet is held until one does.
+
+mod address;
+mod backend;
+mod live;
+mod ready;
+mod tunnel;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::{Cluster, Error};
+use backend::Backend;
+use live::LivePods;
+
+pub use address::{Kind, PortSpec, RemotePort, TargetRef};
+
+/// A local port whose connections reach a pod. Dropping it closes the port and its connections.
+pub struct Forward {
+    route: Arc<Route>,
+    address: SocketAddr,
+    acceptor: AbortHandle,
+}
+
+/// Where connections go: shared by the acceptor and the checks.
+struct Route {
+    cluster: Cluster,
+    backend: Backend,
+    remote: RemotePort,
+    live: LivePods,
+    patience: Duration,
+}
+
+impl Forward {
+    /// Looks the target up, opens the local port and begins to accept.
+    ///
+    /// `patience` is how long a connection is held while no pod takes it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the target or its port does not exist, [`Error::Config`] when the local port
+    /// cannot be had, else what the API server says.
+    pub async fn start(
+        cluster: &Cluster,
+        target: &TargetRef,
+        port: &PortSpec,
+        default_namespace: &str,
+        patience: Duration,
+    ) -> Result<Self, Error> {
+        let backend = Backend::look_up(cluster, target, default_namespace).await?;
+        backend.check_port(&port.remote)?;
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port.local.unwrap_or(0)));
+        let in_use = |e: std::io::Error| Error::NoLocalPort { address: local, cause: e.to_string() };
+        let listener = TcpListener::bind(local).await.map_err(in_use)?;
+        let address = listener.local_addr().map_err(in_use)?;
+        let live = LivePods::watch(cluster, &backend);
+        let remote = port.remote.clone();
+        let route = Arc::new(Route { cluster: cluster.clone(), backend, remote, live, patience });
+        let acceptor = tokio::spawn(accept(listener, Arc::clone(&route))).abort_handle();
+        Ok(Self { route, address, acceptor })
+    }
+
+    /// The local address, always on the loopback interface.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the remote end takes a connection.
+    ///
+    /// A port-forward never says that a connection was accepted, only that it was refused; so one that is not
+    /// refused within a quarter of a second counts. Where that is too weak, [`Forward::answers_http`] is proof.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] with the last cause when the time is over; at once what time cannot mend.
+    pub async fn accepts(&self) -> Result<(), Error> {
+        ready::accepts(&self.route).await
+    }
+
+    /// Waits until a GET of `path` is answered with a status from 200 to 399.
+    ///
+    /// # Errors
+    /// As [`Forward::accepts`].
+    pub async fn answers_http(&self, path: &str) -> Result<(), Error> {
+        ready::answers_http(&self.route, self.address, path).await
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, route: Arc<Route>) {
+    // Connections live in the set, so they end with the acceptor.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => {
+                    let route = Arc::clone(&route);
+                    connections.spawn(async move {
+                        if let Err(error) = tunnel::serve(client, &route).await {
+                            tracing::warn!("a connection to {}: {error}", route.backend);
+                        }
+                    });
+                }
+                // Out of descriptors, or the client went away: the listener itself goes on.
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection for {}: {error}", route.backend);
+                    tokio::task::yield_now().await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Waiting until the remote end takes connections.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use kube::ResourceExt;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::Route;
+use super::tunnel::{FromPod, Tunnel, retry_after};
+use crate::Error;
+
+/// A kubelet says at once that a port refused. One that has not said so by now has connected.
+const REFUSAL_COMES_WITHIN: Duration = Duration::from_millis(250);
+
+pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
+    until_ready(route, async || {
+        let pod = route.live.pick(None, route.patience).await?;
+        let mut tunnel = match Tunnel::open(route, &pod).await {
+            Ok(tunnel) => tunnel,
+            Err(e) if e.is_transient() || e.is_gone() => return Ok(Some(e.to_string())),
+            Err(e) => return Err(e),
+        };
+        Ok(match tokio::time::timeout(REFUSAL_COMES_WITHIN, tunnel.next()).await {
+            Ok(Ok(FromPod::Error(message))) => Some(format!("pod {}: {message}", pod.name_any())),
+            Ok(Err(e)) => Some(format!("pod {}: {e}", pod.name_any())),
+            // It spoke, or closed without an error: either way it had accepted.
+            Ok(Ok(FromPod::Data(_) | FromPod::Closed)) | Err(_) => None,
+        })
+    })
+    .await
+}
+
+pub(super) async fn answers_http(route: &Route, address: SocketAddr, path: &str) -> Result<(), Error> {
+    until_ready(route, async || {
+        // Through the local port, as the command's own requests will go.
+        route.live.pick(None, route.patience).await?;
+        Ok(match tokio::time::timeout(route.cluster.timeout(), get(address, path)).await {
+            Ok(Ok(status)) if status.is_success() || status.is_redirection() => None,
+            Ok(Ok(status)) => Some(format!("GET {path} answered {status}")),
+            Ok(Err(e)) => Some(format!("GET {path}: {e}")),
+            Err(_) => Some(format!("GET {path} was not answered")),
+        })
+    })
+    .await
+}
+
+/// Runs `check` until it finds nothing wrong; its `Err` ends the wait, its `Some` is tried again.
+async fn until_ready(
+    route: &Route,
+    check: impl AsyncFn() -> Result<Option<String>, Error>,
+) -> Result<(), Error> {
+    let deadline = Instant::now() + route.patience;
+    let mut last = None;
+    for tries in 0.. {
+        match tokio::time::timeout_at(deadline, check()).await {
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(cause))) => last = Some(cause),
+            Ok(Err(e)) => return Err(e),
+            Err(_) => break,
+        }
+        tracing::debug!("not ready: {}", last.as_deref().unwrap_or_default());
+        if Instant::now() >= deadline {
+            break;
+        }
+        route.live.changed(retry_after(tries)).await;
+    }
+    let cause = last.unwrap_or_else(|| "nothing answered".to_owned());
+    Err(Error::NotReady { after: route.patience, cause: format!("{}: {cause}", route.backend) })
+}
+
+async fn get(address: SocketAddr, path: &str) -> Result<hyper::StatusCode, Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = hyper::Request::get(path)
+        .header("Host", address.to_string())
+        .header("User-Agent", concat!("podcov-test/", env!("CARGO_PKG_VERSION")))
+        .header("Connection", "close")
+        .body(String::new())?;
+    let driver = tokio::spawn(connection);
+    let answer = sender.send_request(request).await;
+    driver.abort();
+    Ok(answer?.status())
+}

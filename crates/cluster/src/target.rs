@@ -1,0 +1,365 @@
+//! Finding the run's targets: the running containers that may hold counters, and what was passed over.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use futures_util::future::try_join_all;
+use k8s_openapi::api::core::v1::{
+    Container as ContainerSpec, ContainerState, ContainerStatus, Namespace, Pod, PodSpec,
+};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use crate::{Cluster, Error, Scope};
+
+/// How many pods one answer of the API server may hold; what kubectl asks for as well.
+const PAGE: u32 = 500;
+
+/// The variable that names the folder a program built with `go build -cover` writes to.
+const GOCOVERDIR: &str = "GOCOVERDIR";
+
+/// One container of one pod.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Container {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's UID: tells a pod from a later one of the same name.
+    pub uid: String,
+    /// The container's name.
+    pub container: String,
+    /// The image as the manifest names it.
+    pub image: String,
+    /// The image as the node resolved it, with its digest.
+    pub image_id: String,
+    /// How often the kubelet has restarted the container.
+    pub restarts: i32,
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pod {}/{} container {}", self.namespace, self.pod, self.container)
+    }
+}
+
+/// Where a container's counter files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CoverDir {
+    /// This folder.
+    Path(String),
+    /// The container's own GOCOVERDIR, whose value the pod's spec does not give (it comes from a config map or
+    /// the like): a shell in the container knows it.
+    Env,
+}
+
+impl fmt::Display for CoverDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::Env => f.write_str("$GOCOVERDIR"),
+        }
+    }
+}
+
+/// A running container that may hold counters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Which container.
+    pub container: Container,
+    /// Its folder of counter files.
+    pub dir: CoverDir,
+}
+
+/// Why a pod or container of the run was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// The pod is being deleted: it belongs to what the run replaced.
+    Terminating,
+    /// Nothing of it has started yet.
+    Pending,
+    /// No container of the pod has GOCOVERDIR.
+    NoCoverDir,
+    /// The pod has run to its end: its files can no longer be read through exec.
+    Completed,
+    /// The container has GOCOVERDIR and is not running, for this reason.
+    NotRunning(String),
+}
+
+impl Why {
+    /// Whether counters that this run wrote are out of reach.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Completed | Self::NotRunning(_))
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Terminating => f.write_str("it is terminating"),
+            Self::Pending => f.write_str("it has not started"),
+            Self::NoCoverDir => f.write_str("no container has GOCOVERDIR"),
+            Self::Completed => f.write_str("it has completed, so its counter files are out of reach"),
+            Self::NotRunning(reason) => write!(f, "it is not running ({reason}), its counter files are out of reach"),
+        }
+    }
+}
+
+/// A pod, or a container of it, that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The container, where the rest of the pod was not passed over.
+    pub container: Option<String>,
+    /// Why.
+    pub why: Why,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pod {}/{}", self.namespace, self.pod)?;
+        if let Some(container) = &self.container {
+            write!(f, " container {container}")?;
+        }
+        write!(f, " passed over: {}", self.why)
+    }
+}
+
+impl Skipped {
+    /// What was passed over, a line each for a person; those that lost nothing are told together.
+    #[must_use]
+    pub fn lines(skipped: &[Self]) -> Vec<String> {
+        let (losses, harmless): (Vec<_>, Vec<_>) = skipped.iter().partition(|s| s.why.is_loss());
+        let mut lines: Vec<String> = losses.into_iter().map(|s| format!("error: {s}")).collect();
+        let mut by_reason: BTreeMap<String, Vec<&Self>> = BTreeMap::new();
+        for one in harmless {
+            by_reason.entry(one.why.to_string()).or_default().push(one);
+        }
+        for (why, pods) in by_reason {
+            match pods[..] {
+                [one] => lines.push(one.to_string()),
+                [first, ..] => lines.push(format!(
+                    "{} pods passed over, pod {}/{} the first of them: {why}",
+                    pods.len(),
+                    first.namespace,
+                    first.pod
+                )),
+                [] => {}
+            }
+        }
+        lines
+    }
+}
+
+/// What a scope holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Ordered by namespace, pod and container.
+    pub targets: Vec<Target>,
+    /// Ordered by namespace and pod.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Found {
+    /// Sorts one pod's containers into targets and what is passed over.
+    pub fn add(&mut self, pod: &Pod, scope: &Scope) {
+        let name = pod.name_any();
+        if !scope.wants_pod(&name) {
+            return;
+        }
+        let namespace = pod.namespace().unwrap_or_default();
+        let skip = |container: Option<&str>, why| Skipped {
+            namespace: namespace.clone(),
+            pod: name.clone(),
+            container: container.map(str::to_owned),
+            why,
+        };
+        let candidates = candidates(pod, scope);
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Unknown");
+        let whole_pod = if candidates.is_empty() {
+            Some(Why::NoCoverDir)
+        } else if pod.metadata.deletion_timestamp.is_some() {
+            Some(Why::Terminating)
+        } else {
+            match phase {
+                "Pending" => Some(Why::Pending),
+                "Succeeded" | "Failed" => Some(Why::Completed),
+                _ => None,
+            }
+        };
+        if let Some(why) = whole_pod {
+            self.skipped.push(skip(None, why));
+            return;
+        }
+        for (spec, dir) in candidates {
+            let status = container_status(pod, &spec.name);
+            match not_running(status) {
+                Some(reason) => self.skipped.push(skip(Some(&spec.name), Why::NotRunning(reason))),
+                None => self.targets.push(Target {
+                    container: Container {
+                        namespace: namespace.clone(),
+                        pod: name.clone(),
+                        uid: pod.uid().unwrap_or_default(),
+                        container: spec.name.clone(),
+                        image: spec.image.clone().unwrap_or_default(),
+                        image_id: status.map(|s| s.image_id.clone()).unwrap_or_default(),
+                        restarts: status.map_or(0, |s| s.restart_count),
+                    },
+                    dir,
+                }),
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// Lists the scope's pods and sorts out the targets.
+    ///
+    /// # Errors
+    /// The API server's refusal, or that it could not be reached. [`Error::NotFound`] when nothing was found
+    /// and a namespace that was named does not exist.
+    pub async fn find_targets(&self, scope: &Scope) -> Result<Found, Error> {
+        let mut found = Found::default();
+        match &scope.namespaces {
+            None => self.list_into(&mut found, Api::all(self.client().clone()), scope, "all namespaces").await?,
+            Some(namespaces) => {
+                let lists = namespaces.iter().map(async |namespace| {
+                    let mut found = Found::default();
+                    let doing = format!("namespace {namespace}");
+                    self.list_into(&mut found, self.api(namespace), scope, &doing).await?;
+                    if found == Found::default() {
+                        self.check_namespace(namespace).await?;
+                    }
+                    Ok::<_, Error>(found)
+                });
+                for part in try_join_all(lists).await? {
+                    found.targets.extend(part.targets);
+                    found.skipped.extend(part.skipped);
+                }
+            }
+        }
+        let key = |c: &Container| (c.namespace.clone(), c.pod.clone(), c.container.clone());
+        found.targets.sort_by_cached_key(|t| key(&t.container));
+        found.skipped.sort_by_cached_key(|s| (s.namespace.clone(), s.pod.clone(), s.container.clone()));
+        Ok(found)
+    }
+
+    /// What happened to a container since it was found, if anything did: for explaining a failure.
+    pub async fn what_became_of(&self, container: &Container) -> Option<String> {
+        let pods: Api<Pod> = self.api(&container.namespace);
+        let Ok(found) = self.ask("reading the pod", pods.get_opt(&container.pod)).await else { return None };
+        let Some(pod) = found.filter(|pod| pod.uid().as_deref() == Some(&container.uid)) else {
+            return Some("the pod is gone".to_owned());
+        };
+        if pod.metadata.deletion_timestamp.is_some() {
+            return Some("the pod is being deleted".to_owned());
+        }
+        let status = container_status(&pod, &container.container);
+        if let Some(reason) = not_running(status) {
+            return Some(format!("the container stopped running ({reason})"));
+        }
+        (status?.restart_count > container.restarts).then(|| "the container was restarted".to_owned())
+    }
+
+    async fn list_into(
+        &self,
+        found: &mut Found,
+        pods: Api<Pod>,
+        scope: &Scope,
+        place: &str,
+    ) -> Result<(), Error> {
+        let doing = format!("listing pods in {place}");
+        let first = ListParams::default().labels(&scope.labels).limit(PAGE);
+        let mut params = first.clone();
+        loop {
+            let page = match self.ask(&doing, pods.list(&params)).await {
+                Ok(page) => page,
+                // The list was so long under way that its continue token ran out: begin anew, without paging.
+                Err(e) if e.is_gone() && params.continue_token.is_some() => {
+                    *found = Found::default();
+                    params = ListParams { limit: None, ..first.clone() };
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            for pod in &page.items {
+                found.add(pod, scope);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = first.clone().continue_token(&token),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A list in a namespace that does not exist is just empty; this tells the difference where the user may
+    /// read namespaces.
+    async fn check_namespace(&self, name: &str) -> Result<(), Error> {
+        let namespaces: Api<Namespace> = Api::all(self.client().clone());
+        match self.ask("reading the namespace", namespaces.get_opt(name)).await {
+            Ok(None) => Err(Error::NotFound(format!("namespace {name:?} not found in context {}", self.context()))),
+            Ok(Some(_)) | Err(Error::Refused { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// The containers of a pod that are meant and have a folder for counters, sidecars included.
+fn candidates<'a>(pod: &'a Pod, scope: &Scope) -> Vec<(&'a ContainerSpec, CoverDir)> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    long_running(spec)
+        .filter(|c| scope.wants_container(&c.name))
+        .filter_map(|c| cover_dir(c, scope).map(|dir| (c, dir)))
+        .collect()
+}
+
+/// Init containers proper have ended when the pod runs; those with `restartPolicy: Always` are sidecars.
+fn long_running(spec: &PodSpec) -> impl Iterator<Item = &ContainerSpec> {
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    sidecars.chain(&spec.containers)
+}
+
+fn cover_dir(container: &ContainerSpec, scope: &Scope) -> Option<CoverDir> {
+    if let Some(dir) = scope.coverdir() {
+        return Some(CoverDir::Path(dir.to_owned()));
+    }
+    let variable = container.env.iter().flatten().rfind(|v| v.name == GOCOVERDIR)?;
+    match &variable.value {
+        // `$(NAME)` is expanded by the kubelet, so only the container knows the value.
+        Some(value) if value.contains("$(") => Some(CoverDir::Env),
+        Some(value) if value.is_empty() && variable.value_from.is_none() => None,
+        Some(value) if !value.is_empty() => Some(CoverDir::Path(value.clone())),
+        _ => Some(CoverDir::Env),
+    }
+}
+
+fn container_status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    let all = status.container_statuses.iter().chain(&status.init_container_statuses);
+    all.flatten().find(|s| s.name == name)
+}
+
+/// Why a container does not run, if it does not.
+fn not_running(status: Option<&ContainerStatus>) -> Option<String> {
+    let state = status.and_then(|s| s.state.as_ref());
+    match state {
+        Some(ContainerState { running: Some(_), .. }) => None,
+        Some(ContainerState { waiting: Some(waiting), .. }) => {
+            Some(waiting.reason.clone().unwrap_or_else(|| "waiting".to_owned()))
+        }
+        Some(ContainerState { terminated: Some(ended), .. }) => {
+            let reason = ended.reason.clone().unwrap_or_else(|| "terminated".to_owned());
+            Some(format!("{reason}, exit code {}", ended.exit_code))
+        }
+        _ => Some("no status yet".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[path = "target_tests.rs"]
+mod tests;

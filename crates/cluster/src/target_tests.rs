@@ -1,0 +1,119 @@
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::SelectArgs;
+
+fn from<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn scope(args: SelectArgs) -> Scope {
+    SelectArgs { run_id: Some("run".into()), ..args }.scope("default").unwrap()
+}
+
+fn running(name: &str) -> Value {
+    json!({"name": name, "image": "i", "imageID": "i@sha256:1", "ready": true, "restartCount": 2,
+           "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}})
+}
+
+fn pod(spec: &Value, status: &Value) -> Pod {
+    from(json!({"metadata": {"namespace": "shop", "name": "cart-1", "uid": "u"}, "spec": spec, "status": status}))
+}
+
+fn covered(name: &str) -> Value {
+    json!({"name": name, "image": "i", "env": [{"name": "GOCOVERDIR", "value": "/cov"}]})
+}
+
+fn find(pod: &Pod, scope: &Scope) -> Found {
+    let mut found = Found::default();
+    found.add(pod, scope);
+    found
+}
+
+fn names(found: &Found) -> Vec<&str> {
+    found.targets.iter().map(|t| t.container.container.as_str()).collect()
+}
+
+#[test]
+fn every_container_with_gocoverdir_is_a_target_and_so_are_sidecars() {
+    let mut sidecar = covered("proxy");
+    sidecar["restartPolicy"] = json!("Always");
+    let spec = json!({
+        "initContainers": [covered("migrate"), sidecar],
+        "containers": [covered("app"), {"name": "plain"}, covered("worker")],
+    });
+    let status = json!({"phase": "Running", "containerStatuses": [running("app"), running("plain"), running("worker")],
+        "initContainerStatuses": [running("proxy")]});
+    let found = find(&pod(&spec, &status), &scope(SelectArgs::default()));
+    assert_eq!(names(&found), ["proxy", "app", "worker"]);
+    assert_eq!(found.skipped, []);
+    let app = &found.targets[1];
+    assert_eq!(app.dir, CoverDir::Path("/cov".into()));
+    assert_eq!((app.container.image_id.as_str(), app.container.restarts), ("i@sha256:1", 2));
+
+    let only = scope(SelectArgs { container: Some("w*".into()), ..SelectArgs::default() });
+    assert_eq!(names(&find(&pod(&spec, &status), &only)), ["worker"]);
+}
+
+#[test]
+fn where_the_folder_comes_from() {
+    let dir = |env: Value, args: SelectArgs| {
+        let spec = json!({"containers": [{"name": "app", "env": env}]});
+        let status = json!({"phase": "Running", "containerStatuses": [running("app")]});
+        find(&pod(&spec, &status), &scope(args)).targets.first().map(|t| t.dir.clone())
+    };
+    let path = |p: &str| Some(CoverDir::Path(p.into()));
+    let plain = SelectArgs::default;
+    assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": "/a"}]), plain()), path("/a"));
+    assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": ""}]), plain()), None);
+    assert_eq!(dir(json!([]), plain()), None);
+    assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": "$(BASE)/c"}]), plain()), Some(CoverDir::Env));
+    let from_map = json!([{"name": "GOCOVERDIR", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}}]);
+    assert_eq!(dir(from_map, plain()), Some(CoverDir::Env));
+    let flag = || SelectArgs { coverdir: Some("/b".into()), ..SelectArgs::default() };
+    assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": "/a"}]), flag()), path("/b"));
+    assert_eq!(dir(json!([]), flag()), path("/b"));
+}
+
+#[test]
+fn pods_passed_over() {
+    let spec = json!({"containers": [covered("app")]});
+    let why = |spec: &Value, status: Value, deleted: bool| {
+        let mut pod = pod(spec, &status);
+        if deleted {
+            pod.metadata.deletion_timestamp = Some(from(json!("2026-01-01T00:00:00Z")));
+        }
+        let found = find(&pod, &scope(SelectArgs::default()));
+        assert_eq!(found.targets, []);
+        let [skipped] = found.skipped.try_into().unwrap();
+        (skipped.why.is_loss(), skipped.to_string())
+    };
+    let said = |words: &str| format!("pod shop/cart-1 passed over: {words}");
+    let up = || json!({"phase": "Running", "containerStatuses": [running("app")]});
+    assert_eq!(why(&spec, up(), true), (false, said("it is terminating")));
+    assert_eq!(why(&spec, json!({"phase": "Pending"}), false), (false, said("it has not started")));
+    assert_eq!(
+        why(&spec, json!({"phase": "Succeeded"}), false),
+        (true, said("it has completed, so its counter files are out of reach"))
+    );
+    let plain = json!({"containers": [{"name": "app"}]});
+    assert_eq!(why(&plain, up(), false), (false, said("no container has GOCOVERDIR")));
+
+    let mut waiting = running("app");
+    waiting["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    let (loss, words) = why(&spec, json!({"phase": "Running", "containerStatuses": [waiting]}), false);
+    assert!(loss);
+    assert_eq!(
+        words,
+        "pod shop/cart-1 container app passed over: it is not running (CrashLoopBackOff), \
+         its counter files are out of reach"
+    );
+}
+
+#[test]
+fn other_pods_are_not_even_mentioned() {
+    let spec = json!({"containers": [covered("app")]});
+    let only = scope(SelectArgs { pod: Some("web-*".into()), ..SelectArgs::default() });
+    assert_eq!(find(&pod(&spec, &json!({"phase": "Running"})), &only), Found::default());
+}

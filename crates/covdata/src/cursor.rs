@@ -1,0 +1,168 @@
+//! A bounds-checked reader over a byte slice, the only place which touches raw bytes.
+//!
+//! Go's counterpart is `internal/coverage/slicereader`, which panics at the end of the data.
+
+use crate::Error;
+
+/// A position in a file. Errors carry it, so a part of a file is read through a cursor that starts inside the file
+/// ([`Cursor::part`]), not through one over a sub-slice.
+#[derive(Debug, Clone)]
+pub(crate) struct Cursor<'a> {
+    data: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(data: &'a [u8]) -> Self {
+        Self { data, position: 0 }
+    }
+
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.data.len() - self.position
+    }
+
+    /// A cursor over the next `len` bytes, which are skipped here.
+    pub(crate) fn part(&mut self, len: usize, what: &'static str) -> Result<Self, Error> {
+        let position = self.position;
+        self.bytes(len, what)?;
+        Ok(Self { data: &self.data[..self.position], position })
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], Error> {
+        let rest = &self.data[self.position..];
+        let bytes = rest.get(..len).ok_or_else(|| self.cut_off(what))?;
+        self.position += len;
+        Ok(bytes)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], Error> {
+        let rest = &self.data[self.position..];
+        let array = rest.first_chunk().ok_or_else(|| self.cut_off(what))?;
+        self.position += N;
+        Ok(*array)
+    }
+
+    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Error> {
+        self.array::<1>(what).map(|[byte]| byte)
+    }
+
+    pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32, Error> {
+        self.array(what).map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Error> {
+        self.array(what).map(u64::from_le_bytes)
+    }
+
+    /// A ULEB128 number, which is what nearly all of a file consists of. Go's own writer never exceeds 32 bits; Go's
+    /// reader would drop the bits above.
+    #[inline]
+    pub(crate) fn uleb(&mut self, what: &'static str) -> Result<u32, Error> {
+        match self.data[self.position..] {
+            [a, ..] if a < 0x80 => {
+                self.position += 1;
+                Ok(u32::from(a))
+            }
+            // Most lines of most files.
+            [a, b, ..] if b < 0x80 => {
+                self.position += 2;
+                Ok(u32::from(a & 0x7f) | u32::from(b) << 7)
+            }
+            _ => self.long_uleb(what),
+        }
+    }
+
+    fn long_uleb(&mut self, what: &'static str) -> Result<u32, Error> {
+        let rest = &self.data[self.position..];
+        let mut value = 0;
+        for (n, &byte) in rest.iter().take(5).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * n);
+            if byte < 0x80 {
+                let value = u32::try_from(value).map_err(|_| self.too_large(what))?;
+                self.position += n + 1;
+                return Ok(value);
+            }
+        }
+        Err(if rest.len() < 5 { self.cut_off(what) } else { self.too_large(what) })
+    }
+
+    /// A string table: a number of strings, then each as its length and bytes (`internal/coverage/stringtab`).
+    pub(crate) fn strings(&mut self) -> Result<Vec<&'a [u8]>, Error> {
+        let offset = self.position;
+        let count = self.uleb("the number of strings")? as usize;
+        // Each string takes a byte at least, so a count beyond what is left is wrong: refused before it is allocated.
+        if count > self.left() {
+            return Err(Error::malformed(offset, format!("{count} strings in {} bytes", self.left())));
+        }
+        let mut strings = Vec::with_capacity(count);
+        for _ in 0..count {
+            let len = self.uleb("a string's length")? as usize;
+            strings.push(self.bytes(len, "a string")?);
+        }
+        Ok(strings)
+    }
+
+    #[cold]
+    fn cut_off(&self, what: &'static str) -> Error {
+        Error::Truncated { offset: self.position, what }
+    }
+
+    #[cold]
+    fn too_large(&self, what: &'static str) -> Error {
+        Error::malformed(self.position, format!("{what} exceeds 32 bits"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uleb(bytes: &[u8]) -> Result<u32, Error> {
+        Cursor::new(bytes).uleb("it")
+    }
+
+    #[test]
+    fn uleb128_of_every_length() {
+        assert_eq!(uleb(&[0x00]), Ok(0));
+        assert_eq!(uleb(&[0x7f]), Ok(127));
+        assert_eq!(uleb(&[0x80, 0x01]), Ok(128));
+        assert_eq!(uleb(&[0xe5, 0x8e, 0x26]), Ok(624_485)); // the example in the DWARF standard
+        assert_eq!(uleb(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Ok(u32::MAX));
+    }
+
+    #[test]
+    fn uleb128_leaves_what_follows() {
+        let mut cursor = Cursor::new(&[0x80, 0x01, 0x05]);
+        assert_eq!((cursor.uleb("a"), cursor.uleb("b"), cursor.left()), (Ok(128), Ok(5), 0));
+    }
+
+    #[test]
+    fn uleb128_beyond_32_bits_or_the_end() {
+        assert!(matches!(uleb(&[0xff, 0xff, 0xff, 0xff, 0x10]), Err(Error::Malformed { .. })));
+        assert!(matches!(uleb(&[0x80; 100]), Err(Error::Malformed { .. })));
+        for len in 0..5 {
+            assert!(matches!(uleb(&[0x80; 5][..len]), Err(Error::Truncated { offset: 0, .. })), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_huge_number_of_strings_is_not_allocated() {
+        let mut cursor = Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0x00]);
+        assert!(matches!(cursor.strings(), Err(Error::Malformed { offset: 0, .. })));
+    }
+
+    #[test]
+    fn a_part_ends_before_the_file_and_keeps_its_offsets() {
+        let mut cursor = Cursor::new(&[1, 2, 3, 4]);
+        cursor.u8("one").unwrap();
+        let mut part = cursor.part(2, "two").unwrap();
+        part.u8("two").unwrap();
+        assert_eq!(part.u32("more"), Err(Error::Truncated { offset: 2, what: "more" }));
+        assert_eq!(cursor.u8("four"), Ok(4));
+    }
+}

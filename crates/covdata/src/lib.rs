@@ -1,0 +1,59 @@
+//! Go's coverage data files: the two kinds that a program built with `go build -cover` writes into `GOCOVERDIR`.
+//!
+//! - `covmeta.<hash>`, the meta-data: which packages, functions and blocks ("units") the binary has. See [`MetaFile`].
+//! - `covcounters.<hash>.<pid>.<nanoseconds>`, the counters of one process, for the functions that ran. See
+//!   [`CounterFile`].
+//!
+//! [`Profile`] merges any number of both, from any number of binaries, the way `go tool covdata` does. It differs in
+//! what it does about bad data: one bad file never costs the good ones, and nothing is left out without a [`Problem`].
+//!
+//! The bytes come from other people's machines, so every reader here is total: any input gives a value or an [`Error`],
+//! in time and memory proportional to the input's length.
+//!
+//! The formats are defined by Go's source, version 1 of each in `src/internal/coverage/defs.go`; no specification and no
+//! public package exists. What a module's docs say of Go's behaviour was read there, and is tested against the `go`
+//! command itself.
+
+mod counters;
+mod cursor;
+mod error;
+mod meta;
+mod name;
+mod percent;
+mod profile;
+mod read;
+mod strip;
+
+pub use counters::{CounterFile, Counters, FunctionCounters, FunctionCountersIter, Segment};
+pub use error::{Error, Problem, Reason};
+pub use meta::{Function, Granularity, MetaFile, Mode, Package, Unit, Units};
+pub use name::{FileName, MetaHash};
+pub use percent::{Coverage, PackagePercent, Percent};
+pub use profile::{Block, PackageProfile, Profile, ProfileFunction};
+pub use read::Builder;
+pub use strip::strip_args;
+
+/// Checks that `bytes` are the whole, right content of the file called `name`.
+///
+/// Whole: a meta-data file has the length that it announces and every offset in range; a counter file ends in its footer
+/// and holds exactly the entries that it announces. Right: the hash in the header is the one in the name.
+/// A counter file has no checksum, so a changed counter value cannot be seen.
+///
+/// # Errors
+///
+/// [`Error::Temporary`] for the name of a write in progress, [`Error::OtherHash`] for another file's content, otherwise
+/// what the parser found.
+pub fn check(name: &FileName, bytes: &[u8]) -> Result<(), Error> {
+    let found = match name {
+        FileName::Meta { .. } => MetaFile::parse(bytes)?.hash,
+        FileName::Counters { .. } => CounterFile::parse(bytes)?.hash(),
+        FileName::TemporaryMeta { .. } | FileName::TemporaryCounters { .. } => return Err(Error::Temporary),
+    };
+    same_hash(name, found)
+}
+
+/// The second half of [`check`], for callers which need the parsed file anyway.
+fn same_hash(name: &FileName, found: MetaHash) -> Result<(), Error> {
+    let expected = name.hash();
+    if found == expected { Ok(()) } else { Err(Error::OtherHash { expected, found }) }
+}

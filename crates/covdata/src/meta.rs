@@ -1,0 +1,376 @@
+//! Meta-data files: what a binary's counters stand for.
+//!
+//! Go: `internal/coverage/defs.go` (`MetaFileHeader`, `MetaSymbolHeader`), written by `internal/coverage/encodemeta`,
+//! read by `internal/coverage/decodemeta`. Always little-endian.
+//!
+//! Go writes packages, and functions in a package, one after the other. That order is required here: a file whose parts
+//! overlap could otherwise cost memory and time far beyond its own length.
+
+use std::fmt;
+
+use crate::cursor::Cursor;
+use crate::{Error, MetaHash};
+
+/// A meta-data file, borrowed from its bytes.
+#[derive(Debug, Clone)]
+pub struct MetaFile<'a> {
+    /// The binary's hash, which its counter files repeat.
+    pub hash: MetaHash,
+    /// What a counter counts.
+    pub mode: Mode,
+    /// What has a counter.
+    pub granularity: Granularity,
+    /// The packages, in the order that counter files refer to them by index.
+    pub packages: Vec<Package<'a>>,
+}
+
+/// A package of a [`MetaFile`].
+#[derive(Debug, Clone)]
+pub struct Package<'a> {
+    /// Its name, as in the package clause.
+    pub name: &'a str,
+    /// Its import path.
+    pub path: &'a str,
+    /// The path of its module; may be empty.
+    pub module: &'a str,
+    /// The names of functions and files, for [`Function::name`] and [`Function::file`].
+    pub strings: Vec<&'a str>,
+    /// The functions, in the order that counter files refer to them by index. May be empty: a package of types.
+    pub functions: Vec<Function<'a>>,
+}
+
+/// A function of a [`Package`].
+#[derive(Debug, Clone)]
+pub struct Function<'a> {
+    /// Index of its name in [`Package::strings`]; with the receiver's type before it, as in `Cart.Add` or `*Cart.Add`.
+    pub name: u32,
+    /// Index of its source file in [`Package::strings`]: import path, slash, base name. An absolute path where the
+    /// binary was built from files, not from a package.
+    pub file: u32,
+    /// Whether it is a function literal outside of any function, which has a made-up name.
+    pub literal: bool,
+    units: Units<'a>,
+}
+
+/// A piece of code with a counter of its own: a basic block. Go's `CoverableUnit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unit {
+    /// First line, from 1.
+    pub start_line: u32,
+    /// Column in the first line, in bytes from 1.
+    pub start_column: u32,
+    /// Last line, from 1.
+    pub end_line: u32,
+    /// Column behind the end, in bytes from 1.
+    pub end_column: u32,
+    /// How many statements it has; may be 0.
+    pub statements: u32,
+}
+
+/// The units of a [`Function`], in the order of its counters.
+#[derive(Debug, Clone)]
+pub struct Units<'a> {
+    bytes: &'a [u8],
+    left: u32,
+}
+
+/// What a counter counts: `go build -covermode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Whether the block ran.
+    Set,
+    /// How often the block ran.
+    Count,
+    /// How often the block ran, exact when threads race.
+    Atomic,
+    /// Go's "registration only" pseudo-mode.
+    RegOnly,
+    /// Go's "test main" pseudo-mode.
+    TestMain,
+}
+
+/// What has a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Granularity {
+    /// Each basic block; what the `go` command always asks for.
+    PerBlock,
+    /// Each function.
+    PerFunction,
+}
+
+impl<'a> MetaFile<'a> {
+    /// Parses, and checks that the file is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] where the length is not the header's; else [`Error::Truncated`], [`Error::Malformed`] or
+    /// [`Error::Version`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        let mut cursor = Cursor::new(bytes);
+        if cursor.array("the header")? != MAGIC {
+            return Err(Error::malformed(0, "not the first bytes of a meta-data file"));
+        }
+        let version = cursor.u32("the header")?;
+        if version != 1 {
+            return Err(Error::Version { found: version });
+        }
+        let (announced, found) = (cursor.u64("the header")?, bytes.len() as u64);
+        if announced != found {
+            return Err(Error::Length { announced, found });
+        }
+        let entries_at = cursor.position();
+        let entries = cursor.u64("the header")?;
+        let hash = MetaHash(cursor.array("the header")?);
+        // Offset and length of the file's string table, which holds nothing but "" and is used by nothing.
+        cursor.u64("the header")?;
+        let (mode_at, mode) = (cursor.position(), cursor.u8("the header")?);
+        let mode = Mode::from_byte(mode)
+            .ok_or_else(|| Error::malformed(mode_at, format!("no counter mode has number {mode}")))?;
+        let granularity = match cursor.u8("the header")? {
+            1 => Granularity::PerBlock,
+            2 => Granularity::PerFunction,
+            other => {
+                return Err(Error::malformed(
+                    mode_at + 1,
+                    format!("no counter granularity has number {other}"),
+                ));
+            }
+        };
+        cursor.bytes(6, "the header")?;
+
+        let entries =
+            usize::try_from(entries).ok().filter(|&n| n <= cursor.left() / 16).ok_or_else(|| {
+                Error::malformed(entries_at, format!("{entries} packages in a file of {} bytes", bytes.len()))
+            })?;
+        let mut offsets = cursor.part(8 * entries, "the package offsets")?;
+        let mut lengths = cursor.part(8 * entries, "the package lengths")?;
+        let mut packages = Vec::with_capacity(entries);
+        for _ in 0..entries {
+            let at = offsets.position();
+            let offset = offsets.u64("a package's offset")?;
+            let gap = offset.checked_sub(cursor.position() as u64).and_then(|gap| usize::try_from(gap).ok());
+            let gap =
+                gap.ok_or_else(|| Error::malformed(at, format!("package offset {offset} points backwards")))?;
+            cursor.bytes(gap, "the data before a package")?;
+            let length = usize::try_from(lengths.u64("a package's length")?).unwrap_or(usize::MAX);
+            packages.push(Package::parse(cursor.part(length, "a package")?)?);
+        }
+        Ok(Self { hash, mode, granularity, packages })
+    }
+}
+
+impl<'a> Package<'a> {
+    /// Parses a package's blob, which is what `cursor` is limited to.
+    fn parse(mut cursor: Cursor<'a>) -> Result<Self, Error> {
+        let (start, size) = (cursor.position(), cursor.left());
+        let length = cursor.u32("a package header")?;
+        if length as usize != size {
+            return Err(Error::malformed(start, format!("package of {length} bytes in a place for {size}")));
+        }
+        let names_at = cursor.position();
+        let name = cursor.u32("a package header")?;
+        let path = cursor.u32("a package header")?;
+        let module = cursor.u32("a package header")?;
+        cursor.bytes(16 + 4 + 4, "a package header")?; // its own hash, padding, number of strings
+        let count_at = cursor.position();
+        let count = cursor.u32("a package header")? as usize;
+        if count > cursor.left() / 4 {
+            return Err(Error::malformed(count_at, format!("{count} functions in {size} bytes")));
+        }
+        let mut offsets = cursor.part(4 * count, "the function offsets")?;
+        let strings_at = cursor.position();
+        let strings = cursor.strings()?.into_iter().map(str::from_utf8).collect::<Result<Vec<_>, _>>();
+        let strings = strings.map_err(|_| Error::malformed(strings_at, "a string that is not UTF-8"))?;
+
+        let mut functions = Vec::with_capacity(count);
+        for _ in 0..count {
+            let at = offsets.position();
+            let offset = start + offsets.u32("a function's offset")? as usize;
+            let gap = offset.checked_sub(cursor.position());
+            let gap = gap.ok_or_else(|| Error::malformed(at, "function offset points backwards"))?;
+            cursor.bytes(gap, "the data before a function")?;
+            functions.push(Function::parse(&mut cursor, strings.len())?);
+        }
+        let string = |index: u32| {
+            let found = strings.get(index as usize).copied();
+            found.ok_or_else(|| Error::malformed(names_at, format!("no string has index {index}")))
+        };
+        Ok(Self { name: string(name)?, path: string(path)?, module: string(module)?, functions, strings })
+    }
+
+    /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index from elsewhere.
+    #[must_use]
+    pub fn string(&self, index: u32) -> &'a str {
+        self.strings.get(index as usize).copied().unwrap_or_default()
+    }
+}
+
+impl<'a> Function<'a> {
+    fn parse(cursor: &mut Cursor<'a>, strings: usize) -> Result<Self, Error> {
+        let start = cursor.position();
+        let count = cursor.uleb("a function's number of units")?;
+        let name = cursor.uleb("a function's name")?;
+        let file = cursor.uleb("a function's file")?;
+        if name.max(file) as usize >= strings {
+            return Err(Error::malformed(start, format!("no string has index {}", name.max(file))));
+        }
+        let mut after = cursor.clone();
+        for _ in 0..count {
+            Unit::parse(&mut after)?;
+        }
+        let bytes = cursor.bytes(after.position() - cursor.position(), "units")?;
+        let literal = cursor.uleb("a function's literal flag")? != 0;
+        Ok(Self { name, file, literal, units: Units { bytes, left: count } })
+    }
+
+    /// The units. Each has a counter, in this order.
+    #[must_use]
+    pub fn units(&self) -> Units<'a> {
+        self.units.clone()
+    }
+}
+
+impl Unit {
+    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            start_line: cursor.uleb("a unit")?,
+            start_column: cursor.uleb("a unit")?,
+            end_line: cursor.uleb("a unit")?,
+            end_column: cursor.uleb("a unit")?,
+            statements: cursor.uleb("a unit")?,
+        })
+    }
+}
+
+impl Iterator for Units<'_> {
+    type Item = Unit;
+
+    fn next(&mut self) -> Option<Unit> {
+        self.left = self.left.checked_sub(1)?;
+        let mut cursor = Cursor::new(self.bytes);
+        // Never an error: `Function::parse` has read the same bytes.
+        let unit = Unit::parse(&mut cursor).ok()?;
+        self.bytes = &self.bytes[cursor.position()..];
+        Some(unit)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for Units<'_> {}
+
+impl Mode {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Set,
+            2 => Self::Count,
+            3 => Self::Atomic,
+            4 => Self::RegOnly,
+            5 => Self::TestMain,
+            _ => return None,
+        })
+    }
+
+    /// Brings the count `new` into the count `sum`. Go: `internal/coverage/cmerge`.
+    pub(crate) fn merge(self, sum: &mut u32, new: u32) {
+        if self == Self::Set {
+            *sum = u32::from(*sum != 0 || new != 0);
+        } else {
+            *sum = sum.saturating_add(new);
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    /// As `-covermode` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Set => "set",
+            Self::Count => "count",
+            Self::Atomic => "atomic",
+            Self::RegOnly => "regonly",
+            Self::TestMain => "testmain",
+        })
+    }
+}
+
+const MAGIC: [u8; 4] = *b"\0cvm";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &[u8] = include_bytes!("../tests/fixtures/count/covmeta.968b6d5750288bbe4ea64dcfc0686230");
+    /// Where its first package starts: behind the header, two offsets, two lengths, and the string table.
+    const FIRST: usize = 56 + 16 + 16 + 2;
+
+    fn with(offset: usize, value: &[u8]) -> Result<MetaFile<'static>, Error> {
+        let mut bytes = FILE.to_vec();
+        bytes[offset..offset + value.len()].copy_from_slice(value);
+        MetaFile::parse(bytes.leak())
+    }
+
+    fn malformed_at(result: Result<MetaFile<'_>, Error>) -> usize {
+        match result {
+            Err(Error::Malformed { offset, .. }) => offset,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn huge_numbers_are_refused_before_they_are_allocated() {
+        assert_eq!(malformed_at(with(16, &u64::MAX.to_le_bytes())), 16, "packages");
+        assert_eq!(malformed_at(with(FIRST + 40, &u32::MAX.to_le_bytes())), FIRST + 40, "functions");
+        let cut_off = Error::Truncated { offset: FIRST, what: "a package" };
+        assert_eq!(with(56 + 16, &u64::MAX.to_le_bytes()).unwrap_err(), cut_off);
+    }
+
+    #[test]
+    fn parts_that_overlap_are_refused() {
+        // The second package where the first is, the second function where the first is.
+        let first = u64::from_le_bytes(FILE[56..64].try_into().unwrap());
+        assert_eq!(first, FIRST as u64);
+        assert_eq!(malformed_at(with(64, &first.to_le_bytes())), 64);
+        let function = &FILE[FIRST + 44..FIRST + 48];
+        assert_eq!(malformed_at(with(FIRST + 48, function)), FIRST + 48);
+    }
+
+    #[test]
+    fn other_versions_modes_and_granularities() {
+        assert_eq!(with(4, &[2]).unwrap_err(), Error::Version { found: 2 });
+        assert_eq!(malformed_at(with(48, &[0])), 48);
+        assert_eq!(malformed_at(with(48, &[6])), 48);
+        assert_eq!(malformed_at(with(49, &[3])), 49);
+        assert_eq!(malformed_at(with(0, b"x")), 0);
+        let modes = [Mode::Set, Mode::Count, Mode::Atomic, Mode::RegOnly, Mode::TestMain];
+        assert_eq!([1, 2, 3, 4, 5].map(|mode| with(48, &[mode]).unwrap().mode), modes);
+    }
+
+    #[test]
+    fn a_wrong_length_is_named() {
+        let error = MetaFile::parse(&FILE[..400]).unwrap_err();
+        assert_eq!(error, Error::Length { announced: 434, found: 400 });
+    }
+
+    #[test]
+    fn text_that_is_not_utf8() {
+        let sum = FILE.windows(4).position(|bytes| bytes == b"\x03Sum").unwrap();
+        let Err(error) = with(sum + 1, b"\xff") else { panic!("not an error") };
+        assert!(error.to_string().ends_with("a string that is not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn counts_merge_by_mode() {
+        let merged = |mode: Mode, mut sum: u32, new| {
+            mode.merge(&mut sum, new);
+            sum
+        };
+        assert_eq!(merged(Mode::Set, 0, 0), 0);
+        assert_eq!(merged(Mode::Set, 0, 7), 1);
+        assert_eq!(merged(Mode::Set, 1, 1), 1);
+        assert_eq!(merged(Mode::Count, 3, 4), 7);
+        assert_eq!(merged(Mode::Atomic, u32::MAX - 1, 5), u32::MAX);
+    }
+}

@@ -1,0 +1,128 @@
+//! Percentages, in numbers and in the lines of `go tool covdata percent`.
+//!
+//! Go: `EmitPercent` in `internal/coverage/cformat`.
+
+use std::fmt;
+
+use crate::Profile;
+
+/// How many statements ran, of how many. [`Display`](fmt::Display) gives `coverage: 81.3% of statements`, or
+/// `coverage: [no statements]`, as Go does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Statements that ran at least once.
+    pub covered: u64,
+    /// All statements.
+    pub total: u64,
+}
+
+/// The coverage of one package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackagePercent {
+    /// Its import path.
+    pub path: String,
+    /// Its statements.
+    pub coverage: Coverage,
+}
+
+/// The coverage of each package, sorted by path. [`Display`](fmt::Display) gives what `go tool covdata percent` prints,
+/// to the character: a package without statements has no percentage, and no line's end either.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Percent {
+    /// The packages.
+    pub packages: Vec<PackagePercent>,
+}
+
+impl Profile {
+    /// Sums up statements by package.
+    #[must_use]
+    pub fn percent(&self) -> Percent {
+        let packages = self.packages().iter().map(|package| {
+            let mut coverage = Coverage::default();
+            for block in &package.blocks {
+                let statements = u64::from(block.unit.statements);
+                coverage.total += statements;
+                coverage.covered += if block.count == 0 { 0 } else { statements };
+            }
+            PackagePercent { path: package.path.clone(), coverage }
+        });
+        Percent { packages: packages.collect() }
+    }
+}
+
+impl Percent {
+    /// The coverage over all packages.
+    #[must_use]
+    pub fn total(&self) -> Coverage {
+        self.packages.iter().fold(Coverage::default(), |sum, package| Coverage {
+            covered: sum.covered + package.coverage.covered,
+            total: sum.total + package.coverage.total,
+        })
+    }
+}
+
+impl Coverage {
+    /// From 0 to 100; `None` where there is no statement.
+    #[must_use]
+    pub fn percent(self) -> Option<f64> {
+        // In Go's order of operations, for the same last bit.
+        (self.total != 0).then(|| 100.0 * self.covered as f64 / self.total as f64)
+    }
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.percent() {
+            Some(percent) => write!(f, "coverage: {percent:.1}% of statements"),
+            None => f.write_str("coverage: [no statements]"),
+        }
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for PackagePercent { path, coverage } in &self.packages {
+            write!(f, "\t{path}\t\t")?;
+            if coverage.total != 0 {
+                writeln!(f, "{coverage}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(path: &str, covered: u64, total: u64) -> PackagePercent {
+        PackagePercent { path: path.to_owned(), coverage: Coverage { covered, total } }
+    }
+
+    #[test]
+    fn lines_as_go_writes_them() {
+        let percent = Percent {
+            packages: vec![
+                package("m", 1, 1),
+                package("m/a", 0, 3),
+                package("m/b", 0, 0),
+                package("m/c", 1, 16),
+            ],
+        };
+        // 1/16 is 6.25 exactly: a tie goes to the even digit.
+        let lines = "\tm\t\tcoverage: 100.0% of statements\n\
+                     \tm/a\t\tcoverage: 0.0% of statements\n\
+                     \tm/b\t\t\tm/c\t\tcoverage: 6.2% of statements\n";
+        assert_eq!(percent.to_string(), lines);
+        assert_eq!(percent.total(), Coverage { covered: 2, total: 20 });
+        assert_eq!(percent.total().to_string(), "coverage: 10.0% of statements");
+    }
+
+    #[test]
+    fn no_statements() {
+        let percent = Percent { packages: vec![package("m", 0, 0)] };
+        assert_eq!(percent.to_string(), "\tm\t\t");
+        assert_eq!(percent.total().to_string(), "coverage: [no statements]");
+        assert_eq!(percent.total().percent(), None);
+    }
+}

@@ -1,0 +1,273 @@
+//! The same folders, read by this crate and by `go tool covdata`.
+
+use std::path::{Path, PathBuf};
+
+use covdata::{Coverage, FileName, Profile, Reason, strip_args};
+use tempfile::TempDir;
+
+use crate::go;
+
+/// Asserts that this crate finds nothing wrong with these folders, and Go's percentages.
+fn same_percent(dirs: &[&Path]) -> Profile {
+    let (profile, problems) = Profile::read_dirs(dirs);
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(profile.percent().to_string(), go::percent(dirs));
+    assert!(profile.percent().total().covered > 0);
+    profile
+}
+
+/// As [`same_percent`], and the same counts. Go refuses this for a mix of modes.
+fn same(dirs: &[&Path]) -> Profile {
+    let profile = same_percent(dirs);
+    assert_eq!(go::lines(&profile), go::textfmt(dirs));
+    profile
+}
+
+/// The sample commands, built for coverage.
+struct Sample {
+    dir: TempDir,
+    bin: PathBuf,
+}
+
+impl Sample {
+    fn build(mode: &str) -> Self {
+        Self::build_from(&go::program("sample"), mode)
+    }
+
+    fn build_from(module: &Path, mode: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let bin = dir.path().join("bin");
+        go::build(module, mode, &bin);
+        Self { dir, bin }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs a command with the data folder `name`, which it gives.
+    fn run(&self, name: &str, program: &str, args: &[&str]) -> PathBuf {
+        let data = self.path(name);
+        go::run(&self.bin, program, args, &data);
+        data
+    }
+}
+
+fn counter_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(dir).expect("a data folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let is_counters = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        matches!(name, Some(FileName::Counters { .. }))
+    };
+    paths.filter(is_counters).collect()
+}
+
+#[test]
+fn every_mode_and_their_mix() {
+    let samples = ["set", "count", "atomic"].map(Sample::build);
+    let mut all = Vec::new();
+    for sample in &samples {
+        // Two binaries with a package in common, several runs each, in one folder and in two.
+        let a = sample.run("a", "one", &["add"]);
+        same(&[&a]);
+        sample.run("a", "two", &[]);
+        same(&[&a]);
+        let b = sample.run("b", "one", &["join", "", "exit"]);
+        sample.run("b", "one", &["join", "more", "args"]);
+        assert_eq!(counter_files(&b).len(), 2);
+        same(&[&b]);
+        same(&[&a, &b]);
+        same(&[&b, &a, &a]);
+        all.extend([a, b]);
+    }
+    let all: Vec<_> = all.iter().map(PathBuf::as_path).collect();
+    same_percent(&all);
+    same_percent(&[all[4], all[1]]);
+}
+
+#[test]
+fn two_builds_of_a_changed_program() {
+    let old = Sample::build("count");
+    let changed = tempfile::tempdir().unwrap();
+    copy(&go::program("sample"), changed.path(), |text| {
+        // Moves what follows in the file, and leaves the functions before as they are.
+        text.replace("// Apply calls f and logs.", "\n// Apply calls f and logs.")
+            .replace("return \"positive\"", "return \"more than nothing\"")
+    });
+    let new = Sample::build_from(changed.path(), "count");
+    let (old, new) = (old.run("data", "one", &["add", "x"]), new.run("data", "one", &["join"]));
+    let (alone, both) = (same(&[&old]), same(&[&old, &new]));
+    // The old blocks and the new are all there, as in Go.
+    assert!(both.percent().total().total > alone.percent().total().total);
+}
+
+#[test]
+fn a_program_that_was_killed_counts_as_not_covered() {
+    let sample = Sample::build("set");
+    let data = sample.run("data", "one", &["panic"]);
+    let (profile, problems) = Profile::read_dirs([&data]);
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(matches!(problem.reason, Reason::NoCounters), "{problem}");
+    assert_eq!(profile.percent().to_string(), go::percent(&[&data]));
+    assert_eq!(profile.percent().total().covered, 0);
+    assert!(profile.percent().total().total > 0);
+}
+
+#[test]
+fn what_go_tool_covdata_merge_writes() {
+    let sample = Sample::build("atomic");
+    let (a, b) = (sample.run("a", "one", &["add"]), sample.run("b", "two", &[]));
+    sample.run("a", "one", &["join"]);
+    let dirs = format!("{},{}", a.display(), b.display());
+    for (name, flag) in [("merged", None), ("combined", Some("-pcombine"))] {
+        let merged = sample.path(name);
+        fs_err::create_dir(&merged).unwrap();
+        let out = merged.display().to_string();
+        go::go(Path::new("."), ["tool", "covdata", "merge", "-i", &dirs, "-o", &out].into_iter().chain(flag));
+        assert_eq!(same(&[&merged]).percent(), same(&[&a, &b]).percent());
+    }
+}
+
+#[test]
+fn gos_tool_reads_stripped_files() {
+    let sample = Sample::build("count");
+    let data = sample.run("data", "one", &["add", "--token=hunter2"]);
+    // A long command line, for lengths of more than one byte.
+    sample.run("data", "one", &["join", &"secret".repeat(1000)]);
+    let (percent, textfmt) = (go::percent(&[&data]), go::textfmt(&[&data]));
+    for path in counter_files(&data) {
+        let stripped = strip_args(&fs_err::read(&path).unwrap()).unwrap();
+        assert!(stripped.len() < 400, "{}", stripped.len());
+        fs_err::write(&path, stripped).unwrap();
+    }
+    assert_eq!((go::percent(&[&data]), go::textfmt(&[&data])), (percent, textfmt));
+    let dump = go::go(Path::new("."), ["tool", "covdata", "debugdump", "-i", &data.display().to_string()]);
+    assert!(dump.contains("GOOS=") && dump.contains("GOARCH="), "{dump}");
+    assert!(!dump.contains("program args"), "{dump}");
+    same(&[&data]);
+}
+
+#[test]
+fn raw_big_endian_and_saturated_counters_and_several_segments() {
+    let recode = Recode::build();
+    let sample = Sample::build("count");
+    let data = sample.run("data", "one", &["add", "x"]);
+    sample.run("data", "one", &["join", ""]);
+    let [one, two] = counter_files(&data).try_into().unwrap();
+    let expected = same(&[&data]);
+
+    for (flavour, factor) in [("raw", "1"), ("big", "1"), ("uleb", "1")] {
+        let out = sample.path(flavour);
+        recode.run(flavour, factor, &out, &[&one]);
+        recode.run(flavour, factor, &out, &[&two]);
+        assert_eq!(same(&[&out]), expected, "{flavour}");
+    }
+    // 2³¹ as a factor: a block that ran once in each run comes to 2³², one more than fits.
+    let out = sample.path("saturated");
+    recode.run("uleb", "2147483648", &out, &[&one]);
+    recode.run("uleb", "2147483648", &out, &[&two]);
+    let profile = same(&[&out]);
+    let blocks = profile.packages().iter().flat_map(|package| &package.blocks);
+    assert!(blocks.clone().any(|block| block.count == u32::MAX));
+    // Go's tool reads the first segment alone, so what it says of separate files is what counts.
+    for flavour in ["raw", "uleb"] {
+        let out = sample.path(&format!("{flavour}-segments"));
+        let file = recode.run(flavour, "1", &out, &[&one, &two, &one]);
+        let (profile, problems) = Profile::read_dirs([&out]);
+        assert!(problems.is_empty(), "{problems:?}");
+        recode.run(flavour, "1", &sample.path("thrice"), &[&one]);
+        recode.run(flavour, "1", &sample.path("thrice"), &[&two]);
+        recode.run(flavour, "1", &sample.path("thrice"), &[&one]);
+        assert_eq!(profile, same(&[&sample.path("thrice")]));
+        fs_err::remove_dir_all(sample.path("thrice")).unwrap();
+
+        let stripped = strip_args(&fs_err::read(&file).unwrap()).unwrap();
+        fs_err::write(&file, stripped).unwrap();
+        assert_eq!(Profile::read_dirs([&out]).0, profile);
+        go::percent(&[&out]);
+    }
+}
+
+/// The program that writes counter files which Go's runtime does not.
+struct Recode(TempDir);
+
+impl Recode {
+    fn build() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (target, rename) =
+            (dir.path(), |text: String| text.replace("\"internal/coverage", "\"recode/coverage"));
+        copy(&go::program("recode"), target, |text| text);
+        let root = go::go(Path::new("."), ["env", "GOROOT"]);
+        let source = Path::new(root.trim()).join("src/internal/coverage");
+        copy_files(&source, &target.join("coverage"), rename);
+        for package in
+            ["decodecounter", "encodecounter", "slicereader", "slicewriter", "stringtab", "uleb128"]
+        {
+            copy_files(&source.join(package), &target.join("coverage").join(package), rename);
+        }
+        go::go(target, ["build", "-o", "bin", "."]);
+        Self(dir)
+    }
+
+    /// Writes one counter file, beside the meta-data of the first input.
+    fn run(&self, flavour: &str, factor: &str, dir: &Path, inputs: &[&Path]) -> PathBuf {
+        fs_err::create_dir_all(dir).expect("a data folder");
+        let name = inputs[0].file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let Some(FileName::Counters { hash, .. }) = name else { panic!("{inputs:?} are counter files") };
+        let meta = FileName::Meta { hash }.to_string();
+        fs_err::copy(inputs[0].with_file_name(&meta), dir.join(&meta)).expect("the meta-data");
+        let number = counter_files(dir).len() as u32;
+        let out = dir.join(FileName::Counters { hash, pid: 1, nanos: number.into() }.to_string());
+        let mut command = std::process::Command::new(self.0.path().join("bin"));
+        let status =
+            command.args([flavour, factor]).arg(&out).args(inputs).status().expect("recode was just built");
+        assert!(status.success());
+        out
+    }
+}
+
+/// Copies a module's text files, folders and all, changing each.
+fn copy(from: &Path, to: &Path, change: impl Fn(String) -> String + Copy) {
+    copy_files(from, to, change);
+    for entry in fs_err::read_dir(from).expect("a source folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            copy(&path, &to.join(path.file_name().expect("a name")), change);
+        }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path, change: impl Fn(String) -> String) {
+    fs_err::create_dir_all(to).expect("a folder for sources");
+    for entry in fs_err::read_dir(from).expect("a source folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        if path.is_file() && !name.ends_with("_test.go") {
+            let text = fs_err::read_to_string(&path).expect("a source file");
+            fs_err::write(to.join(name), change(text)).expect("a copy");
+        }
+    }
+}
+
+#[test]
+fn percentages_are_rounded_as_go_rounds() {
+    const LIMIT: u64 = 500;
+    let dir = tempfile::tempdir().unwrap();
+    let program = format!(
+        "package main\n\nimport (\n\"bufio\"\n\"fmt\"\n\"os\"\n)\n\nfunc main() {{\n\
+         w := bufio.NewWriter(os.Stdout)\ndefer w.Flush()\n\
+         for tot := uint64(1); tot <= {LIMIT}; tot++ {{\nfor cov := uint64(0); cov <= tot; cov++ {{\n\
+         fmt.Fprintf(w, \"coverage: %.1f%% of statements\\n\", 100.0*float64(cov)/float64(tot))\n}}\n}}\n}}\n"
+    );
+    fs_err::write(dir.path().join("main.go"), program).unwrap();
+    let output = go::go(dir.path(), ["run", "main.go"]);
+    let mut lines = output.lines();
+    for total in 1..=LIMIT {
+        for covered in 0..=total {
+            let coverage = Coverage { covered, total };
+            assert_eq!(Some(coverage.to_string().as_str()), lines.next(), "{covered} of {total}");
+        }
+    }
+    assert_eq!(lines.next(), None);
+}

@@ -1,0 +1,7 @@
+//! Coverage files by real programs, judged by Go's own tool, and bytes that no program would write.
+
+mod differential;
+mod fixtures;
+mod go;
+mod problems;
+mod properties;

@@ -1,0 +1,166 @@
+//! Bad data: each kind is named, and never costs the good data.
+
+use std::path::{Path, PathBuf};
+
+use covdata::{Builder, Error, FileName, Problem, Profile, Reason, check};
+
+use crate::fixtures::{files, folder, meta};
+
+/// The fixture of mode count, with further files.
+fn with(extra: &[(&str, &[u8])]) -> (Profile, Vec<Problem>) {
+    let mut builder = Builder::new();
+    for (path, bytes) in extra {
+        builder.add_file(path, *bytes);
+    }
+    builder.add_dir(folder("count"));
+    builder.finish()
+}
+
+/// Whether a profile has the fixture's data, and nothing more.
+fn is_fixture(profile: &Profile) -> bool {
+    let (expected, problems) = Profile::read_dirs([folder("count")]);
+    assert!(problems.is_empty() && expected.packages().len() == 5);
+    *profile == expected
+}
+
+fn counters() -> (FileName, Vec<u8>) {
+    files("count")
+        .into_iter()
+        .find(|(name, _)| matches!(name, FileName::Counters { .. }))
+        .expect("a counter file")
+}
+
+#[test]
+fn a_bad_file_does_not_cost_the_good_ones() {
+    let (counters, bytes) = counters();
+    let (meta, meta_bytes) = meta("count", "one");
+    let other = "covcounters.00000000000000000000000000000000.1.1";
+    let cases: [(&str, &[u8], &str); 8] = [
+        (&counters.to_string(), &bytes[..bytes.len() - 1], "the file does not end in a footer"),
+        (&counters.to_string(), b"", "at byte 0: the header is cut off"),
+        (&counters.to_string(), &meta_bytes, "not the first bytes of a counter file"),
+        (&meta.to_string(), &meta_bytes[..600], "the file has 600 bytes, its header announces 670"),
+        (other, &bytes, "the name says hash 0000000000"),
+        (&format!("tmp.{counters}"), &bytes, "a temporary file, its writer has not finished"),
+        (&format!("{counters}.gz"), &bytes, "not the name of a coverage file"),
+        ("covmeta.", b"", "not the name of a coverage file"),
+    ];
+    for (name, bytes, message) in cases {
+        let path = format!("elsewhere/{name}");
+        let (profile, problems) = with(&[(&path, bytes)]);
+        assert!(is_fixture(&profile), "{path}");
+        let [problem] = problems.as_slice() else { panic!("{path}: {problems:?}") };
+        assert_eq!(problem.path, Path::new(&path));
+        let text = problem.to_string();
+        assert!(text.starts_with(&format!("{path}: ")) && text.contains(message), "{text}");
+    }
+}
+
+#[test]
+fn other_files_are_passed_over() {
+    let (profile, problems) =
+        with(&[("percent.txt", b"x"), ("metafiles.txt", b"x"), ("covmeta", b"x"), ("..", b"x")]);
+    assert!(is_fixture(&profile) && problems.is_empty());
+}
+
+#[test]
+fn counters_without_meta_data() {
+    let (name, bytes) = counters();
+    let mut builder = Builder::new();
+    builder.add_file(format!("a/{name}"), bytes);
+    let (profile, problems) = builder.finish();
+    assert_eq!((profile.packages().len(), profile.mode()), (0, None));
+    let [Problem { path, reason: Reason::NoMeta { hash } }] = problems.as_slice() else {
+        panic!("{problems:?}")
+    };
+    assert_eq!((path, *hash), (&PathBuf::from(format!("a/{name}")), name.hash()));
+}
+
+#[test]
+fn meta_data_may_come_after_its_counters_and_from_another_folder() {
+    let mut builder = Builder::new();
+    for (name, bytes) in files("count").iter().rev() {
+        builder.add_file(format!("a/{name}"), bytes);
+    }
+    let (profile, problems) = builder.finish();
+    assert!(is_fixture(&profile) && problems.is_empty(), "{problems:?}");
+
+    // files() has the meta-data first.
+    let (name, bytes) = meta("count", "one");
+    let mut builder = Builder::new();
+    for (other, bytes) in files("count").iter().filter(|(other, _)| *other != name) {
+        builder.add_file(format!("a/{other}"), bytes);
+    }
+    builder.add_file(format!("b/{name}"), &bytes);
+    let (profile, problems) = builder.finish();
+    assert!(is_fixture(&profile));
+    // Nothing was written where the meta-data is; what wrote the other folder's counters is not known.
+    let [Problem { path, reason: Reason::NoCounters }] = problems.as_slice() else { panic!("{problems:?}") };
+    assert_eq!(*path, PathBuf::from(format!("b/{name}")));
+}
+
+#[test]
+fn a_container_without_counters_is_told_from_one_with() {
+    let (name, bytes) = meta("count", "one");
+    let path = format!("killed/{name}");
+    let (profile, problems) = with(&[(&path, &bytes)]);
+    assert!(is_fixture(&profile));
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert_eq!(problem.to_string(), format!("{path}: no counters were written"));
+}
+
+#[test]
+fn two_meta_data_files_of_one_hash() {
+    let (name, mut bytes) = meta("count", "one");
+    *bytes.last_mut().unwrap() ^= 1; // the literal flag of the last function
+    assert_eq!(check(&name, &bytes), Ok(()));
+    let mut builder = Builder::new();
+    builder.add_dir(folder("count"));
+    builder.add_file(format!("b/{name}"), &bytes);
+    let (profile, problems) = builder.finish();
+    assert!(is_fixture(&profile));
+    let [Problem { reason: Reason::OtherMeta { first }, .. }] = problems.as_slice() else {
+        panic!("{problems:?}")
+    };
+    assert_eq!(*first, folder("count").join(name.to_string()));
+}
+
+#[test]
+fn counters_of_functions_that_are_not_there() {
+    // Command one's counters under command two's hash: the first functions may fit, and must not count.
+    let (one, two) = (meta("count", "one").0.hash(), meta("count", "two").0.hash());
+    for (name, mut bytes) in files("count") {
+        let FileName::Counters { hash, pid, nanos } = name else { continue };
+        if hash != one {
+            continue;
+        }
+        bytes[8..24].copy_from_slice(&two.0);
+        let path = format!("a/{}", FileName::Counters { hash: two, pid, nanos });
+        let (profile, problems) = with(&[(&path, &bytes)]);
+        assert!(is_fixture(&profile));
+        assert!(
+            matches!(problems.as_slice(), [Problem { reason: Reason::OtherShape { .. }, .. }]),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
+fn folders_and_files_that_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (missing, folder_as_file) = (dir.path().join("missing"), dir.path().join(counters().0.to_string()));
+    fs_err::create_dir(&folder_as_file).unwrap();
+    let (profile, problems) = Profile::read_dirs([dir.path(), &missing, &folder("count")]);
+    assert!(is_fixture(&profile));
+    let [file, folder] = problems.as_slice() else { panic!("{problems:?}") };
+    assert_eq!(file.to_string(), format!("{}: not a regular file", folder_as_file.display()));
+    assert!(matches!(&folder.reason, Reason::Io(error) if error.kind() == std::io::ErrorKind::NotFound));
+    assert_eq!(folder.path, missing);
+}
+
+#[test]
+fn check_refuses_temporary_names() {
+    let (name, bytes) = counters();
+    let FileName::Counters { hash, pid, nanos } = name else { panic!("{name}") };
+    assert_eq!(check(&FileName::TemporaryCounters { hash, pid, nanos }, &bytes), Err(Error::Temporary));
+}

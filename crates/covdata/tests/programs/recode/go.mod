@@ -1,0 +1,3 @@
+module recode
+
+go 1.20

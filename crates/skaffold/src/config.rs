@@ -1,0 +1,253 @@
+//! What a run of `skaffold.yaml` under one profile comes to.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
+
+use crate::schema;
+
+/// What `skaffold run` would execute, with every path made absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The directory that paths in the file are relative to. Skaffold takes the one it is started in; here it
+    /// is the file's own, as though Skaffold had been started there.
+    pub work_dir: PathBuf,
+    /// What to build.
+    pub artifacts: Vec<Artifact>,
+    /// The directories that kustomize renders.
+    pub kustomize: Vec<PathBuf>,
+    /// Hooks that run before the manifests are applied, in order.
+    pub before: Vec<HostHook>,
+    /// Hooks that run once what was applied is ready, in order.
+    pub after: Vec<HostHook>,
+}
+
+/// A program that ko builds into an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The image's name in the manifests.
+    pub image: String,
+    /// Where the go tool runs: the artifact's `context` and, below it, ko's `dir`.
+    pub dir: PathBuf,
+    /// The package to build, relative to `dir`.
+    pub main: String,
+    /// Flags for `go build`.
+    pub flags: Vec<String>,
+    /// Flags for the linker.
+    pub ldflags: Vec<String>,
+    /// Environment of the build, each `NAME=VALUE`.
+    pub env: Vec<String>,
+}
+
+/// A command that runs on the host before or after a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostHook {
+    /// The program and its arguments; never empty.
+    pub command: Vec<String>,
+    /// Where it runs, if not in the working directory.
+    pub dir: Option<PathBuf>,
+    /// The systems, as Go names them, that it runs on; empty means all.
+    pub os: Vec<String>,
+}
+
+impl Config {
+    /// Reads a `skaffold.yaml` and applies the named profile.
+    ///
+    /// # Errors
+    /// When the file cannot be read, has no such profile, or holds anything that this crate does not execute.
+    pub fn read(path: &Path, profile: Option<&str>) -> Result<Self> {
+        let path = fs::canonicalize(path)?;
+        let text = fs::read_to_string(&path)?;
+        let work_dir = path.parent().unwrap_or(Path::new("/"));
+        Self::parse(&text, work_dir, profile).with_context(|| path.display().to_string())
+    }
+
+    fn parse(text: &str, work_dir: &Path, profile: Option<&str>) -> Result<Self> {
+        let mut file: schema::File = serde_saphyr::from_str(text)?;
+        ensure!(
+            file.kind == "Config" && file.api_version.starts_with("skaffold/v4beta"),
+            "{} {} is not a configuration that is understood here (skaffold/v4beta…, kind Config)",
+            file.api_version,
+            file.kind,
+        );
+        if let Some(name) = profile {
+            let Some(found) = file.profiles.iter().position(|profile| profile.name == name) else {
+                bail!("there is no profile {name:?}");
+            };
+            let profile = file.profiles.swap_remove(found);
+            file.apply(profile);
+        }
+
+        let artifacts = file.build.artifacts.into_iter().map(|artifact| artifact_of(artifact, work_dir));
+        let Some(kustomize) = file.manifests.kustomize else {
+            bail!("manifests.kustomize is missing, and other manifests are not rendered here");
+        };
+        let kustomize = kustomize.paths.into_iter().map(|path| {
+            no_template("manifests.kustomize.paths", [&path])?;
+            Ok(work_dir.join(path))
+        });
+        let hooks = file.deploy.kubectl.unwrap_or_default().hooks;
+        Ok(Self {
+            work_dir: work_dir.to_owned(),
+            artifacts: artifacts.collect::<Result<_>>()?,
+            kustomize: kustomize.collect::<Result<_>>()?,
+            before: hooks_of("before", hooks.before, work_dir)?,
+            after: hooks_of("after", hooks.after, work_dir)?,
+        })
+    }
+}
+
+fn artifact_of(artifact: schema::Artifact, work_dir: &Path) -> Result<Artifact> {
+    let schema::Artifact { image, context, ko } = artifact;
+    let Some(ko) = ko else {
+        bail!("artifact {image} has no ko section, and other builders do not run here");
+    };
+    ensure!(!image.starts_with("ko://"), "artifact {image}: ko:// names are not resolved here");
+    no_template(&image, ko.flags.iter().chain(&ko.ldflags).chain(&ko.env))?;
+    ensure!(!ko.main.contains("..."), "artifact {image}: ko.main {:?} is a pattern, not a package", ko.main);
+    Ok(Artifact {
+        image,
+        dir: work_dir.join(context).join(ko.dir),
+        main: if ko.main.is_empty() { ".".to_owned() } else { ko.main },
+        flags: ko.flags,
+        ldflags: ko.ldflags,
+        env: ko.env,
+    })
+}
+
+fn hooks_of(when: &str, hooks: Vec<schema::Hook>, work_dir: &Path) -> Result<Vec<HostHook>> {
+    let hooks = hooks.into_iter().enumerate().map(|(i, hook)| {
+        let place = format!("deploy.kubectl.hooks.{when}[{i}]");
+        match hook {
+            schema::Hook::Container(_) => bail!(
+                "{place} is a container hook; only host hooks run here \
+                 (to signal programs in containers, use podcov-signal in a host hook)"
+            ),
+            schema::Hook::Host(hook) => {
+                ensure!(!hook.command.is_empty(), "{place} has no command");
+                let dir = (!hook.dir.is_empty()).then(|| work_dir.join(hook.dir));
+                Ok(HostHook { command: hook.command, dir, os: hook.os })
+            }
+        }
+    });
+    hooks.collect()
+}
+
+/// Skaffold expands Go templates in these fields; taken literally they would build or render something else.
+fn no_template<'a>(place: &str, values: impl IntoIterator<Item = &'a String>) -> Result<()> {
+    for value in values {
+        ensure!(!value.contains("{{"), "{place}: {value:?} is a template, which is not expanded here");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "
+apiVersion: skaffold/v4beta13
+kind: Config
+build: {artifacts: [{image: a, context: src, ko: {ldflags: [-s]}}]}
+manifests: {kustomize: {paths: [k8s]}}
+deploy: {kubectl: {hooks: {before: [{host: {command: [base]}}]}}}
+profiles:
+  - name: other
+  - name: cover
+    build: {artifacts: [{image: a, ko: {dir: cmd, main: ./a, flags: [-cover]}}]}
+    deploy: {kubectl: {hooks: {after: [{host: {command: [x, y], dir: d, os: [linux]}}]}}}
+";
+
+    fn parse(text: &str, profile: Option<&str>) -> Result<Config> {
+        Config::parse(text, Path::new("/w"), profile)
+    }
+
+    #[track_caller]
+    fn refuses(text: &str, expected: &str) {
+        let error = format!("{:#}", parse(text, None).expect_err("it must be refused"));
+        assert!(error.contains(expected), "{error}");
+    }
+
+    #[test]
+    fn without_a_profile() {
+        let config = parse(SMALL, None).unwrap();
+        assert_eq!(config.work_dir, Path::new("/w"));
+        assert_eq!(config.kustomize, [Path::new("/w/k8s")]);
+        assert_eq!(config.artifacts[0].dir, Path::new("/w/src"));
+        assert_eq!(config.artifacts[0].main, ".");
+        assert_eq!(config.artifacts[0].ldflags, ["-s"]);
+        assert_eq!(config.before[0].command, ["base"]);
+        assert_eq!(config.before[0].dir, None);
+        assert!(config.after.is_empty());
+    }
+
+    #[test]
+    fn a_profile_replaces_lists_and_optional_sections_whole() {
+        let config = parse(SMALL, Some("cover")).unwrap();
+        let [artifact] = &config.artifacts[..] else { panic!("{:?}", config.artifacts) };
+        assert_eq!(artifact.dir, Path::new("/w/cmd"), "the base's context is gone");
+        assert_eq!((artifact.main.as_str(), artifact.ldflags.len()), ("./a", 0));
+        assert_eq!(artifact.flags, ["-cover"]);
+        assert!(config.before.is_empty(), "the base's deploy.kubectl is gone");
+        let hook = HostHook {
+            command: vec!["x".to_owned(), "y".to_owned()],
+            dir: Some("/w/d".into()),
+            os: vec!["linux".to_owned()],
+        };
+        assert_eq!(config.after, [hook]);
+        assert_eq!(config.kustomize, [Path::new("/w/k8s")], "what the profile leaves out stays");
+    }
+
+    #[test]
+    fn a_profile_that_is_not_there() {
+        let error = parse(SMALL, Some("none")).unwrap_err();
+        assert_eq!(error.to_string(), "there is no profile \"none\"");
+    }
+
+    #[test]
+    fn what_would_not_be_executed_is_refused_by_name() {
+        refuses(&SMALL.replace("name: other", "name: other\n    activation: []"), "activation");
+        refuses(&SMALL.replace("ldflags: [-s]", "labels: {a: b}"), "labels");
+        refuses(&SMALL.replace("paths: [k8s]", "paths: [k8s], buildArgs: [x]"), "buildArgs");
+        refuses(&SMALL.replace("host: {command: [base]}", "host: {command: [base], shell: sh}"), "shell");
+        refuses(&SMALL.replace("deploy: {kubectl", "deploy: {statusCheck: false, kubectl"), "statusCheck");
+        refuses(&format!("{SMALL}\nverify: []"), "verify");
+        refuses(&SMALL.replace("v4beta13", "v2beta29"), "skaffold/v2beta29");
+        refuses(&SMALL.replace("ko: {ldflags: [-s]}", "docker: {}"), "docker");
+        refuses(&SMALL.replace(", ko: {ldflags: [-s]}", ""), "artifact a has no ko section");
+        refuses(&SMALL.replace("ldflags: [-s]", "ldflags: ['{{.X}}']"), "template");
+        refuses(
+            &SMALL.replace("manifests: {kustomize: {paths: [k8s]}}", ""),
+            "manifests.kustomize is missing",
+        );
+        refuses(&SMALL.replace("[base]", "[]"), "deploy.kubectl.hooks.before[0] has no command");
+    }
+
+    #[test]
+    fn container_hooks_are_refused() {
+        let text = SMALL.replace("host: {command: [base]}", "container: {command: [kill], podName: a-*}");
+        refuses(&text, "deploy.kubectl.hooks.before[0] is a container hook");
+    }
+
+    #[test]
+    fn this_repository() {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let config = Config::read(&repository.join("skaffold.yaml"), Some("coverage")).unwrap();
+
+        let programs: Vec<_> = config.after.iter().map(|hook| hook.command[0].as_str()).collect();
+        assert_eq!(
+            programs,
+            ["podcov-test", "podcov-signal", "podcov-collect"].map(|p| format!("./target/debug/{p}"))
+        );
+        assert_eq!(config.before[0].command[..2], ["cargo", "build"]);
+        assert_eq!(config.artifacts[0].image, "hello");
+        assert_eq!(config.artifacts[0].flags, ["-cover", "-covermode=atomic"]);
+        for dir in config.kustomize.iter().chain([&config.artifacts[0].dir]) {
+            assert!(dir.is_dir(), "{}", dir.display());
+        }
+
+        let base = Config::read(&repository.join("skaffold.yaml"), None).unwrap();
+        assert!(base.artifacts[0].flags.is_empty() && base.before.is_empty() && base.after.is_empty());
+    }
+}

@@ -1,0 +1,396 @@
+//! Runs host hooks under Skaffold's contract.
+//!
+//! The contract is in `pkg/skaffold/hooks` (`deploy.go`, `env.go`, `host.go`) and
+//! `pkg/skaffold/build/misc/graceful.go`. Two things there are easily missed:
+//!
+//! - Skaffold means to give a hook 2 seconds between SIGINT and SIGKILL ([`INTENDED_GRACE`]). But it also
+//!   starts the hook with `exec.CommandContext`, which kills as soon as the context ends. So in fact both
+//!   signals leave at once and a hook dies before it can act on the first. A test should try a hook under
+//!   both: the intended grace and `Duration::ZERO`.
+//! - A hook has ended only when its pipe has: a process that it left behind with the pipe open keeps Skaffold
+//!   waiting, even after the SIGKILL. So it does here.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+
+use crate::HostHook;
+
+/// How long Skaffold means to wait after SIGINT before it kills a hook.
+pub const INTENDED_GRACE: Duration = Duration::from_secs(2);
+
+/// What Skaffold tells a deploy hook about the run.
+#[derive(Debug, Clone)]
+pub struct HookEnv {
+    /// The run's id, `SKAFFOLD_RUN_ID`.
+    pub run_id: String,
+    /// The kubeconfig context, `SKAFFOLD_KUBE_CONTEXT`.
+    pub kube_context: String,
+    /// `SKAFFOLD_NAMESPACES`, before it is joined by commas; see [`crate::post_deploy_namespaces`].
+    pub namespaces: Vec<String>,
+    /// The directory that Skaffold runs in, `SKAFFOLD_WORK_DIR`.
+    pub work_dir: PathBuf,
+    /// The environment that Skaffold itself was started with. It comes last, so an exported
+    /// `SKAFFOLD_RUN_ID` wins over the run's own.
+    pub shell: Vec<(OsString, OsString)>,
+}
+
+/// When hooks run, as Skaffold names it in its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before the manifests are applied.
+    PreDeploy,
+    /// Once what was applied is ready.
+    PostDeploy,
+}
+
+/// How a hook that did not fail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ran and exited with 0.
+    Completed,
+    /// It is not for this operating system and was not started.
+    Skipped,
+}
+
+/// Why the hooks after this one do not run.
+#[derive(Debug, thiserror::Error)]
+pub enum HookError {
+    /// The program could not be started.
+    #[error("hook `{hook}` could not be started")]
+    Start {
+        /// The hook's command line.
+        hook: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It exited with something other than 0.
+    #[error("hook `{hook}` failed: {status}")]
+    Failed {
+        /// The hook's command line.
+        hook: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// It was told to stop.
+    #[error("hook `{hook}` was cancelled: {status}")]
+    Cancelled {
+        /// The hook's command line.
+        hook: String,
+        /// How it ended, which may be well.
+        status: ExitStatus,
+    },
+    /// Its output could not be passed on, or its end not be awaited.
+    #[error("hook `{hook}` could not be followed")]
+    Lost {
+        /// The hook's command line.
+        hook: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl HookEnv {
+    /// An environment whose `shell` part is this process's own.
+    pub fn new(run_id: &str, kube_context: &str, namespaces: Vec<String>, work_dir: PathBuf) -> Self {
+        let shell = std::env::vars_os().collect();
+        Self { run_id: run_id.to_owned(), kube_context: kube_context.to_owned(), namespaces, work_dir, shell }
+    }
+
+    /// The hook's whole environment; of two entries with one name the later counts.
+    pub fn variables(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        let own = [
+            ("SKAFFOLD_WORK_DIR", self.work_dir.clone().into_os_string()),
+            ("SKAFFOLD_RUN_ID", self.run_id.clone().into()),
+            ("SKAFFOLD_KUBE_CONTEXT", self.kube_context.clone().into()),
+            ("SKAFFOLD_NAMESPACES", self.namespaces.join(",").into()),
+        ];
+        own.map(|(name, value)| (name.into(), value)).into_iter().chain(self.shell.iter().cloned())
+    }
+}
+
+/// Runs the hooks of one phase in order, and stops at the first that fails.
+///
+/// `out` gets what they print, between the lines that Skaffold prints around them. When `cancel` completes
+/// the running hook is stopped as by [`run_host_hook`].
+///
+/// # Errors
+/// The first hook's that did not end well.
+pub async fn run_host_hooks(
+    phase: Phase,
+    hooks: &[HostHook],
+    env: &HookEnv,
+    grace: Duration,
+    cancel: impl Future<Output = ()>,
+    out: &mut (impl AsyncWrite + Unpin),
+) -> Result<(), HookError> {
+    let phase = match phase {
+        Phase::PreDeploy => "pre-deploy hooks",
+        Phase::PostDeploy => "post-deploy hooks",
+    };
+    let mut cancel = pin!(cancel);
+    for (i, hook) in hooks.iter().enumerate() {
+        if i == 0 {
+            say(out, &format!("Starting {phase}...\n"), hook).await?;
+        }
+        run_host_hook(hook, env, grace, cancel.as_mut(), out).await?;
+        if i + 1 == hooks.len() {
+            say(out, &format!("Completed {phase}\n"), hook).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs one hook: stdin is empty, stdout and stderr are one pipe whose content goes to `out`, the environment
+/// is `env` alone, and the directory the hook's own or that of the run.
+///
+/// When `cancel` completes first the process (not its group) gets SIGINT and, after `grace`, SIGKILL.
+///
+/// # Errors
+/// When the hook cannot be started, exits with something other than 0, or is cancelled.
+pub async fn run_host_hook(
+    hook: &HostHook,
+    env: &HookEnv,
+    grace: Duration,
+    cancel: impl Future<Output = ()>,
+    out: &mut (impl AsyncWrite + Unpin),
+) -> Result<Outcome, HookError> {
+    if !hook.os.is_empty() && !hook.os.iter().any(|os| os == go_os()) {
+        return Ok(Outcome::Skipped);
+    }
+    let name = || hook.command.join(" ");
+    let (mut child, mut pipe) =
+        start(hook, env).map_err(|source| HookError::Start { hook: name(), source })?;
+    let output = async move {
+        tokio::io::copy(&mut pipe, out).await?;
+        out.flush().await
+    };
+    let (ended, copied) = tokio::join!(wait_or_stop(&mut child, grace, cancel), output);
+
+    let (status, cancelled) = ended.map_err(|source| HookError::Lost { hook: name(), source })?;
+    if cancelled {
+        return Err(HookError::Cancelled { hook: name(), status });
+    }
+    if !status.success() {
+        return Err(HookError::Failed { hook: name(), status });
+    }
+    copied.map_err(|source| HookError::Lost { hook: name(), source })?;
+    Ok(Outcome::Completed)
+}
+
+fn start(hook: &HostHook, env: &HookEnv) -> io::Result<(Child, pipe::Receiver)> {
+    let dir = hook.dir.as_deref().unwrap_or(&env.work_dir);
+    // Like Go, find a bare name on PATH and any other relative to the directory that the hook runs in.
+    let program = &hook.command[0];
+    let program = if program.contains('/') { dir.join(program) } else { program.into() };
+    let (reader, writer) = io::pipe()?;
+
+    // The writing ends go with the command at the end of this function; were one kept, the pipe would not end.
+    let child = Command::new(program)
+        .args(&hook.command[1..])
+        .current_dir(dir)
+        .env_clear()
+        .envs(env.variables())
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok((child, pipe::Receiver::from_owned_fd(reader.into())?))
+}
+
+/// Waits for the child, or stops it once `cancel` completes; says which.
+async fn wait_or_stop(
+    child: &mut Child,
+    grace: Duration,
+    cancel: impl Future<Output = ()>,
+) -> io::Result<(ExitStatus, bool)> {
+    tokio::select! {
+        status = child.wait() => return Ok((status?, false)),
+        () = cancel => {}
+    }
+    // No id means that it has ended and been reaped, so this can reach no other process.
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+        kill_process(pid, Signal::INT)?;
+    }
+    if let Ok(status) = tokio::time::timeout(grace, child.wait()).await {
+        return Ok((status?, true));
+    }
+    child.start_kill()?;
+    Ok((child.wait().await?, true))
+}
+
+/// This system's name in Go and so in `skaffold.yaml`.
+fn go_os() -> &'static str {
+    match std::env::consts::OS {
+        "macos" => "darwin",
+        os => os,
+    }
+}
+
+async fn say(out: &mut (impl AsyncWrite + Unpin), line: &str, hook: &HostHook) -> Result<(), HookError> {
+    let written = out.write_all(line.as_bytes()).await;
+    written.map_err(|source| HookError::Lost { hook: hook.command.join(" "), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::path::Path;
+
+    use fs_err as fs;
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn sh(script: &str) -> HostHook {
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        HostHook { command, dir: None, os: Vec::new() }
+    }
+
+    fn env(work_dir: &Path) -> HookEnv {
+        let path = std::env::var_os("PATH").unwrap();
+        HookEnv {
+            run_id: "run1".to_owned(),
+            kube_context: "kind".to_owned(),
+            namespaces: vec!["a".to_owned(), "b".to_owned()],
+            work_dir: work_dir.to_owned(),
+            shell: vec![("PATH".into(), path), ("HOME".into(), "/home/me".into())],
+        }
+    }
+
+    async fn output(hook: &HostHook, env: &HookEnv) -> (Result<Outcome, HookError>, String) {
+        let mut out = Vec::new();
+        let result = run_host_hook(hook, env, INTENDED_GRACE, pending(), &mut out).await;
+        (result, String::from_utf8(out).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_skaffolds_and_then_the_shells() {
+        let hook =
+            sh("echo $SKAFFOLD_RUN_ID $SKAFFOLD_KUBE_CONTEXT $SKAFFOLD_NAMESPACES $SKAFFOLD_WORK_DIR $HOME");
+        let mut env = env(Path::new("/"));
+        let (result, text) = output(&hook, &env).await;
+        assert_eq!(result.unwrap(), Outcome::Completed);
+        assert_eq!(text, "run1 kind a,b / /home/me\n");
+
+        env.shell.push(("SKAFFOLD_RUN_ID".into(), "exported".into()));
+        let (_, text) = output(&hook, &env).await;
+        assert!(text.starts_with("exported kind "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn stdin_is_empty_and_both_outputs_are_one_pipe() {
+        let hook = sh("cat; echo one; echo two >&2; echo three; [ -t 1 ] || [ -t 2 ] || echo no terminal");
+        let (_, text) = output(&hook, &env(Path::new("/"))).await;
+        assert_eq!(text, "one\ntwo\nthree\nno terminal\n");
+    }
+
+    #[tokio::test]
+    async fn dir_holds_for_the_command_and_its_program() {
+        let root = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(root.path()).unwrap();
+        fs::create_dir(root.join("sub")).unwrap();
+        for (place, name) in [(root.clone(), "outer"), (root.join("sub"), "inner")] {
+            std::os::unix::fs::symlink("/bin/pwd", place.join(name)).unwrap();
+        }
+        let mut hook = HostHook { command: vec!["./outer".to_owned()], dir: None, os: Vec::new() };
+        assert_eq!(output(&hook, &env(&root)).await.1.trim_end(), root.to_str().unwrap());
+
+        hook = HostHook { command: vec!["./inner".to_owned()], dir: Some(root.join("sub")), ..hook };
+        assert_eq!(output(&hook, &env(&root)).await.1.trim_end(), root.join("sub").to_str().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_hook_for_another_system_is_skipped() {
+        let mut hook = sh("echo ran");
+        hook.os = vec!["plan9".to_owned()];
+        let (result, text) = output(&hook, &env(Path::new("/"))).await;
+        assert_eq!((result.unwrap(), text.as_str()), (Outcome::Skipped, ""));
+        hook.os.push(go_os().to_owned());
+        assert_eq!(output(&hook, &env(Path::new("/"))).await.1, "ran\n");
+    }
+
+    #[tokio::test]
+    async fn a_failing_hook_stops_the_rest() {
+        let hooks = [sh("echo first"), sh("echo second; exit 3"), sh("echo third")];
+        let run = async |hooks: &[HostHook]| {
+            let mut out = Vec::new();
+            let env = env(Path::new("/"));
+            let result =
+                run_host_hooks(Phase::PostDeploy, hooks, &env, INTENDED_GRACE, pending(), &mut out).await;
+            (result, String::from_utf8(out).unwrap())
+        };
+        let (result, text) = run(&hooks).await;
+        assert_eq!(text, "Starting post-deploy hooks...\nfirst\nsecond\n");
+        assert_eq!(
+            result.unwrap_err().to_string(),
+            "hook `sh -c echo second; exit 3` failed: exit status: 3"
+        );
+
+        let (result, text) = run(&hooks[..1]).await;
+        result.unwrap();
+        assert_eq!(text, "Starting post-deploy hooks...\nfirst\nCompleted post-deploy hooks\n");
+        let (result, text) = run(&[]).await;
+        result.unwrap();
+        assert_eq!(text, "");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there() {
+        let hook = HostHook { command: vec!["./nothing".to_owned()], dir: None, os: Vec::new() };
+        let (result, _) = output(&hook, &env(Path::new("/"))).await;
+        assert_eq!(result.unwrap_err().to_string(), "hook `./nothing` could not be started");
+    }
+
+    /// Runs a script that prints `ready`, cancels it then, and gives how it ended and what else it printed.
+    async fn cancelled(script: &str, grace: Duration) -> (ExitStatus, String) {
+        let (cancel, cancelled) = oneshot::channel::<()>();
+        let (mut out, lines) = tokio::io::duplex(1024);
+        let (hook, env) = (sh(script), env(Path::new("/")));
+        let hook = async {
+            let cancelled = async { drop(cancelled.await) };
+            let result = run_host_hook(&hook, &env, grace, cancelled, &mut out).await;
+            drop(out);
+            result
+        };
+        let reader = async {
+            let (mut lines, mut line, mut rest) = (BufReader::new(lines), String::new(), String::new());
+            lines.read_line(&mut line).await.unwrap();
+            assert_eq!(line, "ready\n");
+            cancel.send(()).unwrap();
+            lines.read_to_string(&mut rest).await.unwrap();
+            rest
+        };
+        match tokio::join!(hook, reader) {
+            (Err(HookError::Cancelled { status, .. }), rest) => (status, rest),
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn cancel_interrupts_and_waits() {
+        // The shell only handles a signal between commands or in `wait`.
+        let script = "tail -f /dev/null >/dev/null 2>&1 & \
+                      trap 'kill $!; echo interrupted; exit 7' INT; echo ready; wait";
+        let (status, rest) = cancelled(script, Duration::from_secs(60)).await;
+        assert_eq!((status.code(), rest.as_str()), (Some(7), "interrupted\n"));
+    }
+
+    #[tokio::test]
+    async fn cancel_kills_what_does_not_heed_the_interrupt() {
+        let script = "trap '' INT; echo ready; exec tail -f /dev/null";
+        let (status, rest) = cancelled(script, Duration::ZERO).await;
+        assert_eq!((status.signal(), rest.as_str()), (Some(9), ""));
+    }
+}

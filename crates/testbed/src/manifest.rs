@@ -1,0 +1,187 @@
+//! Applying manifests.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::{Namespace, Pod, Service},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::Cluster,
+    kubelet, object,
+    resource::{self, DEPLOYMENTS, NAMESPACES, PODS, Resource, SERVICES, STATEFUL_SETS},
+};
+
+/// What came of a manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// The objects, as `kubectl apply` names them: `deployment.apps/hello`, `service/hello`.
+    pub objects: Vec<String>,
+    /// Notes on what was stored but has no effect, or not even stored.
+    pub notes: Vec<String>,
+}
+
+/// Applies every document of a manifest, with these labels put on each object and pod template.
+pub(crate) fn apply(cluster: &Arc<Cluster>, yaml: &str, labels: &[(&str, &str)]) -> anyhow::Result<Applied> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).context("the manifest is not YAML")?;
+    let mut applied = Applied::default();
+    for document in documents.into_iter().filter(|document| !document.is_null()) {
+        let (api_version, kind) = (object::text(&document, "/apiVersion"), object::text(&document, "/kind"));
+        let name = object::name(&document).to_owned();
+        if kind.is_empty() || name.is_empty() {
+            bail!("a document of the manifest has no kind or no metadata.name");
+        }
+        let Some(resource) = resource::by_kind(api_version, kind) else {
+            applied.notes.push(format!("{kind} {name} ({api_version}): the testbed has no such kind, ignored"));
+            continue;
+        };
+        let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
+        let shown = format!("{}{group}/{name}", resource.singular);
+        if !apply_one(cluster, resource, document, labels).with_context(|| shown.clone())? {
+            applied.notes.push(format!("{shown}: stored, but the testbed does nothing with it"));
+        }
+        applied.objects.push(shown);
+    }
+    for note in &applied.notes {
+        tracing::info!("{note}");
+    }
+    Ok(applied)
+}
+
+/// Whether the testbed does something with the object.
+fn apply_one(
+    cluster: &Arc<Cluster>,
+    resource: &'static Resource,
+    mut object: Value,
+    labels: &[(&str, &str)],
+) -> anyhow::Result<bool> {
+    if resource.namespaced {
+        if object::namespace(&object).is_empty() {
+            object["metadata"]["namespace"] = "default".into();
+        }
+        let namespace = object::namespace(&object);
+        if !cluster.store.has_namespace(namespace) {
+            bail!("namespaces {namespace:?} not found");
+        }
+    } else if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("namespace");
+    }
+    let has_template = *resource == DEPLOYMENTS || *resource == STATEFUL_SETS;
+    for (key, value) in labels {
+        object["metadata"]["labels"][*key] = (*value).into();
+        if has_template {
+            object["spec"]["template"]["metadata"]["labels"][*key] = (*value).into();
+        }
+    }
+    if *resource == PODS {
+        checked::<Pod>(&object)?;
+        let (namespace, name) = (object::namespace(&object), object::name(&object));
+        if cluster.store.get(&PODS, namespace, name).is_some() {
+            bail!("pods {name:?} already exists");
+        }
+        kubelet::create_pod(cluster, object)?;
+        return Ok(true);
+    }
+    let acts = if *resource == NAMESPACES {
+        checked::<Namespace>(&object)?;
+        namespace_defaults(&mut object);
+        true
+    } else if *resource == SERVICES {
+        checked::<Service>(&object)?;
+        service_defaults(cluster, &mut object);
+        true
+    } else if *resource == DEPLOYMENTS {
+        checked::<Deployment>(&object)?;
+        check_selector(&object)?;
+        true
+    } else if *resource == STATEFUL_SETS {
+        checked::<StatefulSet>(&object)?;
+        check_selector(&object)?;
+        true
+    } else {
+        false
+    };
+    if has_template && object["spec"]["replicas"].is_null() {
+        object["spec"]["replicas"] = 1.into();
+    }
+    store(cluster, resource, object);
+    Ok(acts)
+}
+
+/// Stores an object; one that is there already keeps its identity and status, and gets a new generation if its spec
+/// is another.
+fn store(cluster: &Cluster, resource: &'static Resource, mut object: Value) {
+    let (namespace, name) = (object::namespace(&object).to_owned(), object::name(&object).to_owned());
+    if cluster.store.get(resource, &namespace, &name).is_none() {
+        object["metadata"]["generation"] = 1.into();
+        cluster.store.put(resource, object);
+        return;
+    }
+    cluster.store.update(resource, &namespace, &name, |current| {
+        let generation = object::number(current, "/metadata/generation").unwrap_or(1);
+        let changed = current["spec"] != object["spec"];
+        let mut metadata = object["metadata"].clone();
+        for field in ["uid", "creationTimestamp", "resourceVersion"] {
+            metadata[field] = current["metadata"][field].clone();
+        }
+        metadata["generation"] = (generation + i64::from(changed)).into();
+        let status = current["status"].clone();
+        *current = Value::clone(&object);
+        current["metadata"] = metadata;
+        current["apiVersion"] = resource.api_version().into();
+        current["kind"] = resource.kind.into();
+        if !status.is_null() {
+            current["status"] = status;
+        }
+    });
+}
+
+/// Checks that an object is what its kind says.
+fn checked<T: DeserializeOwned>(object: &Value) -> anyhow::Result<T> {
+    T::deserialize(object).context("not a valid object of its kind")
+}
+
+/// As the API server demands of whatever has a pod template.
+fn check_selector(object: &Value) -> anyhow::Result<()> {
+    let selector = object::map(object, "/spec/selector/matchLabels");
+    let labels = object::map(object, "/spec/template/metadata/labels");
+    if selector.is_empty() || selector.iter().any(|(key, value)| labels.get(key) != Some(value)) {
+        bail!("spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`");
+    }
+    Ok(())
+}
+
+pub(crate) fn namespace_defaults(namespace: &mut Value) {
+    let name = object::name(namespace).to_owned();
+    namespace["metadata"]["labels"]["kubernetes.io/metadata.name"] = name.into();
+    namespace["spec"] = json!({"finalizers": ["kubernetes"]});
+    namespace["status"] = json!({"phase": "Active"});
+}
+
+fn service_defaults(cluster: &Cluster, service: &mut Value) {
+    let current = cluster.store.get(&SERVICES, object::namespace(service), object::name(service));
+    let spec = &mut service["spec"];
+    if spec["type"].is_null() {
+        spec["type"] = "ClusterIP".into();
+    }
+    if spec["clusterIP"].is_null() && spec["type"] != "ExternalName" {
+        let kept = current.map(|current| object::text(&current, "/spec/clusterIP").to_owned());
+        let address = kept.unwrap_or_else(|| cluster.next_address("10.96"));
+        spec["clusterIP"] = address.clone().into();
+        spec["clusterIPs"] = json!([address]);
+    }
+    for port in spec["ports"].as_array_mut().into_iter().flatten() {
+        if port["protocol"].is_null() {
+            port["protocol"] = "TCP".into();
+        }
+        if port["targetPort"].is_null() {
+            port["targetPort"] = port["port"].clone();
+        }
+    }
+    service["status"] = json!({"loadBalancer": {}});
+}

@@ -1,0 +1,228 @@
+//! Collects the coverage of a run's containers into a folder, verified, and prints it.
+
+mod manifest;
+mod staging;
+mod transfer;
+mod unpack;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use covdata::{Percent, Problem, Profile, Reason};
+use futures_util::StreamExt;
+use jiff::Timestamp;
+use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, StateArgs, say};
+use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
+use tokio_util::task::TaskTracker;
+
+use manifest::{Collected, Manifest};
+use staging::Staging;
+use transfer::Transfer;
+use unpack::Rules;
+
+const NAME: &str = "podcov-collect";
+
+/// Collects Go coverage counters from Kubernetes pods, verified, and prints the coverage.
+///
+/// Copies the files of GOCOVERDIR from each running container of the run that has it, all at once, checks every
+/// file, and puts them into OUT/<namespace>/<pod>/<container>/, where `go tool covdata` reads them too. Then prints
+/// the coverage of each package and in total.
+#[derive(Debug, clap::Parser)]
+#[command(name = NAME, version, verbatim_doc_comment)]
+pub struct Args {
+    /// Which pods and containers
+    #[command(flatten)]
+    pub select: SelectArgs,
+
+    /// The reports' folder; it is replaced as a whole
+    #[arg(short, long, value_name = "DIR", default_value = "reports/coverage", help_heading = "Report")]
+    pub out: PathBuf,
+
+    /// Add to what is in the reports' folder instead of replacing it
+    #[arg(long, help_heading = "Report")]
+    pub accumulate: bool,
+
+    /// Remove the programs' command lines from the counter files: they may hold secrets
+    #[arg(long, help_heading = "Report")]
+    pub sanitize: bool,
+
+    /// Leave a failure of podcov-test to a later hook
+    #[arg(long, help_heading = "Report")]
+    pub defer_failure: bool,
+
+    /// How many containers to collect from at a time
+    #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Transfer")]
+    pub parallel: u16,
+
+    /// How often to try each container
+    #[arg(long, value_name = "N", default_value = "4", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Transfer")]
+    pub tries: u32,
+
+    /// How long one try may take
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = podcov_cli::seconds, help_heading = "Transfer")]
+    pub timeout: Duration,
+
+    /// The most that one container may send
+    #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u64).range(1..1 << 30), help_heading = "Transfer")]
+    pub max_size: u64,
+
+    /// Print the manifest instead of the coverage
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// Where the run's hooks leave each other word
+    #[command(flatten)]
+    pub state: StateArgs,
+
+    /// Which cluster
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Output
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// The largest file that is taken, and the most entries: far above any real program's.
+const MAX_FILE: u64 = 256 << 20;
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// Runs podcov-collect.
+///
+/// # Errors
+/// A [`Failure`] when there is no report. That the report lacks something is said on stderr and shows in the
+/// exit code.
+pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
+    let tracker = TaskTracker::new();
+    let collected = shutdown.or_stop(collect(&args, &tracker)).await;
+    // What has lost its stream ends at once; only then may the staging folder go.
+    tracker.close();
+    tracker.wait().await;
+    let Report { staging, manifest, percent } = match collected {
+        Ok(report) => report?,
+        Err(stopped) => {
+            say(NAME, format_args!("interrupted; {} is as it was", args.out.display()));
+            return Ok(stopped);
+        }
+    };
+    for problem in &manifest.problems {
+        say(NAME, format_args!("error: {problem}"));
+    }
+    if args.accumulate { staging.add()? } else { staging.publish()? }
+    finish(&args, &manifest, &percent)
+}
+
+/// What has been collected and is not yet in its place.
+struct Report {
+    staging: Staging,
+    manifest: Manifest,
+    percent: Percent,
+}
+
+/// Everything up to the point where the report takes its place.
+async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
+    let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
+    let scope = args.select.scope(cluster.default_namespace())?;
+    let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
+    let staging = Staging::beside(&args.out)?;
+    let Found { targets, skipped } = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
+    for line in Skipped::lines(&skipped) {
+        say(NAME, line);
+    }
+    if targets.is_empty() {
+        return Err(Failure::new(Exit::Incomplete, format!("nothing to collect among {}", scope.describe()))
+            .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
+            .into());
+    }
+    let transfer = Transfer {
+        cluster: &cluster,
+        staging: staging.path(),
+        rules: Rules {
+            archive: args.max_size << 20,
+            file: MAX_FILE,
+            entries: MAX_ENTRIES,
+            sanitize: args.sanitize,
+        },
+        tries: args.tries,
+        timeout: args.timeout,
+        tracker,
+    };
+    let progress = Progress::new(targets.len(), "collecting");
+    let mut transfers = futures_util::stream::iter(&targets)
+        .map(|target| transfer.collect(target))
+        .buffer_unordered(args.parallel.into());
+    while let Some(collected) = transfers.next().await {
+        let collected = collected.or_exit(Exit::Usage, "the report cannot be written")?;
+        progress.done_one();
+        for error in &collected.errors {
+            progress.line(|| say(NAME, format_args!("error: {}: {error}", name_of(&collected))));
+        }
+        manifest.containers.push(collected);
+    }
+    drop(transfers);
+    drop(progress);
+    manifest.containers.sort_by(|a, b| a.folder.cmp(&b.folder));
+    manifest.skipped = skipped.iter().map(Into::into).collect();
+    let percent = measure(args, staging.path(), &mut manifest).await?;
+    manifest.complete = manifest.problems.is_empty()
+        && manifest.containers.iter().all(|c| c.errors.is_empty())
+        && skipped.iter().all(|s| !s.why.is_loss());
+    manifest.finished = Timestamp::now();
+    manifest.write(staging.path())?;
+    Ok(Report { staging, manifest, percent })
+}
+
+/// Reads the coverage back from the files and notes it in the manifest.
+async fn measure(args: &Args, staging: &Path, manifest: &mut Manifest) -> Result<Percent> {
+    let mut folders: Vec<PathBuf> = manifest.containers.iter().map(|c| staging.join(&c.folder)).collect();
+    if args.accumulate
+        && let Some(earlier) = Manifest::read(&args.out)?
+    {
+        folders.extend(earlier.containers.iter().map(|c| args.out.join(&c.folder)));
+        manifest.accumulate(earlier);
+    }
+    folders.retain(|folder| folder.exists());
+    let (profile, problems) = tokio::task::spawn_blocking(move || Profile::read_dirs(folders)).await?;
+    manifest.problems = problems.iter().map(|problem| word(problem, staging)).collect();
+    let percent = profile.percent();
+    manifest.total = percent.total().into();
+    manifest.packages = percent.packages.iter().map(|p| (p.path.clone(), p.coverage.into())).collect();
+    Ok(percent)
+}
+
+/// A problem with its file as it is called in the report: namespace/pod/container/name.
+fn word(problem: &Problem, staging: &Path) -> String {
+    let path = problem.path.strip_prefix(staging).unwrap_or(&problem.path).display();
+    match &problem.reason {
+        Reason::NoCounters => format!(
+            "{path}: no counters were written; signal the program first (podcov-signal), or was it killed?"
+        ),
+        reason => format!("{path}: {reason}"),
+    }
+}
+
+/// Says what there is now, and how the process ends.
+fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
+    let mut out = io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(manifest)?)?;
+    } else {
+        let files = manifest.containers.iter().map(|c| c.files.len()).sum::<usize>();
+        write!(out, "{percent}{}\n", percent.total())?;
+        writeln!(out, "{files} files of {} containers in {}", manifest.containers.len(), args.out.display())?;
+    }
+    let run = args.state.run(manifest.run_id.as_deref());
+    let deferred = run.deferred().or_exit(Exit::Usage, "cannot read whether the tests failed")?;
+    if let (Some(failure), false) = (&deferred, args.defer_failure) {
+        say(NAME, format_args!("error: the tests failed: {} ended with exit code {}", failure.command, failure.code));
+        run.clear().or_exit(Exit::FellShort, "cannot write the run's state")?;
+        return Ok(Exit::FellShort);
+    }
+    Ok(if manifest.complete { Exit::Done } else { Exit::Incomplete })
+}
+
+fn name_of(collected: &Collected) -> String {
+    format!("pod {}/{} container {}", collected.namespace, collected.pod, collected.container)
+}

@@ -1,0 +1,193 @@
+//! The reports' folder, replaced as a whole: filled beside its place, then renamed into it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+use podcov_cli::{Exit, Failure};
+use tempfile::TempDir;
+
+use crate::manifest::FILE_NAME;
+
+/// A folder beside the reports' folder that will take its place. Dropping it leaves things as they were.
+pub(crate) struct Staging {
+    folder: TempDir,
+    out: PathBuf,
+}
+
+impl Staging {
+    /// Makes the staging folder.
+    ///
+    /// # Errors
+    /// When `out` holds something that podcov did not put there, or its parent cannot be written.
+    pub(crate) fn beside(out: &Path) -> Result<Self> {
+        check_ours(out)?;
+        let out = std::path::absolute(out).with_context(|| unwritable(out))?;
+        let (Some(parent), Some(name)) = (out.parent(), out.file_name()) else {
+            return Err(Failure::new(Exit::Usage, format!("{} cannot be a reports' folder", out.display())).into());
+        };
+        fs::create_dir_all(parent).with_context(|| unwritable(&out))?;
+        let prefix = format!(".{}.", name.to_string_lossy());
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix);
+        // What CI publishes must be readable by others than who collected it: as the umask has it.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        let folder = builder.tempdir_in(parent).with_context(|| unwritable(&out))?;
+        Ok(Self { folder, out })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Puts the staging folder into the reports' folder's place; what was there is removed.
+    pub(crate) fn publish(self) -> Result<()> {
+        // It may have come to be while we were collecting.
+        check_ours(&self.out)?;
+        let staged = self.folder.path();
+        let outcome = if self.out.exists() { replace(staged, &self.out) } else { fs::rename(staged, &self.out) };
+        outcome.with_context(|| unwritable(&self.out))
+        // What is now at the staging folder's path, if anything, goes with it.
+    }
+
+    /// Adds the staging folder's files to those in the reports' folder.
+    pub(crate) fn add(self) -> Result<()> {
+        if !self.out.exists() {
+            return self.publish();
+        }
+        move_into(self.folder.path(), &self.out).with_context(|| unwritable(&self.out))
+    }
+}
+
+/// Refuses to replace a folder that has anything in it but no manifest of ours.
+fn check_ours(out: &Path) -> Result<()> {
+    if out.join(FILE_NAME).is_file() {
+        return Ok(());
+    }
+    let empty = match fs::read_dir(out) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(e) => e.kind() == io::ErrorKind::NotFound,
+    };
+    if empty {
+        return Ok(());
+    }
+    let message = format!("{} is there and was not made by podcov-collect, so it is not replaced", out.display());
+    Err(Failure::new(Exit::Usage, message).with_hint("name another folder with --out, or remove this one").into())
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn replace(staged: &Path, out: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    // In one step, so that an interrupted run leaves either the last report or this one.
+    renameat_with(CWD, staged, CWD, out, RenameFlags::EXCHANGE).or_else(|_| replace_in_two(staged, out))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn replace(staged: &Path, out: &Path) -> io::Result<()> {
+    replace_in_two(staged, out)
+}
+
+/// Where the file system cannot exchange: for an instant there is no folder, and the last report waits beside.
+fn replace_in_two(staged: &Path, out: &Path) -> io::Result<()> {
+    let mut aside = staged.as_os_str().to_owned();
+    aside.push(".last");
+    fs::rename(out, &aside)?;
+    if let Err(e) = fs::rename(staged, out) {
+        fs::rename(&aside, out)?;
+        return Err(e);
+    }
+    fs::remove_dir_all(aside)
+}
+
+fn move_into(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() && target.is_dir() {
+            move_into(&entry.path(), &target)?;
+        } else {
+            fs::rename(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+fn unwritable(out: &Path) -> Failure {
+    Failure::new(Exit::Usage, format!("the reports' folder {} cannot be written", out.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = entries.collect();
+        names.sort();
+        names
+    }
+
+    fn stage(out: &Path, file: &str) -> Staging {
+        let staging = Staging::beside(out).unwrap();
+        fs::create_dir_all(staging.path().join("ns/pod")).unwrap();
+        fs::write(staging.path().join("ns/pod").join(file), file).unwrap();
+        fs::write(staging.path().join(FILE_NAME), "{}").unwrap();
+        staging
+    }
+
+    #[test]
+    fn a_report_replaces_the_last_one_and_leaves_nothing_beside() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("reports/coverage");
+        stage(&out, "a").publish().unwrap();
+        assert_eq!(names(&out.join("ns/pod")), ["a"]);
+        stage(&out, "b").publish().unwrap();
+        assert_eq!(names(&out.join("ns/pod")), ["b"]);
+        assert_eq!(names(&dir.path().join("reports")), ["coverage"]);
+    }
+
+    #[test]
+    fn two_renames_do_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let (staged, out) = (dir.path().join("staged"), dir.path().join("out"));
+        for (folder, file) in [(&staged, "new"), (&out, "old")] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join(file), "").unwrap();
+        }
+        replace_in_two(&staged, &out).unwrap();
+        assert_eq!(names(&out), ["new"]);
+        assert_eq!(names(dir.path()), ["out"]);
+    }
+
+    #[test]
+    fn what_is_not_published_leaves_the_last_report() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("coverage");
+        stage(&out, "a").publish().unwrap();
+        drop(stage(&out, "b"));
+        assert_eq!(names(&out.join("ns/pod")), ["a"]);
+        assert_eq!(names(dir.path()), ["coverage"]);
+    }
+
+    #[test]
+    fn accumulated_files_stand_side_by_side() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("coverage");
+        stage(&out, "a").add().unwrap();
+        stage(&out, "b").add().unwrap();
+        assert_eq!(names(&out.join("ns/pod")), ["a", "b"]);
+        assert_eq!(names(dir.path()), ["coverage"]);
+    }
+
+    #[test]
+    fn nobody_elses_folder_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.txt"), "").unwrap();
+        let error = Staging::beside(dir.path()).map(drop).unwrap_err();
+        assert_eq!(error.downcast_ref::<Failure>().unwrap().exit(), Exit::Usage);
+        assert_eq!(names(dir.path()), ["thesis.txt"]);
+    }
+}

@@ -1,0 +1,257 @@
+//! One container's files: asked for over exec, unpacked as they arrive, asked for again when the stream breaks.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bytes::{Buf, Bytes};
+use fs_err as fs;
+use podcov_cluster::{Cluster, CoverDir, Error, Output, Target};
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use crate::manifest::{Collected, Way};
+use crate::unpack::{Rules, Unpacked, unpack};
+
+/// Nothing for so long means that the connection is dead.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Pieces of a stream that wait to be unpacked; a piece is at most some 32 KiB.
+const PIECES: usize = 16;
+
+/// The first pause between two tries; each next one is twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What runs in the container. Where there are more names than a command line holds, the whole folder is asked
+/// for. The shell's builtins find the files; gzip serves where it is, for tar runs it itself. Exit codes 41 to 43
+/// are the script's own.
+const SCRIPT: &str = r#"
+cd -- "${1:-$GOCOVERDIR}" || exit 41
+command -v tar >/dev/null 2>&1 || exit 42
+set -- covcounters.*
+[ -e "$1" ] || shift
+set -- covmeta.* "$@"
+[ -e "$1" ] || shift
+[ "$#" -gt 0 ] || exit 43
+[ "$#" -le 10000 ] || set -- .
+z=; if command -v gzip >/dev/null 2>&1; then z=z; fi
+exec tar -c${z}f - "$@"
+"#;
+
+/// How a transfer is done.
+pub(crate) struct Transfer<'a> {
+    pub(crate) cluster: &'a Cluster,
+    /// The report's staging folder.
+    pub(crate) staging: &'a Path,
+    pub(crate) rules: Rules,
+    /// How many tries each container gets.
+    pub(crate) tries: u32,
+    /// How long a try may take.
+    pub(crate) timeout: Duration,
+    /// What unpacks: so that an interrupted run can wait until nobody writes any more.
+    pub(crate) tracker: &'a TaskTracker,
+}
+
+/// A try that gave less than everything.
+struct Shortfall {
+    message: String,
+    /// Another try may give more.
+    again: bool,
+}
+
+impl Shortfall {
+    fn last(message: impl Into<String>) -> Self {
+        Self { message: message.into(), again: false }
+    }
+
+    fn passing(message: impl Into<String>) -> Self {
+        Self { message: message.into(), again: true }
+    }
+}
+
+impl Transfer<'_> {
+    /// Collects one container. What could not be had is in [`Collected::errors`].
+    ///
+    /// # Errors
+    /// When the staging folder cannot be written.
+    pub(crate) async fn collect(&self, target: &Target) -> Result<Collected> {
+        let container = &target.container;
+        let folder = format!("{}/{}/{}", container.namespace, container.pod, container.container);
+        let mut collected = Collected::new(container, folder);
+        let folder = self.staging.join(&collected.folder);
+        let mut pause = PAUSE;
+        loop {
+            collected.attempts += 1;
+            let shortfalls = self.attempt(target, &folder, &mut collected).await?;
+            let again = !shortfalls.is_empty() && shortfalls.iter().all(|s| s.again);
+            if !again || collected.attempts >= self.tries {
+                collected.errors = shortfalls.into_iter().map(|s| s.message).collect();
+                break;
+            }
+            for shortfall in &shortfalls {
+                tracing::info!("{container}: {}; trying again", shortfall.message);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        if !collected.errors.is_empty()
+            && let Some(became) = self.cluster.what_became_of(container).await
+        {
+            collected.errors.push(became);
+        }
+        Ok(collected)
+    }
+
+    async fn attempt(&self, target: &Target, folder: &Path, collected: &mut Collected) -> Result<Vec<Shortfall>> {
+        fs::create_dir_all(folder)?;
+        let streamed = tokio::time::timeout(self.timeout, self.stream(target, folder, collected.way)).await;
+        let streamed = streamed.unwrap_or_else(|_| {
+            Ok(Err(Shortfall::passing(format!("not done within {}s", self.timeout.as_secs_f32()))))
+        })?;
+        let (unpacked, end) = match streamed {
+            Ok(both) => both,
+            Err(shortfall) => return Ok(vec![shortfall]),
+        };
+        // The image has no shell: its tar alone may do, where the folder's name is known.
+        let no_shell = matches!(end, Err(Error::NoProgram { .. })) && collected.way == Way::ExecShTar;
+        if no_shell && matches!(target.dir, CoverDir::Path(_)) {
+            collected.way = Way::ExecTar;
+            return Box::pin(self.attempt(target, folder, collected)).await;
+        }
+        collected.gzip = unpacked.gzip;
+        // What an earlier try brought is whole, and Go never writes a name twice: it stays.
+        collected.files.extend(unpacked.files.iter().cloned());
+        collected.files.sort();
+        collected.files.dedup();
+        Ok(shortfalls(target, collected.way, &unpacked, end))
+    }
+
+    /// Runs tar in the container and unpacks what comes. The outer error is the disk's.
+    async fn stream(
+        &self,
+        target: &Target,
+        folder: &Path,
+        way: Way,
+    ) -> Result<Result<(Unpacked, Result<i32, Error>), Shortfall>> {
+        let dir = match &target.dir {
+            CoverDir::Path(path) => path.as_str(),
+            CoverDir::Env => "",
+        };
+        let command: &[&str] = match way {
+            Way::ExecShTar => &["sh", "-c", SCRIPT, "podcov", dir],
+            Way::ExecTar => &["tar", "-C", dir, "-cf", "-", "."],
+        };
+        let mut exec = match self.cluster.exec(&target.container, command, false, STALL).await {
+            Ok(exec) => exec,
+            Err(e) if e.is_transient() => return Ok(Err(Shortfall::passing(e.to_string()))),
+            Err(e) => return Ok(Err(Shortfall::last(with_hint(&e)))),
+        };
+        let (pieces, receiver) = mpsc::channel(PIECES);
+        let (rules, into): (_, PathBuf) = (self.rules, folder.to_owned());
+        let asked_for_all = way == Way::ExecShTar;
+        let unpacking =
+            self.tracker.spawn_blocking(move || unpack(Pieces::from(receiver), &into, rules, asked_for_all));
+        let mut stderr = String::new();
+        let end = loop {
+            match exec.next().await {
+                Ok(Some(Output::Stdout(data))) => {
+                    // Whoever stopped listening has seen enough.
+                    if pieces.send(Ok(data)).await.is_err() {
+                        break Ok(0);
+                    }
+                }
+                Ok(Some(Output::Stderr(data))) if stderr.len() < 4096 => {
+                    stderr.push_str(&String::from_utf8_lossy(&data));
+                }
+                Ok(Some(Output::Stderr(_))) => {}
+                Ok(None) => break exec.ended().map(|end| end.code),
+                Err(e) => {
+                    let _ = pieces.send(Err(io::Error::other(e.to_string()))).await;
+                    break Err(e);
+                }
+            }
+        };
+        drop(pieces);
+        let unpacked = unpacking.await.context("the unpacking task ended early")??;
+        if !stderr.trim().is_empty() {
+            tracing::debug!("{}: {}", target.container, stderr.trim());
+        }
+        let end = match end {
+            Ok(code) if code != 0 && !stderr.trim().is_empty() && !(41..=43).contains(&code) => {
+                Err(Error::ExecFailed(format!("tar ended with exit code {code}: {}", stderr.trim())))
+            }
+            end => end,
+        };
+        Ok(Ok((unpacked, end)))
+    }
+}
+
+/// What is missing after a try.
+fn shortfalls(target: &Target, way: Way, unpacked: &Unpacked, end: Result<i32, Error>) -> Vec<Shortfall> {
+    let mut found: Vec<Shortfall> = Vec::new();
+    found.extend(unpacked.refused.iter().map(|what| Shortfall::last(format!("refused: {what}"))));
+    found.extend(unpacked.corrupt.iter().map(Shortfall::passing));
+    match end {
+        Ok(0) => {}
+        Ok(41) => return vec![Shortfall::last(format!("there is no folder {}", target.dir))],
+        Ok(42) => return vec![Shortfall::last("the image has no tar")],
+        Ok(43) => return vec![Shortfall::last(nothing_there(target))],
+        Ok(code) => found.push(Shortfall::passing(format!("tar ended with exit code {code}"))),
+        Err(Error::NoProgram { .. }) if way == Way::ExecTar => {
+            return vec![Shortfall::last("the image has neither a shell nor tar")];
+        }
+        Err(Error::NoProgram { program, .. }) => {
+            return vec![Shortfall::last(format!("the image has no {program}, so $GOCOVERDIR cannot be read; name it with --coverdir"))];
+        }
+        // The archive was cut by it, which is said below.
+        Err(Error::Broken(_) | Error::Stalled(_)) => {}
+        Err(e) => return vec![Shortfall::passing(e.to_string())],
+    }
+    if let Some(cut) = &unpacked.cut
+        && unpacked.refused.is_empty()
+    {
+        found.push(Shortfall::passing(format!("the stream was cut: {cut}")));
+    }
+    if found.is_empty() && unpacked.files.is_empty() {
+        found.push(Shortfall::last(nothing_there(target)));
+    }
+    found
+}
+
+fn nothing_there(target: &Target) -> String {
+    format!("{} holds no coverage files; is the program built with -cover, and may it write there?", target.dir)
+}
+
+fn with_hint(error: &Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
+/// The pieces of a stream as a blocking reader.
+struct Pieces {
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+impl From<mpsc::Receiver<io::Result<Bytes>>> for Pieces {
+    fn from(receiver: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { receiver, current: Bytes::new() }
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.receiver.blocking_recv() {
+                Some(piece) => self.current = piece?,
+                None => return Ok(0),
+            }
+        }
+        let n = buffer.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buffer[..n]);
+        Ok(n)
+    }
+}

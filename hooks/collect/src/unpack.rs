@@ -1,0 +1,237 @@
+//! From a pod's tar stream to verified coverage files in a folder.
+//!
+//! Nothing that comes from a pod is trusted. Only regular files whose names are just those that Go gives to
+//! coverage files are taken, each once, within limits, and only after their content has been checked; all else
+//! is refused by name. The headers are read one by one ("raw"): the extensions of the tar format (long names,
+//! pax attributes) are passed over unread, for no coverage file's name needs them.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read};
+use std::path::Path;
+
+use covdata::FileName;
+use flate2::read::GzDecoder;
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tar::EntryType;
+
+/// A block of a tar archive.
+const BLOCK: usize = 512;
+
+/// What one container may send, and what is done with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Bytes of its whole archive, unpacked.
+    pub(crate) archive: u64,
+    /// Bytes of one file: as much as is held in memory to check it.
+    pub(crate) file: u64,
+    /// Entries of its archive.
+    pub(crate) entries: usize,
+    /// Write counter files without the program's command line.
+    pub(crate) sanitize: bool,
+}
+
+/// A file that has been taken.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct TakenFile {
+    pub(crate) name: String,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Lower-case hexadecimal.
+    pub(crate) sha256: String,
+}
+
+/// What came out of a stream. Whatever is wrong, the files in `files` are whole and in the folder.
+#[derive(Debug, Default)]
+pub(crate) struct Unpacked {
+    pub(crate) files: Vec<TakenFile>,
+    /// Entries that no honest container sends. Asking again would not help.
+    pub(crate) refused: Vec<String>,
+    /// Coverage files whose content is not whole.
+    pub(crate) corrupt: Vec<String>,
+    /// Entries that are none of our business.
+    pub(crate) other: usize,
+    /// Why the stream is not a whole archive, if it is not.
+    pub(crate) cut: Option<String>,
+    /// Whether it came compressed.
+    pub(crate) gzip: bool,
+}
+
+/// Reads a tar archive, gzipped or not, and writes its coverage files to `folder`.
+///
+/// `all_asked_for`: the container was asked for coverage files alone, so anything else is refused, not ignored.
+///
+/// # Errors
+/// When `folder` cannot be written. That the stream breaks is no error but [`Unpacked::cut`].
+pub(crate) fn unpack(
+    mut stream: impl Read,
+    folder: &Path,
+    rules: Rules,
+    all_asked_for: bool,
+) -> io::Result<Unpacked> {
+    let mut start = Vec::new();
+    if let Err(e) = stream.by_ref().take(2).read_to_end(&mut start) {
+        return Ok(Unpacked { cut: Some(e.to_string()), ..Unpacked::default() });
+    }
+    let gzip = start == [0x1f, 0x8b];
+    let stream = io::Cursor::new(start).chain(stream);
+    let mut unpacked = Unpacked { gzip, ..Unpacked::default() };
+    let outcome = if gzip {
+        entries(GzDecoder::new(stream), folder, rules, all_asked_for, &mut unpacked)
+    } else {
+        entries(stream, folder, rules, all_asked_for, &mut unpacked)
+    };
+    match outcome {
+        Ok(()) => Ok(unpacked),
+        Err(Stop::Cut(why)) => {
+            unpacked.cut = Some(why);
+            Ok(unpacked)
+        }
+        Err(Stop::Refused(what)) => {
+            unpacked.refused.push(what);
+            Ok(unpacked)
+        }
+        Err(Stop::Disk(e)) => Err(e),
+    }
+}
+
+/// Why reading ended before the archive's end.
+enum Stop {
+    /// The stream broke or is no archive.
+    Cut(String),
+    /// Going on would break a limit.
+    Refused(String),
+    /// The folder cannot be written.
+    Disk(io::Error),
+}
+
+fn cut(error: &io::Error) -> Stop {
+    Stop::Cut(error.to_string())
+}
+
+fn entries(
+    stream: impl Read,
+    folder: &Path,
+    rules: Rules,
+    all_asked_for: bool,
+    unpacked: &mut Unpacked,
+) -> Result<(), Stop> {
+    let too_much = || Stop::Refused(format!("an archive of over {} MiB", rules.archive >> 20));
+    let mut archive = tar::Archive::new(Watched { stream, left: rules.archive, ended: false });
+    let mut names = BTreeSet::new();
+    let mut count = 0;
+    for entry in archive.entries().map_err(|e| cut(&e))?.raw(true) {
+        let mut entry = entry.map_err(|e| cut(&e))?;
+        count += 1;
+        if count > rules.entries {
+            return Err(Stop::Refused(format!("an archive of over {} entries", rules.entries)));
+        }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let shown = name.escape_default();
+        let plain = name.strip_prefix("./").unwrap_or(&name);
+        match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous => {}
+            EntryType::Directory if matches!(plain, "" | ".") => continue,
+            EntryType::XHeader | EntryType::XGlobalHeader => continue,
+            EntryType::Directory if !all_asked_for => {
+                unpacked.other += 1;
+                continue;
+            }
+            kind => {
+                unpacked.refused.push(format!("{shown} is no regular file ({kind:?})"));
+                continue;
+            }
+        }
+        let parsed = match plain.parse::<FileName>() {
+            Ok(parsed) if parsed.is_temporary() => {
+                // The program is writing it just now; it will have another name when it is whole.
+                unpacked.other += 1;
+                continue;
+            }
+            Ok(parsed) => parsed,
+            Err(_) if !all_asked_for && !name.contains("..") && !name.starts_with('/') => {
+                unpacked.other += 1;
+                continue;
+            }
+            Err(_) => {
+                unpacked.refused.push(format!("{shown} is no name of a coverage file"));
+                continue;
+            }
+        };
+        if !names.insert(plain.to_owned()) {
+            unpacked.refused.push(format!("{shown} comes twice"));
+            continue;
+        }
+        if entry.size() > rules.file {
+            return Err(Stop::Refused(format!("{shown} of {} MiB", entry.size() >> 20)));
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(|e| cut(&e))?;
+        if bytes.len() as u64 != entry.size() {
+            return Err(Stop::Cut(format!("{shown} has {} of its {} bytes", bytes.len(), entry.size())));
+        }
+        match covdata::check(&parsed, &bytes) {
+            Ok(()) => unpacked.files.push(store(folder, plain, &parsed, bytes, rules.sanitize).map_err(Stop::Disk)?),
+            Err(e) => unpacked.corrupt.push(format!("{shown} is not whole: {e}")),
+        }
+    }
+    let mut stream = archive.into_inner();
+    if stream.left == 0 {
+        return Err(too_much());
+    }
+    read_end(&mut stream)
+}
+
+/// An archive ends in two blocks of zeros, and the reader has just met the first, or the end of the stream. It
+/// may go on with more zeros (tar writes whole records). Reading to the very end also checks gzip's checksum.
+fn read_end(stream: &mut Watched<impl Read>) -> Result<(), Stop> {
+    if stream.ended {
+        return Err(Stop::Cut("the archive has no end".to_owned()));
+    }
+    let mut rest = 0;
+    let mut buffer = [0; 8 * BLOCK];
+    loop {
+        let n = stream.read(&mut buffer).map_err(|e| cut(&e))?;
+        if n == 0 {
+            break;
+        }
+        if buffer[..n].iter().any(|&b| b != 0) {
+            return Err(Stop::Cut("there is more behind the archive's end".to_owned()));
+        }
+        rest += n;
+    }
+    if rest < BLOCK { Err(Stop::Cut("the archive's end is not whole".to_owned())) } else { Ok(()) }
+}
+
+/// Writes a file that has been checked. The folder is a staging folder, so it need not appear at once.
+fn store(folder: &Path, name: &str, kind: &FileName, bytes: Vec<u8>, sanitize: bool) -> io::Result<TakenFile> {
+    let bytes = match kind {
+        FileName::Counters { .. } if sanitize => covdata::strip_args(&bytes).map_err(io::Error::other)?,
+        _ => bytes,
+    };
+    fs::write(folder.join(name), &bytes)?;
+    let sha256 = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    Ok(TakenFile { name: name.to_owned(), size: bytes.len() as u64, sha256 })
+}
+
+/// A reader that gives so much and no more, and remembers having met the end.
+struct Watched<R> {
+    stream: R,
+    left: u64,
+    ended: bool,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let n = self.stream.read(&mut buffer[..most])?;
+        self.left -= n as u64;
+        self.ended |= n == 0 && !buffer.is_empty();
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+#[path = "unpack_tests.rs"]
+mod tests;

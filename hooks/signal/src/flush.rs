@@ -1,0 +1,201 @@
+//! One target: signal it and wait until a new counter file has been written and verified.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::time::Duration;
+
+use covdata::{FileName, MetaFile, Mode};
+use podcov_cluster::{Cluster, Container, Error, Target};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::session::{Heard, Opening, Session, Taken};
+
+/// How often a connection that broke is made anew.
+const TRIES: u32 = 4;
+
+/// A listing is asked for again after this long at first, twice as long each time, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+
+/// What is asked of every target.
+pub(crate) struct Request<'a> {
+    /// As `kill -s` takes it.
+    pub(crate) signal: &'a str,
+    pub(crate) pid: u32,
+    pub(crate) process: Option<&'a str>,
+    /// From the signal to the counters.
+    pub(crate) timeout: Duration,
+}
+
+/// What came of one target.
+#[derive(Debug, Serialize)]
+pub(crate) struct Flushed {
+    #[serde(flatten)]
+    pub(crate) container: Container,
+    /// The new counter files.
+    pub(crate) files: Vec<String>,
+    /// They were read back and are whole. Without tar in the image that Go renames only whole files to a final
+    /// name must do.
+    pub(crate) verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+/// What a target was like before the signal, and how far things are.
+#[derive(Default)]
+struct Progress {
+    before: Option<BTreeSet<String>>,
+    signalled_at: Option<Instant>,
+}
+
+pub(crate) async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) -> Flushed {
+    let mut progress = Progress::default();
+    let mut tries = 0;
+    let outcome = loop {
+        tries += 1;
+        match attempt(cluster, target, request, &mut progress).await {
+            Err(Failed::Cluster(e)) if e.is_transient() && tries < TRIES => {
+                tracing::info!("{}: {e}; trying again", target.container);
+            }
+            Err(Failed::Cluster(e)) => {
+                let became = cluster.what_became_of(&target.container).await;
+                break Err(word_break(&e, became, request, progress.signalled_at.is_some()));
+            }
+            Err(Failed::Said(message)) => break Err(message),
+            Ok(done) => break Ok(done),
+        }
+    };
+    let container = target.container.clone();
+    match outcome {
+        Ok((files, verified)) => {
+            tracing::info!("{container}: {} new counter files, verified: {verified}", files.len());
+            Flushed { container, files, verified, error: None }
+        }
+        Err(error) => Flushed { container, files: Vec::new(), verified: false, error: Some(error) },
+    }
+}
+
+enum Failed {
+    Cluster(Error),
+    Said(String),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Cluster(error)
+    }
+}
+
+async fn attempt(
+    cluster: &Cluster,
+    target: &Target,
+    request: &Request<'_>,
+    progress: &mut Progress,
+) -> Result<(Vec<String>, bool), Failed> {
+    // A connection made anew must not signal again: the program may be about to answer the first one.
+    let signal = if progress.signalled_at.is_none() { request.signal } else { "" };
+    let opening = Opening { dir: &target.dir, signal, pid: request.pid, process: request.process };
+    let mut session = Session::open(cluster, &target.container, &opening).await?;
+    let meta = session.names().await?.map_err(|end| Failed::Said(end.word(target, request.signal)))?;
+    let listed = session.names().await?.map_err(|end| Failed::Said(end.word(target, request.signal)))?;
+    let before = progress.before.get_or_insert(listed).clone();
+    let signalled = session.signalled().await?;
+    signalled.map_err(|end| Failed::Said(end.word(target, request.signal)))?;
+    let deadline = *progress.signalled_at.get_or_insert_with(Instant::now) + request.timeout;
+
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match session.count().await? {
+            Heard::Gone => {
+                return Err(Failed::Said(format!(
+                    "the program ended on SIG{}: it has no handler for it, or is not process {}",
+                    request.signal, request.pid
+                )));
+            }
+            Heard::Count(count) if count > before.len() => {
+                let now = session.list().await?;
+                let new: Vec<String> = now.difference(&before).cloned().collect();
+                if !new.is_empty() {
+                    let verified = verify(session, &new).await?;
+                    return Ok((new, verified));
+                }
+            }
+            Heard::Count(_) => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(Failed::Said(why_nothing_came(session, target, request, &meta).await));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Reads the new files back and checks each; `false` where the image has no tar to read them with.
+async fn verify(session: Session, new: &[String]) -> Result<bool, Failed> {
+    let archive = match session.take(new).await? {
+        Taken::Archive(bytes) => bytes,
+        Taken::NoTar => return Ok(false),
+        Taken::Failed(message) => return Err(Failed::Cluster(Error::Broken(message))),
+    };
+    let broken = |e: std::io::Error| Failed::Cluster(Error::Broken(format!("reading new counter files: {e}")));
+    let mut whole = BTreeSet::new();
+    for entry in tar::Archive::new(&archive[..]).entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(broken)?;
+        let checked = name.parse::<FileName>().and_then(|parsed| covdata::check(&parsed, &bytes));
+        checked.map_err(|e| Failed::Said(format!("{name} is not a whole counter file: {e}")))?;
+        whole.insert(name);
+    }
+    match new.iter().find(|name| !whole.contains(*name)) {
+        Some(missing) => Err(Failed::Cluster(Error::Broken(format!("{missing} did not come")))),
+        None => Ok(true),
+    }
+}
+
+/// What to say when the time is over: the meta-data tells some of the reasons.
+async fn why_nothing_came(session: Session, target: &Target, request: &Request<'_>, meta: &BTreeSet<String>) -> String {
+    let waited = format!("no counter file appeared within {}s of SIG{}", request.timeout.as_secs_f32(), request.signal);
+    let Some(first) = meta.first() else {
+        return format!(
+            "{waited}, and {} holds no meta-data file; is the program built with -cover, and may it write there?",
+            target.dir
+        );
+    };
+    let mode = match session.take(std::slice::from_ref(first)).await {
+        Ok(Taken::Archive(bytes)) => mode_of(&bytes),
+        _ => None,
+    };
+    match mode {
+        Some(mode @ (Mode::Set | Mode::Count)) => format!(
+            "{waited}; the program is built with -covermode={mode}, and only -covermode=atomic can write while it runs"
+        ),
+        _ => format!(
+            "{waited}; is the program built with -covermode=atomic and does it handle SIG{}?",
+            request.signal
+        ),
+    }
+}
+
+fn mode_of(archive: &[u8]) -> Option<Mode> {
+    let mut archive = tar::Archive::new(archive);
+    let mut entry = archive.entries().ok()?.next()?.ok()?;
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes).ok()?;
+    MetaFile::parse(&bytes).ok().map(|meta| meta.mode)
+}
+
+fn word_break(error: &Error, became: Option<String>, request: &Request<'_>, signalled: bool) -> String {
+    match (error, became) {
+        (_, Some(became)) if signalled => {
+            format!("{became} after SIG{}; does the program handle it? ({error})", request.signal)
+        }
+        (_, Some(became)) => format!("{became} ({error})"),
+        (Error::NoProgram { .. }, None) => {
+            "the image has no shell, which podcov-signal needs for its kill and to see the new files".to_owned()
+        }
+        (_, None) => error.to_string(),
+    }
+}

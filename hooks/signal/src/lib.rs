@@ -1,0 +1,137 @@
+//! Signals every target of the run and returns when each has written its counters.
+
+mod flush;
+mod session;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use futures_util::StreamExt;
+use podcov_cli::{CommonArgs, Exit, Failure, Progress, Shutdown, say};
+use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
+
+use flush::{Flushed, Request};
+
+const NAME: &str = "podcov-signal";
+
+/// Makes Go programs in Kubernetes write their coverage counters, and waits until they have.
+///
+/// Sends a signal to each running container of the run that has GOCOVERDIR, all at once, and returns when every
+/// one has written a complete new counter file. The program must write its counters on that signal; the image
+/// must have a shell, whose own `kill` serves.
+#[derive(Debug, clap::Parser)]
+#[command(name = NAME, version)]
+pub struct Args {
+    /// Which pods and containers
+    #[command(flatten)]
+    pub select: SelectArgs,
+
+    /// The signal to send
+    #[arg(long, value_name = "NAME", default_value = "USR1", value_parser = signal_name, help_heading = "Signal")]
+    pub signal: String,
+
+    /// The process to send it to, as the container counts
+    #[arg(long, value_name = "PID", default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
+    pub pid: u32,
+
+    /// Send it to the container's processes of this name instead (/proc/PID/comm: 15 characters at most); for
+    /// pods that share one process namespace, and for programs behind a wrapper
+    #[arg(long, value_name = "NAME", conflicts_with = "pid", help_heading = "Signal")]
+    pub process: Option<String>,
+
+    /// How long a program may take to write its counters
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, help_heading = "Signal")]
+    pub timeout: Duration,
+
+    /// How many containers to serve at a time
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Signal")]
+    pub parallel: u16,
+
+    /// Print the result as JSON
+    #[arg(long, help_heading = "Output")]
+    pub json: bool,
+
+    /// Which cluster
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Output
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Runs podcov-signal.
+///
+/// # Errors
+/// A [`Failure`] when nothing could be signalled at all. That single targets failed is said on stderr and shows
+/// in the exit code.
+pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
+    shutdown.or_stop(signal_all(&args)).await.unwrap_or_else(Ok)
+}
+
+async fn signal_all(args: &Args) -> Result<Exit> {
+    let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
+    let scope = args.select.scope(cluster.default_namespace())?;
+    let Found { targets, skipped } = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
+    for line in Skipped::lines(&skipped) {
+        say(NAME, line);
+    }
+    if targets.is_empty() {
+        return Err(Failure::new(Exit::Incomplete, format!("nothing to signal among {}", scope.describe()))
+            .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
+            .into());
+    }
+    let request = Request {
+        signal: &args.signal,
+        pid: args.pid,
+        process: args.process.as_deref(),
+        timeout: args.timeout,
+    };
+    let progress = Progress::new(targets.len(), "waiting for counters");
+    let mut flushes = futures_util::stream::iter(&targets)
+        .map(|target| flush::flush(&cluster, target, &request))
+        .buffer_unordered(args.parallel.into());
+    let mut flushed: Vec<Flushed> = Vec::new();
+    while let Some(result) = flushes.next().await {
+        progress.done_one();
+        if let Some(error) = &result.error {
+            progress.line(|| say(NAME, format_args!("error: {}: {error}", result.container)));
+        }
+        flushed.push(result);
+    }
+    drop(progress);
+    flushed.sort_by(|a, b| a.container.to_string().cmp(&b.container.to_string()));
+    let lost = skipped.iter().any(|s| s.why.is_loss());
+    let failed = flushed.iter().filter(|f| f.error.is_some()).count();
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&flushed)?);
+    } else {
+        let files: usize = flushed.iter().map(|f| f.files.len()).sum();
+        let done = flushed.len() - failed;
+        println!("{done} of {} containers wrote their counters: {files} new files", flushed.len());
+    }
+    Ok(if failed > 0 || lost { Exit::Incomplete } else { Exit::Done })
+}
+
+/// `USR1`, `SIGUSR1`, `usr1` or a number, as `kill -s` takes it.
+fn signal_name(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'-');
+    if is_name && !name.starts_with('-') { Ok(name.to_owned()) } else { Err("not a signal's name".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signal_names() {
+        for (text, name) in [("USR1", "USR1"), ("SIGUSR2", "USR2"), ("usr1", "USR1"), ("10", "10")] {
+            assert_eq!(signal_name(text).as_deref(), Ok(name));
+        }
+        for wrong in ["", "SIG", "USR1; reboot", "-9"] {
+            assert!(signal_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}

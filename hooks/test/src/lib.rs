@@ -1,0 +1,140 @@
+//! Runs a command while local ports lead to services in a cluster, and ends with its exit code.
+
+mod command;
+mod routes;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::Result;
+use podcov_cli::{CommonArgs, Deferred, Exit, Failure, ResultExt, Shutdown, StateArgs, say};
+use podcov_cluster::forward::Forward;
+use podcov_cluster::{Cluster, ClusterArgs, Error};
+
+use routes::Route;
+
+const NAME: &str = "podcov-test";
+
+/// Runs a command against services in Kubernetes, through port-forwards.
+///
+/// The command finds each target's local address in its environment: PODCOV_ADDR is the first one's, as
+/// HOST:PORT, and PODCOV_ADDR_<NAME> each one's. It starts when all targets accept connections, and podcov-test
+/// ends with its exit code.
+#[derive(Debug, clap::Parser)]
+#[command(name = NAME, version, verbatim_doc_comment)]
+#[command(override_usage = "podcov-test [OPTIONS] TARGET [LOCAL:]REMOTE... -- COMMAND [ARGS]...")]
+#[command(after_help = "Examples:
+  podcov-test service/web 80 -- go test ./integration/...
+  podcov-test -n shop service/cart http deployment/mail 8025:8025 -- ./run-tests.sh")]
+pub struct Args {
+    /// What to forward to: [ALIAS=][NAMESPACE/]KIND/NAME, then its ports, each [LOCAL:]REMOTE with the remote
+    /// one a number or a name; then, if need be, the next target
+    #[arg(required = true, value_name = "TARGET PORT")]
+    pub routes: Vec<String>,
+
+    /// The command to run, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+
+    /// The targets' namespace [default: Skaffold's, if it names one alone, else the context's]
+    #[arg(short, long, value_name = "NAME", help_heading = "Cluster")]
+    pub namespace: Option<String>,
+
+    /// Skaffold's namespaces
+    #[arg(long, env = "SKAFFOLD_NAMESPACES", hide = true, value_delimiter = ',')]
+    pub skaffold_namespaces: Vec<String>,
+
+    /// Skaffold's run
+    #[arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID", help_heading = "Run")]
+    pub run_id: Option<String>,
+
+    /// Start the command only when a GET of this path is answered with a status from 200 to 399; for another
+    /// target than the first: NAME=PATH
+    #[arg(long, value_name = "[NAME=]PATH", help_heading = "Run")]
+    pub http: Vec<String>,
+
+    /// How long a target may take to accept, at the start and for every connection after
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = podcov_cli::seconds, help_heading = "Run")]
+    pub timeout: Duration,
+
+    /// How long the command may take to end after a signal, before it is killed
+    #[arg(long, value_name = "SECONDS", default_value = "1.5", value_parser = podcov_cli::seconds, help_heading = "Run")]
+    pub grace: Duration,
+
+    /// If the command fails, end with 0 all the same and leave the failure to podcov-collect, so that the
+    /// coverage of failing tests is collected too
+    #[arg(long, help_heading = "Run")]
+    pub defer_failure: bool,
+
+    /// Where the run's hooks leave each other word
+    #[command(flatten)]
+    pub state: StateArgs,
+
+    /// Which cluster
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Output
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Runs podcov-test.
+///
+/// # Errors
+/// A [`Failure`] when the command could not be run; that the command failed is no error of podcov-test's.
+pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
+    let routes = routes::parse(&args.routes, &args.http)?;
+    let state = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));
+    // What failed in an earlier iteration of the run is no failure of this one.
+    state.clear().or_exit(Exit::Usage, "cannot write the run's state")?;
+
+    let forwards = match shutdown.or_stop(forward_all(&args, &routes)).await {
+        Ok(forwards) => forwards?,
+        Err(stopped) => return Ok(stopped),
+    };
+    let addresses: Vec<_> = forwards.iter().map(Forward::address).collect();
+    let environment = routes::environment(&routes, &addresses)?;
+    for (name, address) in &environment {
+        tracing::info!("{name}={address}");
+    }
+    let (program, arguments) = args.command.split_first().ok_or_else(|| Failure::new(Exit::Usage, "no command"))?;
+    let ended = command::run(program, arguments, &environment, args.grace, &shutdown).await?;
+    if ended.code == 0 || ended.interrupted || !args.defer_failure {
+        return Ok(Exit::Command(ended.code));
+    }
+    let command = program.to_string_lossy().into_owned();
+    say(NAME, format_args!("{command} failed with exit code {}; podcov-collect will end the run with it", ended.code));
+    state
+        .defer(&Deferred { command, code: ended.code })
+        .or_exit(Exit::Command(ended.code), "the failure cannot be left to podcov-collect")?;
+    Ok(Exit::Done)
+}
+
+/// Opens all ports, then waits for all of them at once.
+async fn forward_all(args: &Args, routes: &[Route]) -> Result<Vec<Forward>> {
+    let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
+    let namespace = namespace(args, &cluster);
+    let mut forwards = Vec::new();
+    for route in routes {
+        let forward = Forward::start(&cluster, &route.target, &route.port, &namespace, args.timeout).await;
+        forwards.push(forward.map_err(Error::into_failure)?);
+    }
+    for (route, forward) in routes.iter().zip(&forwards) {
+        match &route.http {
+            Some(path) => forward.answers_http(path).await,
+            None => forward.accepts().await,
+        }
+        .map_err(Error::into_failure)?;
+    }
+    Ok(forwards)
+}
+
+fn namespace(args: &Args, cluster: &Cluster) -> String {
+    let skaffolds: Vec<_> = args.skaffold_namespaces.iter().filter(|n| !n.is_empty()).collect();
+    match (&args.namespace, &skaffolds[..]) {
+        (Some(named), _) => named.clone(),
+        (None, [only]) => (*only).clone(),
+        _ => cluster.default_namespace().to_owned(),
+    }
+}

@@ -1,0 +1,7 @@
+//! podcov-test: the port-forward test runner.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    podcov_cli::main("podcov-test", |args: &podcov_test::Args| &args.common, podcov_test::run)
+}
