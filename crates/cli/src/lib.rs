@@ -37,13 +37,21 @@ where
 {
     let args = A::parse();
     start_logging(common(&args).verbose);
+    main_with(name, |shutdown| run(args, shutdown))
+}
+
+/// [`main`] for a program that has read its arguments already.
+pub fn main_with<F>(name: &str, run: impl FnOnce(Shutdown) -> F) -> ExitCode
+where
+    F: Future<Output = anyhow::Result<Exit>>,
+{
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return report(name, &anyhow::Error::from(e).context("cannot start the async runtime")),
     };
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::on_signals()?;
-        run(args, shutdown).await
+        run(shutdown).await
     });
     // A detached task must not hold the process up: whatever mattered has been awaited by now.
     runtime.shutdown_timeout(Duration::from_millis(100));

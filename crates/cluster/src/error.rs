@@ -162,5 +162,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    let message = innermost.to_string();
+    // rustls puts a link to its manual behind some of its messages.
+    message.split(": https://docs.rs").next().unwrap_or_default().to_owned()
 }

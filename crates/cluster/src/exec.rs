@@ -56,13 +56,13 @@ impl Cluster {
         stdin: bool,
         stall: Duration,
     ) -> Result<Exec, Error> {
-        let doing = format!("exec in {container}");
+        let doing = "exec";
         let params = AttachParams::default().container(&container.container).stdin(stdin).stderr(true);
         let path = format!("/api/v1/namespaces/{}/pods", container.namespace);
         let request = Request::new(path)
             .exec(&container.pod, command.iter().copied(), &params)
-            .map_err(|e| self.error(kube::Error::BuildRequest(e), &doing))?;
-        let connection = self.ask(&doing, self.client().connect(request)).await?;
+            .map_err(|e| self.error(kube::Error::BuildRequest(e), doing))?;
+        let connection = self.ask(doing, self.client().connect(request)).await?;
         let (incoming, outgoing) = channels::split(connection);
         let program = command.first().copied().unwrap_or_default().to_owned();
         Ok(Exec { incoming, outgoing, program, stall, status: None })

@@ -1,17 +1,18 @@
 //! Counter files: how often the blocks of a binary ran in one process.
 //!
-//! Go: `internal/coverage/defs.go` (`CounterFileHeader`, `CounterSegmentHeader`, `CounterFileFooter`), written by
-//! `internal/coverage/encodecounter`, read by `internal/coverage/decodecounter`.
+//! Go: `internal/coverage/defs.go` (`CounterFileHeader`, `CounterSegmentHeader`, `CounterFileFooter`),
+//! written by `internal/coverage/encodecounter`, read by `internal/coverage/decodecounter`.
 //!
 //! Facts that are not in the format's description:
-//! - Headers and footers are little-endian, always. The header's BigEndian flag speaks of raw counters only; Go's writer
-//!   never sets it, Go's reader honours it.
-//! - The arguments' length includes the padding behind them. It pads to 4 bytes from the segment's start: footers follow
-//!   counters unaligned, so a later segment may start anywhere. (Go's reader pads from the file's start, which is wrong
-//!   for later segments, but its tools never read those.)
+//! - Headers and footers are little-endian, always. The header's BigEndian flag speaks of raw counters only;
+//!   Go's writer never sets it, Go's reader honours it.
+//! - The arguments' length includes the padding behind them. It pads to 4 bytes from the segment's start:
+//!   footers follow counters unaligned, so a later segment may start anywhere. (Go's reader pads from the
+//!   file's start, which is wrong for later segments, but its tools never read those.)
 //! - Each segment has a footer behind it, whose number of segments counts up to that point.
-//! - No tool of Go's writes several segments. `AppendSegment` would, but up to Go 1.26 it adds the functions of the
-//!   segments before to what a segment announces; such a file is an error here, as it is to Go's reader.
+//! - No tool of Go's writes several segments. `AppendSegment` would, but up to Go 1.26 it adds the functions
+//!   of the segments before to what a segment announces; such a file is an error here, as it is to Go's
+//!   reader.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,8 +21,8 @@ use crate::{Error, MetaHash};
 
 /// A counter file, borrowed from its bytes.
 ///
-/// A file of several segments that is cut off exactly between two is a valid file of fewer segments. Go's runtime writes
-/// one segment a file.
+/// A file of several segments that is cut off exactly between two is a valid file of fewer segments. Go's
+/// runtime writes one segment a file.
 #[derive(Debug, Clone)]
 pub struct CounterFile<'a> {
     pub(crate) header: &'a [u8; HEADER],
@@ -65,8 +66,8 @@ pub struct Counters<'a> {
 }
 
 impl<'a> CounterFile<'a> {
-    /// Parses, and checks that the file is whole: it ends in a footer, and holds exactly the segments and functions that
-    /// it announces.
+    /// Parses, and checks that the file is whole: it ends in a footer, and holds exactly the segments and
+    /// functions that it announces.
     ///
     /// # Errors
     ///
@@ -181,8 +182,8 @@ impl<'a> Segment<'a> {
         self.arg(b"GOARCH")
     }
 
-    /// The process's command line, from the program's name on; secrets included, and not always UTF-8. Empty after
-    /// [`strip_args`](crate::strip_args) or a merge.
+    /// The process's command line, from the program's name on; secrets included, and not always UTF-8. Empty
+    /// after [`strip_args`](crate::strip_args) or a merge of different ones.
     #[must_use]
     pub fn command_line(&self) -> Vec<&'a [u8]> {
         let args: HashMap<_, _> = self.args.iter().copied().collect();
@@ -263,7 +264,8 @@ impl Encoding {
 /// A key and its value. Of the keys in use (argc, argv0…, GOOS, GOARCH) only the values are anybody's bytes.
 type Arg<'a> = (&'a [u8], &'a [u8]);
 
-/// The key-value pairs of a segment, checked as Go's reader checks them, so that what passes here passes there.
+/// The key-value pairs of a segment, checked as Go's reader checks them, so that what passes here passes
+/// there.
 fn parse_args<'a>(mut cursor: Cursor<'_>, strings: &[&'a [u8]]) -> Result<Vec<Arg<'a>>, Error> {
     let start = cursor.position();
     let count = cursor.uleb("the number of arguments")? as usize;
@@ -377,6 +379,10 @@ mod tests {
             ([header(2, 0), segment(1, &uleb, 1), vec![0]].concat(), "a byte more"),
             ([header(3, 0), segment(1, &uleb, 1)].concat(), "an unknown flavour"),
             (header(2, 0), "no segment, no footer"),
+            (
+                [header(2, 0), segment(1, &uleb, 2), segment(1, &uleb, 2)].concat(),
+                "a first segment which says that it is the second",
+            ),
         ] {
             assert!(CounterFile::parse(&file).is_err(), "{what}");
         }

@@ -4,8 +4,8 @@
 
 use crate::Error;
 
-/// A position in a file. Errors carry it, so a part of a file is read through a cursor that starts inside the file
-/// ([`Cursor::part`]), not through one over a sub-slice.
+/// A position in a file. Errors carry it, so a part of a file is read through a cursor that starts inside the
+/// file ([`Cursor::part`]), not through one over a sub-slice.
 #[derive(Debug, Clone)]
 pub(crate) struct Cursor<'a> {
     data: &'a [u8],
@@ -59,8 +59,8 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A ULEB128 number, which is what nearly all of a file consists of. Go's own writer never exceeds 32 bits; Go's
-    /// reader would drop the bits above.
+    /// A ULEB128 number, which is what nearly all of a file consists of. Go's own writer never exceeds 32
+    /// bits; Go's reader would drop the bits above.
     #[inline]
     pub(crate) fn uleb(&mut self, what: &'static str) -> Result<u32, Error> {
         match self.data[self.position..] {
@@ -91,11 +91,13 @@ impl<'a> Cursor<'a> {
         Err(if rest.len() < 5 { self.cut_off(what) } else { self.too_large(what) })
     }
 
-    /// A string table: a number of strings, then each as its length and bytes (`internal/coverage/stringtab`).
+    /// A string table: a number of strings, then each as its length and bytes
+    /// (`internal/coverage/stringtab`).
     pub(crate) fn strings(&mut self) -> Result<Vec<&'a [u8]>, Error> {
         let offset = self.position;
         let count = self.uleb("the number of strings")? as usize;
-        // Each string takes a byte at least, so a count beyond what is left is wrong: refused before it is allocated.
+        // Each string takes a byte at least, so a count beyond what is left is wrong: refused before it is
+        // allocated.
         if count > self.left() {
             return Err(Error::malformed(offset, format!("{count} strings in {} bytes", self.left())));
         }

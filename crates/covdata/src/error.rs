@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::MetaHash;
 
-/// Why bytes, or a name, are not the coverage file which they should be. Offsets count bytes from the file's start.
+/// Why bytes, or a name, are not the coverage file which they should be. Offsets count bytes from the file's
+/// start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -61,7 +62,8 @@ impl Error {
     }
 }
 
-/// Something that kept a file, or a folder, out of a [`Profile`](crate::Profile), or that makes its numbers doubtful.
+/// Something that kept a file, or a folder, out of a [`Profile`](crate::Profile), or that makes its numbers
+/// doubtful.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct Problem {
@@ -94,18 +96,19 @@ pub enum Reason {
         /// The binary's hash.
         hash: MetaHash,
     },
-    /// A meta-data file without a counter file of its binary in the same folder: the process was killed, or panicked,
-    /// before it wrote, or is still running. As in Go, its statements count as not covered.
+    /// A meta-data file without a counter file of its binary in the same folder: the process was killed, or
+    /// panicked, before it wrote, or is still running. As in Go, its statements count as not covered.
     #[error("no counters were written")]
     NoCounters,
-    /// A meta-data file which differs from an earlier one of the same hash; the earlier one is in the profile.
+    /// A meta-data file which differs from an earlier one of the same hash; the earlier one is in the
+    /// profile.
     #[error("differs from {}, which has the same hash", first.display())]
     OtherMeta {
         /// The earlier file.
         first: PathBuf,
     },
-    /// A counter file with counters of a function which its meta-data does not have, or not in this number; nothing of
-    /// the file is in the profile.
+    /// A counter file with counters of a function which its meta-data does not have, or not in this number;
+    /// nothing of the file is in the profile.
     #[error(
         "{counters} counters for function {function} of package {package}, which the meta-data does not have"
     )]

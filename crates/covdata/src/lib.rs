@@ -1,18 +1,21 @@
-//! Go's coverage data files: the two kinds that a program built with `go build -cover` writes into `GOCOVERDIR`.
+//! Go's coverage data files: the two kinds that a program built with `go build -cover` writes into
+//! `GOCOVERDIR`.
 //!
-//! - `covmeta.<hash>`, the meta-data: which packages, functions and blocks ("units") the binary has. See [`MetaFile`].
+//! - `covmeta.<hash>`, the meta-data: which packages, functions and blocks ("units") the binary has. See
+//!   [`MetaFile`].
 //! - `covcounters.<hash>.<pid>.<nanoseconds>`, the counters of one process, for the functions that ran. See
 //!   [`CounterFile`].
 //!
-//! [`Profile`] merges any number of both, from any number of binaries, the way `go tool covdata` does. It differs in
-//! what it does about bad data: one bad file never costs the good ones, and nothing is left out without a [`Problem`].
+//! [`Profile`] merges any number of both, from any number of binaries, the way `go tool covdata` does. It
+//! differs in what it does about bad data: one bad file never costs the good ones, and nothing is left out
+//! without a [`Problem`].
 //!
-//! The bytes come from other people's machines, so every reader here is total: any input gives a value or an [`Error`],
-//! in time and memory proportional to the input's length.
+//! The bytes come from other people's machines, so every reader here is total: any input gives a value or an
+//! [`Error`], in time and memory proportional to the input's length.
 //!
-//! The formats are defined by Go's source, version 1 of each in `src/internal/coverage/defs.go`; no specification and no
-//! public package exists. What a module's docs say of Go's behaviour was read there, and is tested against the `go`
-//! command itself.
+//! The formats are defined by Go's source, version 1 of each in `src/internal/coverage/defs.go`; no
+//! specification and no public package exists. What a module's docs say of Go's behaviour was read there, and
+//! is tested against the `go` command itself.
 
 mod counters;
 mod cursor;
@@ -35,14 +38,14 @@ pub use strip::strip_args;
 
 /// Checks that `bytes` are the whole, right content of the file called `name`.
 ///
-/// Whole: a meta-data file has the length that it announces and every offset in range; a counter file ends in its footer
-/// and holds exactly the entries that it announces. Right: the hash in the header is the one in the name.
-/// A counter file has no checksum, so a changed counter value cannot be seen.
+/// Whole: a meta-data file has the length that it announces and every offset in range; a counter file ends in
+/// its footer and holds exactly the entries that it announces. Right: the hash in the header is the one in
+/// the name. A counter file has no checksum, so a changed counter value cannot be seen.
 ///
 /// # Errors
 ///
-/// [`Error::Temporary`] for the name of a write in progress, [`Error::OtherHash`] for another file's content, otherwise
-/// what the parser found.
+/// [`Error::Temporary`] for the name of a write in progress, [`Error::OtherHash`] for another file's content,
+/// otherwise what the parser found.
 pub fn check(name: &FileName, bytes: &[u8]) -> Result<(), Error> {
     let found = match name {
         FileName::Meta { .. } => MetaFile::parse(bytes)?.hash,

@@ -1,10 +1,10 @@
 //! Meta-data files: what a binary's counters stand for.
 //!
-//! Go: `internal/coverage/defs.go` (`MetaFileHeader`, `MetaSymbolHeader`), written by `internal/coverage/encodemeta`,
-//! read by `internal/coverage/decodemeta`. Always little-endian.
+//! Go: `internal/coverage/defs.go` (`MetaFileHeader`, `MetaSymbolHeader`), written by
+//! `internal/coverage/encodemeta`, read by `internal/coverage/decodemeta`. Always little-endian.
 //!
-//! Go writes packages, and functions in a package, one after the other. That order is required here: a file whose parts
-//! overlap could otherwise cost memory and time far beyond its own length.
+//! Go writes packages, and functions in a package, one after the other. That order is required here: a file
+//! whose parts overlap could otherwise cost memory and time far beyond its own length.
 
 use std::fmt;
 
@@ -35,17 +35,19 @@ pub struct Package<'a> {
     pub module: &'a str,
     /// The names of functions and files, for [`Function::name`] and [`Function::file`].
     pub strings: Vec<&'a str>,
-    /// The functions, in the order that counter files refer to them by index. May be empty: a package of types.
+    /// The functions, in the order that counter files refer to them by index. May be empty: a package of
+    /// types.
     pub functions: Vec<Function<'a>>,
 }
 
 /// A function of a [`Package`].
 #[derive(Debug, Clone)]
 pub struct Function<'a> {
-    /// Index of its name in [`Package::strings`]; with the receiver's type before it, as in `Cart.Add` or `*Cart.Add`.
+    /// Index of its name in [`Package::strings`]; with the receiver's type before it, as in `Cart.Add` or
+    /// `*Cart.Add`.
     pub name: u32,
-    /// Index of its source file in [`Package::strings`]: import path, slash, base name. An absolute path where the
-    /// binary was built from files, not from a package.
+    /// Index of its source file in [`Package::strings`]: import path, slash, base name. An absolute path
+    /// where the binary was built from files, not from a package.
     pub file: u32,
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
@@ -103,8 +105,8 @@ impl<'a> MetaFile<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] where the length is not the header's; else [`Error::Truncated`], [`Error::Malformed`] or
-    /// [`Error::Version`].
+    /// [`Error::Length`] where the length is not the header's; else [`Error::Truncated`],
+    /// [`Error::Malformed`] or [`Error::Version`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let mut cursor = Cursor::new(bytes);
         if cursor.array("the header")? != MAGIC {
@@ -198,7 +200,8 @@ impl<'a> Package<'a> {
         Ok(Self { name: string(name)?, path: string(path)?, module: string(module)?, functions, strings })
     }
 
-    /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index from elsewhere.
+    /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index from
+    /// elsewhere.
     #[must_use]
     pub fn string(&self, index: u32) -> &'a str {
         self.strings.get(index as usize).copied().unwrap_or_default()

@@ -1,15 +1,16 @@
 //! The names of coverage files.
 //!
 //! Go: `internal/coverage/defs.go` (`MetaFilePref`, `CounterFileTempl`) and, for temporary files,
-//! `internal/coverage/cfile/emit.go`. Strict, where Go's own tools take any text for the hash: a name that Go would not
-//! write was made by something else.
+//! `internal/coverage/cfile/emit.go`. Strict, where Go's own tools take any text for the hash: a name that Go
+//! would not write was made by something else.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
 
-/// What tells one coverage-instrumented binary from another: a hash over its meta-data. Shown as 32 hexadecimal digits.
+/// What tells one coverage-instrumented binary from another: a hash over its meta-data. Shown as 32
+/// hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetaHash(pub [u8; 16]);
 
@@ -30,7 +31,8 @@ pub enum FileName {
         /// When they were written, in nanoseconds since 1970-01-01 UTC.
         nanos: u64,
     },
-    /// `tmp.covmeta.<hash><nanos>`, without a dot between the two: a write in progress, or one that was cut off.
+    /// `tmp.covmeta.<hash><nanos>`, without a dot between the two: a write in progress, or one that was cut
+    /// off.
     TemporaryMeta {
         /// The binary.
         hash: MetaHash,
@@ -66,7 +68,8 @@ impl FileName {
         matches!(self, Self::TemporaryMeta { .. } | Self::TemporaryCounters { .. })
     }
 
-    /// Whether a base name starts like a coverage file's, valid or not. What does not is somebody else's file.
+    /// Whether a base name starts like a coverage file's, valid or not. What does not is somebody else's
+    /// file.
     pub(crate) fn looks_like_one(base: &str) -> bool {
         let base = base.strip_prefix("tmp.").unwrap_or(base);
         base.starts_with("covmeta.") || base.starts_with("covcounters.")

@@ -25,8 +25,9 @@ pub struct PackagePercent {
     pub coverage: Coverage,
 }
 
-/// The coverage of each package, sorted by path. [`Display`](fmt::Display) gives what `go tool covdata percent` prints,
-/// to the character: a package without statements has no percentage, and no line's end either.
+/// The coverage of each package, sorted by path. [`Display`](fmt::Display) gives what `go tool covdata
+/// percent` prints, to the character: a package without statements has no percentage, and no line's end
+/// either.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Percent {
     /// The packages.

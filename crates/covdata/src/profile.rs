@@ -1,8 +1,8 @@
 //! Profiles: the counts of every unit, merged over runs and binaries.
 //!
-//! Go: `internal/coverage/cformat`. Two units of different binaries are one where package path, file, function name,
-//! literal flag and the unit itself are the same. So after a change in a source file, units of the old and the new build
-//! are all there.
+//! Go: `internal/coverage/cformat`. Two units of different binaries are one where package path, file,
+//! function name, literal flag and the unit itself are the same. So after a change in a source file, units of
+//! the old and the new build are all there.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -58,8 +58,8 @@ impl Profile {
         &self.packages
     }
 
-    /// What the counts count; `None` where there is no meta-data at all. For binaries of several modes it is the one
-    /// latest in the order set, count, atomic, and a block that ran in mode set counts as one run.
+    /// What the counts count; `None` where there is no meta-data at all. For binaries of several modes it is
+    /// the one latest in the order set, count, atomic, and a block that ran in mode set counts as one run.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
         self.mode

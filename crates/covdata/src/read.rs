@@ -1,7 +1,7 @@
 //! From files to a [`Profile`]: groups files by binary, adds up the counters, and lists what is wrong.
 //!
-//! Go: `internal/coverage/pods` and `cmd/internal/cov`. Go groups by the hash in the name and never looks at the header's,
-//! stops at the first bad file, and skips counters without meta-data in silence.
+//! Go: `internal/coverage/pods` and `cmd/internal/cov`. Go groups by the hash in the name and never looks at
+//! the header's, stops at the first bad file, and skips counters without meta-data in silence.
 
 use std::borrow::Cow;
 use std::collections::btree_map::Entry;
@@ -15,8 +15,9 @@ use crate::{CounterFile, Error, FileName, MetaFile, MetaHash, Mode, Problem, Pro
 
 /// Collects coverage files, in any order and from anywhere, into a [`Profile`].
 ///
-/// Counters are added up as they come: what is held is one meta-data file and one number a unit for each binary, however
-/// many counter files there are. Only counters that come before their meta-data are held as they are.
+/// Counters are added up as they come: what is held is one meta-data file and one number a unit for each
+/// binary, however many counter files there are. Only counters that come before their meta-data are held as
+/// they are.
 #[derive(Debug, Default)]
 pub struct Builder {
     binaries: BTreeMap<MetaHash, Binary>,
@@ -48,7 +49,8 @@ impl Builder {
         Self::default()
     }
 
-    /// Adds every coverage file of a folder, not of folders in it. Files with other names are passed over, as in Go.
+    /// Adds every coverage file of a folder, not of folders in it. Files with other names are passed over, as
+    /// in Go.
     pub fn add_dir(&mut self, dir: impl AsRef<Path>) {
         let dir = dir.as_ref();
         let mut paths = match list(dir) {
@@ -65,8 +67,8 @@ impl Builder {
         }
     }
 
-    /// Adds a file's content. `path` gives the file's name, tells the folders apart, and is what problems refer to; it
-    /// need not exist. A name which is not at all a coverage file's is passed over.
+    /// Adds a file's content. `path` gives the file's name, tells the folders apart, and is what problems
+    /// refer to; it need not exist. A name which is not at all a coverage file's is passed over.
     pub fn add_file<'a>(&mut self, path: impl Into<PathBuf>, bytes: impl Into<Cow<'a, [u8]>>) {
         let path = path.into();
         let Some(base) = base_name(&path) else { return };
@@ -150,7 +152,8 @@ impl Builder {
 impl Profile {
     /// Reads the coverage files of folders, and merges them.
     ///
-    /// A folder or file that cannot be used is a [`Problem`], in order of path; everything else is in the profile.
+    /// A folder or file that cannot be used is a [`Problem`], in order of path; everything else is in the
+    /// profile.
     pub fn read_dirs<P: AsRef<Path>>(dirs: impl IntoIterator<Item = P>) -> (Self, Vec<Problem>) {
         let mut builder = Builder::new();
         for dir in dirs {

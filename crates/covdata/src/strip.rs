@@ -8,8 +8,8 @@ use crate::{CounterFile, Error, Segment};
 
 /// Writes a counter file anew without the process's command line, for Go's tools to read as before.
 ///
-/// The system and the architecture stay, an argument count of 0 takes the place of the arguments, and any other key is
-/// dropped. Counters are copied as they are.
+/// The system and the architecture stay, an argument count of 0 takes the place of the arguments, and any
+/// other key is dropped. Counters are copied as they are.
 ///
 /// # Errors
 ///
@@ -29,8 +29,8 @@ pub fn strip_args(bytes: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// Writes a segment's header, string table and arguments as `internal/coverage/encodecounter` does: the string with
-/// index 0 is empty, keys are sorted, and the padding counts as part of the arguments.
+/// Writes a segment's header, string table and arguments as `internal/coverage/encodecounter` does: the
+/// string with index 0 is empty, keys are sorted, and the padding counts as part of the arguments.
 fn write_preamble(out: &mut Vec<u8>, segment: &Segment<'_>) -> Result<(), Error> {
     let mut strings: Vec<&[u8]> = vec![b""];
     for (key, value) in

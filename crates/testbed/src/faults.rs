@@ -1,14 +1,12 @@
 //! Faults that tests set, and the record of requests they assert on.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::api::request::Info;
 
@@ -176,8 +174,13 @@ pub struct FaultHandle {
 impl FaultHandle {
     /// How many requests met the fault.
     pub fn hits(&self) -> usize {
-        let matched = self.entry.matched.load(Ordering::SeqCst);
-        matched.saturating_sub(self.entry.rule.skip).min(self.entry.rule.first)
+        self.entry.hits(*self.entry.matched.borrow())
+    }
+
+    /// Returns once a request has met the fault.
+    pub async fn hit(&self) {
+        // The sender is held here, so the wait cannot fail.
+        let _ = self.entry.matched.subscribe().wait_for(|matched| self.entry.hits(*matched) > 0).await;
     }
 
     /// Takes the rule out of force.
@@ -190,7 +193,14 @@ impl FaultHandle {
 #[derive(Debug)]
 struct Entry {
     rule: Rule,
-    matched: AtomicUsize,
+    /// How many requests the rule's conditions fit.
+    matched: watch::Sender<usize>,
+}
+
+impl Entry {
+    fn hits(&self, matched: usize) -> usize {
+        matched.saturating_sub(self.rule.skip).min(self.rule.first)
+    }
 }
 
 /// The rules in force.
@@ -199,7 +209,7 @@ pub(crate) struct Faults(Arc<Mutex<Vec<Arc<Entry>>>>);
 
 impl Faults {
     pub(crate) fn add(&self, rule: Rule) -> FaultHandle {
-        let entry = Arc::new(Entry { rule, matched: AtomicUsize::new(0) });
+        let entry = Arc::new(Entry { rule, matched: watch::Sender::new(0) });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry.clone());
         FaultHandle { entry, all: self.0.clone() }
     }
@@ -209,7 +219,8 @@ impl Faults {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let met = entries.iter().filter(|entry| {
             entry.rule.matches(info) && {
-                let before = entry.matched.fetch_add(1, Ordering::SeqCst);
+                let before = *entry.matched.borrow();
+                entry.matched.send_replace(before + 1);
                 before >= entry.rule.skip && before - entry.rule.skip < entry.rule.first
             }
         });

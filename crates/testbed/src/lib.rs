@@ -7,7 +7,7 @@
 //!
 //! let bed = Testbed::start().await?;
 //! bed.image("hello", Image::new("/path/to/hello"));
-//! bed.apply(include_str!("../tests/hello.yaml"))?;
+//! bed.apply(include_str!("../tests/testbed/hello.yaml"))?;
 //! bed.rollout_done().await?;
 //! // bed.kubeconfig() is a file for kube, kubectl or a podcov binary.
 //! bed.shutdown().await;

@@ -4,7 +4,7 @@
 //! killed itself, a janitor process, which reads its pipe to the end, does the ending.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     io::{self, Write},
     os::unix::process::CommandExt,
     path::Path,
@@ -34,7 +34,7 @@ rm -rf -- "$1"
 pub(crate) struct Processes {
     /// Held for reading while a process starts: none starts once this is true.
     closed: RwLock<bool>,
-    groups: Mutex<BTreeMap<Pid, Group>>,
+    groups: Mutex<HashMap<Pid, Group>>,
     janitor: Mutex<Option<(std::process::Child, ChildStdin)>>,
 }
 
@@ -139,7 +139,7 @@ impl Processes {
         }
     }
 
-    fn groups(&self) -> MutexGuard<'_, BTreeMap<Pid, Group>> {
+    fn groups(&self) -> MutexGuard<'_, HashMap<Pid, Group>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -210,7 +210,9 @@ fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
         writeln!(out, "{}", serde_json::to_string_pretty(manifest)?)?;
     } else {
         let files = manifest.containers.iter().map(|c| c.files.len()).sum::<usize>();
-        write!(out, "{percent}{}\n", percent.total())?;
+        if files > 0 {
+            write!(out, "{percent}{}\n", percent.total())?;
+        }
         writeln!(out, "{files} files of {} containers in {}", manifest.containers.len(), args.out.display())?;
     }
     let run = args.state.run(manifest.run_id.as_deref());

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fs_err as fs;
+use fs_err::{self as fs, File};
 use podcov_cli::{Exit, Failure};
 use tempfile::TempDir;
 
@@ -14,6 +14,9 @@ use crate::manifest::FILE_NAME;
 pub(crate) struct Staging {
     folder: TempDir,
     out: PathBuf,
+    /// Locked as long as this process lives, so that a later run can tell a staging folder in use from one that
+    /// was left by a run that was killed (as Skaffold does when it is cancelled).
+    _in_use: Option<File>,
 }
 
 impl Staging {
@@ -34,8 +37,10 @@ impl Staging {
         // What CI publishes must be readable by others than who collected it: as the umask has it.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+        remove_left(parent, &prefix);
         let folder = builder.tempdir_in(parent).with_context(|| unwritable(&out))?;
-        Ok(Self { folder, out })
+        let in_use = lock(folder.path());
+        Ok(Self { folder, out, _in_use: in_use })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -59,6 +64,25 @@ impl Staging {
         }
         move_into(self.folder.path(), &self.out).with_context(|| unwritable(&self.out))
     }
+}
+
+/// Removes staging folders that nobody fills any more.
+fn remove_left(parent: &Path, prefix: &str) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let staged = entry.file_name().to_string_lossy().starts_with(prefix);
+        if staged && let Some(_lock) = lock(&entry.path()) {
+            tracing::info!("removing {}, which an earlier run left", entry.path().display());
+            // The next run may have more luck, and this one does not depend on it.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// A lock on a folder, unless somebody else has it or the operating system locks no folders.
+fn lock(folder: &Path) -> Option<File> {
+    let folder = File::open(folder).ok()?;
+    folder.file().try_lock().ok()?;
+    Some(folder)
 }
 
 /// Refuses to replace a folder that has anything in it but no manifest of ours.
@@ -169,6 +193,19 @@ mod tests {
         stage(&out, "a").publish().unwrap();
         drop(stage(&out, "b"));
         assert_eq!(names(&out.join("ns/pod")), ["a"]);
+        assert_eq!(names(dir.path()), ["coverage"]);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_goes_and_what_is_in_use_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("coverage");
+        fs::create_dir(dir.path().join(".coverage.killed")).unwrap();
+        let in_use = stage(&out, "a");
+        let other = stage(&out, "b");
+        assert_eq!(names(dir.path()).len(), 2);
+        drop(other);
+        in_use.publish().unwrap();
         assert_eq!(names(dir.path()), ["coverage"]);
     }
 

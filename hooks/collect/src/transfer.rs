@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::{Buf, Bytes};
-use fs_err as fs;
 use podcov_cluster::{Cluster, CoverDir, Error, Output, Target};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -104,7 +103,6 @@ impl Transfer<'_> {
     }
 
     async fn attempt(&self, target: &Target, folder: &Path, collected: &mut Collected) -> Result<Vec<Shortfall>> {
-        fs::create_dir_all(folder)?;
         let streamed = tokio::time::timeout(self.timeout, self.stream(target, folder, collected.way)).await;
         let streamed = streamed.unwrap_or_else(|_| {
             Ok(Err(Shortfall::passing(format!("not done within {}s", self.timeout.as_secs_f32()))))

@@ -58,7 +58,8 @@ pub(crate) struct Unpacked {
     pub(crate) gzip: bool,
 }
 
-/// Reads a tar archive, gzipped or not, and writes its coverage files to `folder`.
+/// Reads a tar archive, gzipped or not, and writes its coverage files to `folder`,
+/// which it makes if there is one.
 ///
 /// `all_asked_for`: the container was asked for coverage files alone, so anything else is refused, not ignored.
 ///
@@ -107,7 +108,10 @@ enum Stop {
 }
 
 fn cut(error: &io::Error) -> Stop {
-    Stop::Cut(error.to_string())
+    match error.kind() {
+        io::ErrorKind::QuotaExceeded => Stop::Refused(error.to_string()),
+        _ => Stop::Cut(error.to_string()),
+    }
 }
 
 fn entries(
@@ -117,8 +121,7 @@ fn entries(
     all_asked_for: bool,
     unpacked: &mut Unpacked,
 ) -> Result<(), Stop> {
-    let too_much = || Stop::Refused(format!("an archive of over {} MiB", rules.archive >> 20));
-    let mut archive = tar::Archive::new(Watched { stream, left: rules.archive, ended: false });
+    let mut archive = tar::Archive::new(Watched { stream, most: rules.archive, taken: 0, ended: false });
     let mut names = BTreeSet::new();
     let mut count = 0;
     for entry in archive.entries().map_err(|e| cut(&e))?.raw(true) {
@@ -177,9 +180,6 @@ fn entries(
         }
     }
     let mut stream = archive.into_inner();
-    if stream.left == 0 {
-        return Err(too_much());
-    }
     read_end(&mut stream)
 }
 
@@ -210,6 +210,7 @@ fn store(folder: &Path, name: &str, kind: &FileName, bytes: Vec<u8>, sanitize: b
         FileName::Counters { .. } if sanitize => covdata::strip_args(&bytes).map_err(io::Error::other)?,
         _ => bytes,
     };
+    fs::create_dir_all(folder)?;
     fs::write(folder.join(name), &bytes)?;
     let sha256 = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     Ok(TakenFile { name: name.to_owned(), size: bytes.len() as u64, sha256 })
@@ -218,16 +219,20 @@ fn store(folder: &Path, name: &str, kind: &FileName, bytes: Vec<u8>, sanitize: b
 /// A reader that gives so much and no more, and remembers having met the end.
 struct Watched<R> {
     stream: R,
-    left: u64,
+    most: u64,
+    taken: u64,
     ended: bool,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let n = self.stream.read(&mut buffer[..most])?;
-        self.left -= n as u64;
+        let n = self.stream.read(buffer)?;
+        self.taken += n as u64;
         self.ended |= n == 0 && !buffer.is_empty();
+        if self.taken > self.most {
+            let message = format!("an archive of over {} MiB", self.most >> 20);
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, message));
+        }
         Ok(n)
     }
 }

@@ -1,9 +1,11 @@
 //! Runs a command while local ports lead to services in a cluster, and ends with its exit code.
 
 mod command;
+mod family;
 mod routes;
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -77,6 +79,25 @@ pub struct Args {
     /// Output
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// Does the work of a guard where this process was started as one, and gives the command's exit code.
+///
+/// It comes before everything else in `main`; see the module `family`.
+#[cfg(unix)]
+pub fn guard() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next()? != family::GUARD {
+        return None;
+    }
+    let arguments: Vec<OsString> = arguments.collect();
+    Some(podcov_cli::main_with(NAME, async move |_shutdown| command::run_guarded(&arguments).await))
+}
+
+/// There are no guards elsewhere.
+#[cfg(not(unix))]
+pub fn guard() -> Option<ExitCode> {
+    None
 }
 
 /// Runs podcov-test.

@@ -3,5 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(code) = podcov_test::guard() {
+        return code;
+    }
     podcov_cli::main("podcov-test", |args: &podcov_test::Args| &args.common, podcov_test::run)
 }

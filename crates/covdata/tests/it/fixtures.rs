@@ -58,6 +58,17 @@ fn the_total_is_over_all_packages() {
 }
 
 #[test]
+fn functions_of_a_profile() {
+    let (profile, _) = Profile::read_dirs([folder("count")]);
+    let package = profile.packages().iter().find(|package| package.path == "sample/cmd/two").unwrap();
+    let string = |index: u32| package.strings[index as usize].as_str();
+    let functions = package.functions.iter();
+    let functions: Vec<_> = functions.map(|f| (string(f.name), string(f.file), f.literal)).collect();
+    let file = "sample/cmd/two/main.go";
+    assert_eq!(functions, [("func.L11.C13", file, true), ("main", file, false)]);
+}
+
+#[test]
 fn every_file_is_whole_and_right() {
     for name in FOLDERS {
         for (name, bytes) in files(name) {

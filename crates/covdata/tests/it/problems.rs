@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use covdata::{Builder, Error, FileName, Problem, Profile, Reason, check};
+use covdata::{Builder, CounterFile, Error, FileName, Problem, Profile, Reason, check};
 
 use crate::fixtures::{files, folder, meta};
 
@@ -143,6 +143,32 @@ fn counters_of_functions_that_are_not_there() {
             "{problems:?}"
         );
     }
+}
+
+#[test]
+fn a_counter_too_few() {
+    // The first function's number of counters is one less, and its last counter is gone.
+    let (name, bytes) = counters();
+    let whole = CounterFile::parse(&bytes).unwrap();
+    let first = whole.functions().next().unwrap();
+    let count = first.counters().len() as u8;
+    assert!(first.counters().all(|counter| counter < 0x80), "each counter is one byte");
+    let entry = [count, first.package as u8, first.function as u8];
+    let at = bytes.windows(3).rposition(|bytes| bytes == entry).unwrap();
+    let mut bytes = bytes.clone();
+    bytes[at] -= 1;
+    bytes.remove(at + 3);
+    assert_eq!(check(&name, &bytes), Ok(()));
+
+    let path = format!("a/{name}");
+    let (profile, problems) = with(&[(&path, &bytes)]);
+    assert!(is_fixture(&profile));
+    let [Problem { reason: Reason::OtherShape { package, function, counters }, .. }] = problems.as_slice()
+    else {
+        panic!("{problems:?}")
+    };
+    let expected = (first.package, first.function, u32::from(count) - 1);
+    assert_eq!((*package, *function, *counters), expected);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use covdata::{Builder, CounterFile, FileName, MetaFile, check, strip_args};
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 use crate::fixtures::{FOLDERS, files};
 
@@ -81,13 +82,13 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_behind_a_real_start(start in fixture(), len: prop::sample::Index, rest: Vec<u8>) {
+    fn arbitrary_bytes_behind_a_real_start(start in fixture(), len: Index, rest: Vec<u8>) {
         let len = len.index(start.len());
         devour(&[&start[..len], &rest].concat());
     }
 
     #[test]
-    fn real_files_with_changes(mut bytes in fixture(), changes: Vec<(prop::sample::Index, u8)>) {
+    fn real_files_with_changes(mut bytes in fixture(), changes: Vec<(Index, u8)>) {
         for (offset, value) in changes {
             let offset = offset.index(bytes.len());
             bytes[offset] = value;
@@ -96,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn real_files_with_a_part_gone_or_twice(bytes in fixture(), a: prop::sample::Index, b: prop::sample::Index) {
+    fn real_files_with_a_part_gone_or_twice(bytes in fixture(), a: Index, b: Index) {
         let (a, b) = (a.index(bytes.len()), b.index(bytes.len()));
         devour(&[&bytes[..a], &bytes[b..]].concat());
     }

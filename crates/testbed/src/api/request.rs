@@ -69,7 +69,7 @@ impl Info {
 
     /// The first value of a query parameter.
     pub(crate) fn query(&self, key: &str) -> Option<&str> {
-        self.query_all(key).next()
+        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
     /// Every value of a query parameter.

@@ -17,41 +17,43 @@ __allowed() {
 }
 kill() {
     case "${1-}" in -l* | -L* | --list | --table | --help | --version) command kill "$@"; return ;; esac
-    __at=signal __signal=TERM __one= __status=0
+    __at=signal __signal=TERM __one= __found= __status=0
     for __arg do
         shift
         case "$__at" in
-            value) __signal=$__arg __at=pids; set -- "$@" "$__arg"; continue ;;
+            value) __at=pids __signal=$__arg; continue ;;
             signal)
+                __at=pids
                 case "$__arg" in
-                    -s | -n | --signal) __at=value; set -- "$@" -s; continue ;;
-                    --) __at=pids; set -- "$@" --; continue ;;
-                    -*) __at=pids __signal=${__arg#-}; set -- "$@" "$__arg"; continue ;;
-                    *) __at=pids ;;
+                    -s | -n | --signal) __at=value; continue ;;
+                    --) continue ;;
+                    -[sn][A-Z0-9]*) __signal=${__arg#-?}; continue ;;
+                    -*) __signal=${__arg#-}; continue ;;
                 esac ;;
         esac
         case "$__arg" in
-            -- | %*) set -- "$@" "$__arg" ;;
+            --) ;;
             1 | +1 | 0*1 | -1 | -0*1)
                 if [ -n "${TESTBED_SIGNALS:-}" ]; then
                     __one=1
                 elif [ -n "${TESTBED_PID:-}" ] && [ "$TESTBED_PID" -gt 1 ]; then
+                    __found=1
                     case "$__arg" in -*) set -- "$@" "-$TESTBED_PID" ;; *) set -- "$@" "$TESTBED_PID" ;; esac
-                    __at=found
                 else
                     echo "kill: ($__arg) - No such process" >&2; __status=1
                 fi ;;
-            0) set -- "$@" 0; __at=found ;;
+            0 | %*) set -- "$@" "$__arg"; __found=1 ;;
             *[!0-9+-]* | '') echo "kill: illegal pid: $__arg" >&2; __status=1 ;;
             *)
                 if __allowed "${__arg#[-+]}"; then
-                    set -- "$@" "$__arg"; __at=found
+                    set -- "$@" "$__arg"; __found=1
                 else
                     echo "kill: ($__arg) - No such process" >&2; __status=1
                 fi ;;
         esac
     done
     if [ -n "$__one" ]; then printf '%s %s\n' "$TESTBED_EXEC" "$__signal" >"$TESTBED_SIGNALS" || __status=1; fi
-    if [ "$__at" = found ]; then command kill "$@" || __status=$?; fi
+    # The one form that every shell takes alike, negative pids included.
+    if [ -n "$__found" ]; then command kill -s "${__signal#SIG}" -- "$@" || __status=$?; fi
     return $__status
 }

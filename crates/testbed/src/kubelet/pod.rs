@@ -160,9 +160,9 @@ pub(crate) async fn run(cluster: Arc<Cluster>, runtime: Arc<PodRuntime>, pod: Po
     let mut initialized = true;
     for init in spec.init_containers.into_iter().flatten() {
         if init.restart_policy.as_deref() == Some("Always") {
-            let stop = sidecars_stop.clone();
-            sidecars.push(start(&cluster, &runtime, &pod, init.clone(), Role::Sidecar, stop));
-            initialized = wait_started(&cluster, &runtime, &init.name, &mut stop).await;
+            let name = init.name.clone();
+            sidecars.push(start(&cluster, &runtime, &pod, init, Role::Sidecar, sidecars_stop.clone()));
+            initialized = wait_started(&cluster, &runtime, &name, &mut stop).await;
         } else {
             let ended = start(&cluster, &runtime, &pod, init, Role::Init, stop.clone()).await;
             initialized = ended.unwrap_or(false);

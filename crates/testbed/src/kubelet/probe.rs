@@ -90,16 +90,14 @@ async fn get(http: &HTTPGetAction, port: u16) -> anyhow::Result<bool> {
         request = request.header(&header.name, &header.value);
     }
     let request = request.body(Body::empty())?;
-    tokio::select! {
-        response = sender.send_request(request) => {
-            let status = response?.status();
-            Ok(status.is_success() || status.is_redirection())
-        }
-        result = connection => {
-            result?;
-            Ok(false)
-        }
-    }
+    let mut response = std::pin::pin!(sender.send_request(request));
+    let response = tokio::select! {
+        response = &mut response => response,
+        // It ends with the answer given, or it failed and so has the request.
+        _ = connection => response.await,
+    };
+    let status = response?.status();
+    Ok(status.is_success() || status.is_redirection())
 }
 
 fn local_port(port: &IntOrString, runtime: &PodRuntime, container: &Container) -> Option<u16> {

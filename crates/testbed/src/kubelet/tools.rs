@@ -165,3 +165,55 @@ fn find(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
 fn is_program(path: &Path) -> bool {
     fs_err::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// What the guard would call, in each shell of the host.
+    #[test]
+    fn kill_is_kept_inside_the_container() {
+        let dry = KILL.replace("command kill", "echo kill");
+        for shell in ["sh", "dash", "bash", "ash"] {
+            if find(&host_path(), shell).is_none() {
+                continue;
+            }
+            for (args, expected) in [
+                ("-USR1 1", "kill -s USR1 -- 4242\n"),
+                ("-SIGUSR1 1", "kill -s USR1 -- 4242\n"),
+                ("-s USR1 1", "kill -s USR1 -- 4242\n"),
+                ("-sUSR1 1", "kill -s USR1 -- 4242\n"),
+                ("-n 10 1", "kill -s 10 -- 4242\n"),
+                ("1", "kill -s TERM -- 4242\n"),
+                ("-1 1", "kill -s 1 -- 4242\n"),
+                ("-9 -1", "kill -s 9 -- -4242\n"),
+                ("-- -1", "kill -s TERM -- -4242\n"),
+                ("-9 -- -1", "kill -s 9 -- -4242\n"),
+                ("-9 -0001", "kill -s 9 -- -4242\n"),
+                ("-s 9 -- 1", "kill -s 9 -- 4242\n"),
+                ("-USR1 01 +1", "kill -s USR1 -- 4242 4242\n"),
+                ("-USR1 0", "kill -s USR1 -- 0\n"),
+                ("-USR1 %1", "kill -s USR1 -- %1\n"),
+                ("-l 1", "kill -l 1\n"),
+                ("-USR1 2", "No such process\n"),
+                ("-USR1 -2", "No such process\n"),
+                ("-USR1 1 2", "No such process\nkill -s USR1 -- 4242\n"),
+                ("-USR1 1x", "kill: illegal pid: 1x\n"),
+                ("-USR1 ''", "kill: illegal pid: \n"),
+            ] {
+                let script = format!("exec 2>&1\n{dry}\nkill {args}");
+                let output = Command::new(shell).args(["-c", &script]).env("TESTBED_PID", "4242").output().unwrap();
+                let text = String::from_utf8(output.stdout).unwrap().replace("kill: (2) - ", "").replace("kill: (-2) - ", "");
+                assert_eq!(text, expected, "{shell}: kill {args}");
+            }
+            for nothing in ["", "0", "1"] {
+                let script = format!("exec 2>&1\n{dry}\nkill -9 1; kill -9 -1");
+                let output = Command::new(shell).args(["-c", &script]).env("TESTBED_PID", nothing).output().unwrap();
+                let text = String::from_utf8(output.stdout).unwrap();
+                assert_eq!(text.matches("No such process").count(), 2, "{shell}: {text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+// Command service is what the end-to-end tests run in pods: a TCP service whose
+// behaviour a test chooses by environment and by what it sends.
+//
+// A connection's first line is a command: "NAME" is answered with the pod's
+// name, "ECHO" sends back what comes, "SEND n" sends n bytes and closes, "TAKE
+// n" reads n bytes and says so. "GET ..." is answered as HTTP.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/signal"
+	"runtime/coverage"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// asked counts the HTTP requests, so that a service can be slow to be ready.
+var asked atomic.Int32
+
+func main() {
+	switch os.Getenv("ON_USR1") {
+	case "write":
+		go onUsr1(func() {
+			if err := coverage.WriteCountersDir(os.Getenv("GOCOVERDIR")); err != nil {
+				log.Print(err)
+			}
+		})
+	case "ignore":
+		signal.Ignore(syscall.SIGUSR1)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			log.Fatal(err)
+		}
+		go serve(conn.(*net.TCPConn))
+	}
+}
+
+func onUsr1(act func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	for range signals {
+		act()
+	}
+}
+
+func serve(conn *net.TCPConn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return
+	}
+	var n int64
+	switch command := strings.Fields(line)[0]; command {
+	case "NAME":
+		fmt.Fprintln(conn, os.Getenv("POD_NAME"))
+	case "ECHO":
+		_, _ = io.Copy(conn, in)
+	case "SEND":
+		fmt.Sscanf(line, "SEND %d", &n)
+		_, _ = io.CopyN(conn, pattern{}, n)
+	case "TAKE":
+		fmt.Sscanf(line, "TAKE %d", &n)
+		if taken, err := io.CopyN(io.Discard, in, n); err == nil {
+			fmt.Fprintf(conn, "taken %d\n", taken)
+		}
+	case "GET":
+		status := "200 OK"
+		if int(asked.Add(1)) <= len(os.Getenv("NOT_READY_FOR")) {
+			status = "503 Service Unavailable"
+		}
+		fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status)
+	}
+}
+
+// pattern is an endless stream of the numbers from 0 to 255.
+type pattern struct{}
+
+func (pattern) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(i)
+	}
+	return len(p), nil
+}

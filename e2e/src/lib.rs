@@ -1,0 +1,213 @@
+//! Runs the hooks as whole programs, as a user or Skaffold does, against a cluster.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
+use podcov_testbed::Testbed;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A hook that has not ended by now never will. No test expects it.
+const HUNG: Duration = Duration::from_secs(300);
+
+/// A folder to run hooks in, and the cluster they see.
+pub struct World {
+    /// The cluster.
+    pub bed: Testbed,
+    dir: TempDir,
+}
+
+/// How a hook ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code, 128 + n if a signal ended it.
+    pub code: i32,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// A hook that runs.
+pub struct Running {
+    child: Child,
+}
+
+impl World {
+    /// An empty cluster and an empty folder.
+    ///
+    /// # Errors
+    /// When the testbed cannot start.
+    pub async fn new() -> Result<Self> {
+        Ok(Self { bed: Testbed::start().await?, dir: tempfile::tempdir()? })
+    }
+
+    /// The folder the hooks run in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A hook, ready to be started, in an environment of its own.
+    pub fn command<S: AsRef<OsStr>>(&self, hook: &str, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(binary(hook));
+        command.args(args).current_dir(self.dir()).env_clear();
+        for kept in ["PATH", "HOME", "GOCACHE", "LLVM_PROFILE_FILE"] {
+            if let Some(value) = std::env::var_os(kept) {
+                command.env(kept, value);
+            }
+        }
+        command.env("KUBECONFIG", self.bed.kubeconfig());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs a hook to its end. `line` is split at white space.
+    ///
+    /// # Errors
+    /// When it cannot be started or hangs.
+    pub async fn run(&self, hook: &str, line: &str) -> Result<Ended> {
+        run(self.command(hook, line.split_whitespace())).await
+    }
+
+    /// The files under a folder of this world's, by path from there, sorted.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn files(&self, folder: &str) -> Result<Vec<String>> {
+        let root = self.dir().join(folder);
+        let mut files = Vec::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                match entry.file_type()?.is_dir() {
+                    true => folders.push(entry.path()),
+                    false => files.push(entry.path().strip_prefix(&root)?.display().to_string()),
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// A folder of the report.
+    pub fn report(&self, folder: &str) -> PathBuf {
+        self.dir().join("reports/coverage").join(folder)
+    }
+
+    /// The report's manifest.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn manifest(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::from_slice(&fs::read(self.report("manifest.json"))?)?)
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// When it cannot be started or hangs.
+pub async fn run(command: Command) -> Result<Ended> {
+    start(command)?.end().await
+}
+
+/// Starts a command.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start(mut command: Command) -> Result<Running> {
+    let program = command.as_std().get_program().to_owned();
+    let child = command.spawn();
+    let child = child.with_context(|| format!("{}: `make test` builds it", program.display()))?;
+    Ok(Running { child })
+}
+
+impl Running {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it hangs.
+    pub async fn end(mut self) -> Result<Ended> {
+        use std::os::unix::process::ExitStatusExt;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (mut out, mut err) = (self.child.stdout.take(), self.child.stderr.take());
+        let reading = async {
+            if let Some(out) = &mut out {
+                out.read_to_end(&mut stdout).await?;
+            }
+            anyhow::Ok(())
+        };
+        let reading_errors = async {
+            if let Some(err) = &mut err {
+                err.read_to_end(&mut stderr).await?;
+            }
+            anyhow::Ok(())
+        };
+        let all = async { tokio::try_join!(reading, reading_errors, async { Ok(self.child.wait().await?) }) };
+        let ((), (), status) = tokio::time::timeout(HUNG, all).await.context("the hook hangs")??;
+        let code = status.code().or_else(|| status.signal().map(|n| 128 + n)).unwrap_or(-1);
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Ended { code, stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).context("it has ended")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// The first line it prints.
+    ///
+    /// # Errors
+    /// When it prints none.
+    pub async fn first_line(&mut self) -> Result<String> {
+        let out = self.child.stdout.as_mut().context("no output")?;
+        let mut line = String::new();
+        tokio::time::timeout(HUNG, BufReader::with_capacity(1, out).read_line(&mut line)).await??;
+        ensure!(!line.is_empty(), "it printed nothing");
+        Ok(line.trim_end().to_owned())
+    }
+}
+
+/// A hook's program as `make test` has built it, beside the test's own.
+fn binary(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().unwrap_or_default();
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    path.join(name)
+}
+
+/// The top of the repository.
+pub fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Builds a Go program of the repository, once for all tests, and gives the binary.
+///
+/// # Errors
+/// When there is no Go, or the program does not build.
+pub fn go_build(folder: &str, name: &str, flags: &[&str]) -> Result<PathBuf> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let out = binary("tmp").join("podcov-e2e").join(name);
+    let mut go = std::process::Command::new("go");
+    go.args(["build", "-trimpath"]).args(flags).arg("-o").arg(&out).arg(".").current_dir(top().join(folder));
+    let built = go.env("CGO_ENABLED", "0").output().context("go: is it installed?")?;
+    if !built.status.success() {
+        bail!("go build {folder}: {}", String::from_utf8_lossy(&built.stderr));
+    }
+    Ok(out)
+}

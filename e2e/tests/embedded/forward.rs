@@ -1,0 +1,251 @@
+//! podcov-test's port-forward, as a client of it sees it.
+
+use anyhow::{Context, Result};
+use podcov_e2e::{Running, World, run, start};
+use podcov_testbed::{Fault, Rule};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::*;
+
+/// A podcov-test whose command tells the addresses and waits.
+struct Open {
+    hook: Running,
+    addresses: Vec<String>,
+}
+
+async fn open(world: &World, routes: &str) -> Result<Open> {
+    let script = "set -- $(env | grep ^PODCOV_ADDR_ | sort | cut -d= -f2); echo $*; exec sleep 1000";
+    let args = routes.split_whitespace().chain(["--", "sh", "-c", script]);
+    let mut hook = start(world.command("podcov-test", args))?;
+    let addresses = hook.first_line().await?.split_whitespace().map(str::to_owned).collect();
+    Ok(Open { hook, addresses })
+}
+
+impl Open {
+    async fn connect(&self) -> Result<TcpStream> {
+        Ok(TcpStream::connect(&self.addresses[0]).await?)
+    }
+
+    /// What one connection answers to one command.
+    async fn ask(&self, command: &str) -> Result<String> {
+        ask(&self.addresses[0], command).await
+    }
+
+    async fn close(self) -> Result<String> {
+        self.hook.signal(Signal::TERM)?;
+        let ended = self.hook.end().await?;
+        assert_eq!(ended.code, 143, "{ended:?}");
+        Ok(ended.stderr)
+    }
+}
+
+async fn ask(address: &str, command: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("{command}\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_target() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let [pod] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
+    let set = pod.rsplit_once('-').context("a replica set's pod")?.0;
+    let routes = [
+        "service/writes 70".to_owned(),
+        "svc/writes tcp".to_owned(),
+        "deployment/writes main".to_owned(),
+        "deploy/writes 7000".to_owned(),
+        format!("rs/{set} main"),
+        format!("pod/{pod} 7000"),
+        format!("default/po/{pod} :main"),
+    ];
+    for route in routes {
+        let open = open(&world, &route).await?;
+        assert_eq!(open.ask("NAME").await?.trim(), pod, "{route}");
+        assert_eq!(open.close().await?, "", "{route}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_targets_each_with_its_address() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    deploy(&world, &Service { name: "other", ..WRITES }).await?;
+    let open = open(&world, "a=svc/writes 70 b=svc/other 70").await?;
+    let names = [ask(&open.addresses[0], "NAME").await?, ask(&open.addresses[1], "NAME").await?];
+    assert!(names[0].starts_with("writes-") && names[1].starts_with("other-"), "{names:?}");
+    open.close().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_half_closes_gets_its_whole_answer() -> Result<()> {
+    const BYTES: usize = 20_000_000;
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let open = open(&world, "svc/writes 70").await?;
+    let mut stream = open.connect().await?;
+    stream.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    assert_eq!(answer.len(), BYTES);
+    open.close().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_transfers_and_many_connections_at_once() -> Result<()> {
+    const BYTES: usize = 30_000_000;
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let open = open(&world, "svc/writes 70").await?;
+
+    let up = async {
+        let mut stream = open.connect().await?;
+        stream.write_all(format!("TAKE {BYTES}\n").as_bytes()).await?;
+        stream.write_all(&vec![7; BYTES]).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        assert_eq!(answer, format!("taken {BYTES}\n"));
+        anyhow::Ok(())
+    };
+    let echo = async |n: u8| {
+        let (mut from, mut to) = open.connect().await?.into_split();
+        let sent = vec![n; 200_000];
+        let mut back = vec![0; sent.len()];
+        to.write_all(b"ECHO\n").await?;
+        tokio::try_join!(to.write_all(&sent), from.read_exact(&mut back))?;
+        assert!(back == sent, "what comes back is what was sent");
+        anyhow::Ok(())
+    };
+    let echoes = futures_util::future::try_join_all((0..100).map(echo));
+    tokio::try_join!(up, echoes)?;
+    assert_eq!(open.close().await?, "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_go_to_the_pod_that_lives() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let open = open(&world, "svc/writes 70").await?;
+    for _ in 0..3 {
+        let [old] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
+        assert_eq!(open.ask("NAME").await?.trim(), old);
+        let before = world.bed.pod("default", old).context("the pod")?;
+        world.bed.delete_pod("default", old, Some(0))?;
+        world.bed.gone(&before).await?;
+        // At once, while the next one may not even have started: the connection waits for it.
+        let new = open.ask("NAME").await?;
+        assert!(!new.is_empty() && new.trim() != old, "{new} after {old}");
+        world.bed.rollout_done().await?;
+    }
+    open.close().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_loses_no_request() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let open = open(&world, "svc/writes 70").await?;
+    let [old] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
+    let rollout = async {
+        deploy(&world, &Service { env: &[("ON_USR1", "write"), ("VERSION", "2")], ..WRITES }).await?;
+        let gone = |pods: &[k8s_openapi::api::core::v1::Pod]| pods.iter().all(|p| p.metadata.name.as_ref() != Some(old));
+        world.bed.wait_for("end of the old pod", gone).await?;
+        anyhow::Ok(())
+    };
+    let asking = async {
+        let mut seen = std::collections::BTreeSet::new();
+        while seen.len() < 2 {
+            // One that the old pod had taken when it was killed may break; it was not lost on the way.
+            let name = open.ask("NAME").await?;
+            anyhow::ensure!(!name.is_empty(), "an empty answer");
+            seen.insert(name);
+        }
+        anyhow::Ok(())
+    };
+    tokio::try_join!(rollout, asking)?;
+    open.close().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_that_is_refused_is_tried_again() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let open = open(&world, "svc/writes 70").await?;
+    for fault in [Fault::status(500), Fault::status(404), Fault::Close] {
+        let twice = world.bed.fault(Rule::new(fault).resource("pods/portforward").first(2));
+        assert!(open.ask("NAME").await?.starts_with("writes-"));
+        assert_eq!(twice.hits(), 2);
+    }
+    open.close().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_by_http() -> Result<()> {
+    let world = World::new().await?;
+    // One 503 for each character.
+    let env = &[("NOT_READY_FOR", "..."), ("ON_USR1", "write")];
+    deploy(&world, &Service { env, ..WRITES }).await?;
+    let tested = world.run("podcov-test", "svc/writes 70 --http /ready -- true").await?;
+    assert_eq!((tested.code, tested.stderr.as_str()), (0, ""));
+    let forwards = world.bed.requests().count("get", "pods/portforward");
+    assert_eq!(forwards, 4, "three that were answered 503 and one that was not");
+
+    deploy(&world, &Service { name: "never", env: &[("NOT_READY_FOR", "................................")], ..WRITES }).await?;
+    let tested = world.run("podcov-test", "svc/never 70 --timeout 0.5 --http /ready -- true").await?;
+    assert_eq!(tested.code, 3, "{tested:?}");
+    assert!(tested.stderr.contains("GET /ready answered 503 Service Unavailable"), "{tested:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_nobody_listens_on() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let tested = world.run("podcov-test", "deploy/writes 7001 --timeout 0.5 -- true").await?;
+    assert_eq!(tested.code, 3, "{tested:?}");
+    assert!(tested.stderr.contains("connection refused"), "{tested:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_gets_the_signal_and_its_code_is_ours() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    for (signal, name) in [(Signal::INT, "INT"), (Signal::TERM, "TERM"), (Signal::HUP, "HUP")] {
+        let script = format!("trap 'exit 17' {name}; echo ready; while :; do sleep 0.01; done");
+        let mut hook = start(world.command("podcov-test", ["svc/writes", "70", "--", "sh", "-c", &script]))?;
+        assert_eq!(hook.first_line().await?, "ready");
+        hook.signal(signal)?;
+        assert_eq!(hook.end().await?.code, 17, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skaffolds_namespace_counts_if_it_is_the_only_one() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let code = async |namespaces: &str| {
+        let mut command = world.command("podcov-test", ["svc/writes", "70", "--", "true"]);
+        command.env("SKAFFOLD_NAMESPACES", namespaces);
+        anyhow::Ok(run(command).await?.code)
+    };
+    assert_eq!(code("default").await?, 0);
+    assert_eq!(code("kube-system").await?, 3);
+    assert_eq!(code("").await?, 0);
+    assert_eq!(code("kube-system,other").await?, 0, "the context's, when there are several");
+    Ok(())
+}

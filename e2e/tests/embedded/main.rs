@@ -1,0 +1,8 @@
+//! The hooks against the embedded cluster, as whole programs.
+
+mod collect;
+mod errors;
+mod forward;
+mod signal;
+mod support;
+mod together;
