@@ -31,8 +31,10 @@ func main() {
 				log.Print(err)
 			}
 		})
-	case "ignore":
-		signal.Ignore(syscall.SIGUSR1)
+	case "end":
+		go onUsr1(func() { os.Exit(0) })
+	case "abort":
+		go onUsr1(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
 	if err != nil {

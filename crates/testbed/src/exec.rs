@@ -13,7 +13,7 @@ use std::{
 use axum::{
     extract::{
         FromRequestParts, Request,
-        ws::{Message, WebSocket, WebSocketUpgrade},
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code},
     },
     response::Response,
 };
@@ -49,6 +49,9 @@ const STATUS: u8 = 3;
 const CLOSE: u8 = 255;
 /// As the container runtime copies.
 const CHUNK: usize = 32 * 1024;
+/// Clients of version 5 take any other end for a lost connection.
+pub(crate) const NORMAL: CloseFrame =
+    CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::from_static("") };
 /// How long a client may take to answer the closing of its connection.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -126,7 +129,7 @@ impl Session {
                     // The client may have gone.
                     let _ = sink.send(Message::Binary(message.into())).await;
                 }
-                let _ = sink.close().await;
+                let _ = sink.send(Message::Close(Some(NORMAL))).await;
                 drop(sink);
                 if let Some(reader) = &mut reader {
                     // Until the client has closed too: ending with data unread would reset the connection.
@@ -173,8 +176,12 @@ impl Session {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let output = async {
             tokio::try_join!(
-                async { if let Some(stdout) = stdout { self.output(sink, STDOUT, stdout).await } else { Ok(()) } },
-                async { if let Some(stderr) = stderr { self.output(sink, STDERR, stderr).await } else { Ok(()) } },
+                async {
+                    if let Some(stdout) = stdout { self.output(sink, STDOUT, stdout).await } else { Ok(()) }
+                },
+                async {
+                    if let Some(stderr) = stderr { self.output(sink, STDERR, stderr).await } else { Ok(()) }
+                },
             )
         };
         let output = output.await;
@@ -288,7 +295,10 @@ impl Session {
     }
 
     fn not_running(&self) -> Failure {
-        Failure::internal(&format!("unable to upgrade connection: container not found ({:?})", self.container))
+        Failure::internal(&format!(
+            "unable to upgrade connection: container not found ({:?})",
+            self.container
+        ))
     }
 
     fn delete_pod(&self) {

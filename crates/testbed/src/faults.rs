@@ -154,7 +154,8 @@ impl Rule {
     }
 
     fn matches(&self, info: &Info) -> bool {
-        let equal = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
+        let equal =
+            |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
         equal(&self.verb, &info.verb)
             && equal(&self.resource, &info.full_resource())
             && equal(&self.namespace, &info.namespace)

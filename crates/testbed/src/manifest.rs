@@ -37,7 +37,9 @@ pub(crate) fn apply(cluster: &Arc<Cluster>, yaml: &str, labels: &[(&str, &str)])
             bail!("a document of the manifest has no kind or no metadata.name");
         }
         let Some(resource) = resource::by_kind(api_version, kind) else {
-            applied.notes.push(format!("{kind} {name} ({api_version}): the testbed has no such kind, ignored"));
+            applied
+                .notes
+                .push(format!("{kind} {name} ({api_version}): the testbed has no such kind, ignored"));
             continue;
         };
         let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };

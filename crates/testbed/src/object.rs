@@ -113,9 +113,9 @@ pub(crate) fn name_suffix() -> String {
 /// A short name for `content`, equal for equal content.
 pub(crate) fn content_name(content: &str) -> String {
     // FNV-1a: stable between runs, unlike the standard library's hashers.
-    let hash = content
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = content.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     encode(hash, 9)
 }
 

@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     api::{request::Info, status::Failure},
     cluster::Cluster,
+    exec::NORMAL,
     kubelet, object,
 };
 
@@ -66,7 +67,10 @@ pub(crate) async fn handle(
     }
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
     if phase != "Running" {
-        return Err(Failure::internal(&format!("pod not found ({:?})", format!("{}_{}", info.name, info.namespace))));
+        return Err(Failure::internal(&format!(
+            "pod not found ({:?})",
+            format!("{}_{}", info.name, info.namespace)
+        )));
     }
     let local = |port: &u16| (*port, cluster.kubelet.local_port(&info.namespace, &info.name, *port));
     let ports: Vec<_> = ports.iter().map(local).collect();
@@ -113,7 +117,7 @@ async fn forward(socket: WebSocket, pod: &str, ports: &[(u16, Option<u16>)]) {
         () = &mut to_pod => return,
     }
     // The client may have gone.
-    let _ = sink.lock().await.close().await;
+    let _ = sink.lock().await.send(Message::Close(Some(NORMAL))).await;
     // Until the client has closed too: ending with data unread would reset the connection.
     let _ = time::timeout(GOODBYE, to_pod).await;
 }
@@ -121,10 +125,11 @@ async fn forward(socket: WebSocket, pod: &str, ports: &[(u16, Option<u16>)]) {
 async fn connect(local: Option<u16>) -> Result<TcpStream, String> {
     // A port the pod does not declare is no port of any program here, whoever listens on it on the host.
     let local = local.ok_or_else(|| "connection refused".to_owned())?;
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, local)).await.map_err(|error| match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        _ => error.to_string(),
-    })?;
+    let stream =
+        TcpStream::connect((Ipv4Addr::LOCALHOST, local)).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+            _ => error.to_string(),
+        })?;
     // Small answers must not wait for more to come.
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     Ok(stream)

@@ -25,7 +25,7 @@ while read -r what group; do
     groups=$left
     if [ "$what" = + ]; then groups="$groups $group"; fi
 done
-for one in $groups; do if [ "$one" -gt 1 ]; then kill -KILL -- "-$one" 2>/dev/null; fi; done
+for one in $groups; do if [ "$one" -gt 1 ]; then kill -s KILL -- "-$one"; fi; done
 rm -rf -- "$1"
 "#;
 

@@ -34,8 +34,7 @@ const fn resource(
     Resource { group, plural, singular, kind, short, namespaced }
 }
 
-pub(crate) static NAMESPACES: Resource =
-    resource("", "namespaces", "namespace", "Namespace", &["ns"], false);
+pub(crate) static NAMESPACES: Resource = resource("", "namespaces", "namespace", "Namespace", &["ns"], false);
 pub(crate) static PODS: Resource = resource("", "pods", "pod", "Pod", &["po"], true);
 pub(crate) static SERVICES: Resource = resource("", "services", "service", "Service", &["svc"], true);
 pub(crate) static ENDPOINTS: Resource = resource("", "endpoints", "endpoints", "Endpoints", &["ep"], true);
@@ -58,8 +57,7 @@ pub(crate) static NODES: Resource = resource("", "nodes", "node", "Node", &["no"
 static DAEMON_SETS: Resource = resource("apps", "daemonsets", "daemonset", "DaemonSet", &["ds"], true);
 static JOBS: Resource = resource("batch", "jobs", "job", "Job", &[], true);
 static CRON_JOBS: Resource = resource("batch", "cronjobs", "cronjob", "CronJob", &["cj"], true);
-static INGRESSES: Resource =
-    resource("networking.k8s.io", "ingresses", "ingress", "Ingress", &["ing"], true);
+static INGRESSES: Resource = resource("networking.k8s.io", "ingresses", "ingress", "Ingress", &["ing"], true);
 static ROLES: Resource = resource("rbac.authorization.k8s.io", "roles", "role", "Role", &[], true);
 static ROLE_BINDINGS: Resource =
     resource("rbac.authorization.k8s.io", "rolebindings", "rolebinding", "RoleBinding", &[], true);

@@ -78,7 +78,9 @@ fn parse_requirement(part: &str) -> Result<Requirement, String> {
         let key = key.trim();
         let valid = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         if key.is_empty() || !key.chars().all(valid) {
-            return Err(format!("unable to parse requirement: <nil>: Invalid value: {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"));
+            return Err(format!(
+                "unable to parse requirement: <nil>: Invalid value: {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+            ));
         }
         Ok(Requirement { key: key.to_owned(), operator })
     };
@@ -92,8 +94,8 @@ fn parse_requirement(part: &str) -> Result<Requirement, String> {
                 _ => None,
             }
         });
-        let (key, operator) =
-            found.ok_or_else(|| format!("unable to parse requirement: found '{part}', expected: in, notin"))?;
+        let (key, operator) = found
+            .ok_or_else(|| format!("unable to parse requirement: found '{part}', expected: in, notin"))?;
         return requirement(key, operator);
     }
     if let Some(key) = part.strip_prefix('!') {

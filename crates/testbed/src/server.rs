@@ -55,7 +55,12 @@ pub(crate) async fn bind() -> anyhow::Result<TcpListener> {
 }
 
 /// Serves every connection until the testbed ends.
-pub(crate) async fn serve(cluster: Arc<Cluster>, listener: TcpListener, config: Arc<ServerConfig>, router: Router) {
+pub(crate) async fn serve(
+    cluster: Arc<Cluster>,
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    router: Router,
+) {
     let acceptor = TlsAcceptor::from(config);
     loop {
         match listener.accept().await {

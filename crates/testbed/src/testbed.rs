@@ -189,7 +189,7 @@ impl Testbed {
     /// # Errors
     /// If its namespace does not exist.
     pub fn add_pod(&self, pod: FixedPod) -> anyhow::Result<()> {
-        kubelet::add_fixed(&self.cluster, pod)
+        kubelet::add_fixed(&self.cluster, &pod)
     }
 
     /// Begins a pod's deletion with a grace period in seconds, by default its own; 0 kills it. A pod of a controller

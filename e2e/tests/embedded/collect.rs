@@ -223,8 +223,7 @@ async fn one_failing_pod_costs_no_other() -> Result<()> {
 async fn a_pod_deleted_midway_is_told() -> Result<()> {
     let world = World::new().await?;
     add_pod_with_a_run(&world, "default", "one")?;
-    world.bed.fault(Rule::new(Fault::Close).exec());
-    world.bed.fault(Rule::new(Fault::DeletePod { after: 0 }).exec());
+    world.bed.fault(Rule::new(Fault::DeletePod { after: 100 }).exec());
     let collected = world.run(COLLECT, &of_run()).await?;
     assert_eq!(collected.code, 4, "{collected:?}");
     assert!(collected.stderr.contains("pod default/one container app: the pod is gone"), "{}", collected.stderr);

@@ -1,6 +1,7 @@
 //! One target: signal it and wait until a new counter file has been written and verified.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::Read;
 use std::time::Duration;
 
@@ -52,19 +53,26 @@ struct Progress {
 pub(crate) async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) -> Flushed {
     let mut progress = Progress::default();
     let mut tries = 0;
+    let mut pause = FIRST_PAUSE;
     let outcome = loop {
         tries += 1;
-        match attempt(cluster, target, request, &mut progress).await {
-            Err(Failed::Cluster(e)) if e.is_transient() && tries < TRIES => {
-                tracing::info!("{}: {e}; trying again", target.container);
-            }
-            Err(Failed::Cluster(e)) => {
-                let became = cluster.what_became_of(&target.container).await;
-                break Err(word_break(&e, became, request, progress.signalled_at.is_some()));
-            }
-            Err(Failed::Said(message)) => break Err(message),
+        let failed = match attempt(cluster, target, request, &mut progress).await {
             Ok(done) => break Ok(done),
+            Err(failed) => failed,
+        };
+        let became = cluster.what_became_of(&target.container).await;
+        let again = match (&failed, progress.signalled_at) {
+            (Failed::Said(_), _) => false,
+            (Failed::Cluster(e), None) => e.is_transient() && tries < TRIES && became.is_none(),
+            // A program that writes as the signal ends it is restarted on the same folder: look there.
+            (Failed::Cluster(_), Some(at)) => at.elapsed() < request.timeout,
+        };
+        if !again {
+            break Err(word(&failed, became, request, progress.signalled_at.is_some()));
         }
+        tracing::info!("{}: {failed}; trying again", target.container);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     };
     let container = target.container.clone();
     match outcome {
@@ -76,9 +84,21 @@ pub(crate) async fn flush(cluster: &Cluster, target: &Target, request: &Request<
     }
 }
 
+/// Why a try failed.
 enum Failed {
+    /// On the way to the shell or back: another try may get through.
     Cluster(Error),
+    /// The container has answered, and that is that.
     Said(String),
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster(e) => e.fmt(f),
+            Self::Said(message) => f.write_str(message),
+        }
+    }
 }
 
 impl From<Error> for Failed {
@@ -106,22 +126,17 @@ async fn attempt(
 
     let mut pause = FIRST_PAUSE;
     loop {
-        match session.count().await? {
-            Heard::Gone => {
-                return Err(Failed::Said(format!(
-                    "the program ended on SIG{}: it has no handler for it, or is not process {}",
-                    request.signal, request.pid
-                )));
+        let heard = session.count().await?;
+        if heard != Heard::Count(before.len()) {
+            let now = session.list().await?;
+            let new: Vec<String> = now.difference(&before).cloned().collect();
+            if !new.is_empty() {
+                let verified = verify(session, &new).await?;
+                return Ok((new, verified));
             }
-            Heard::Count(count) if count > before.len() => {
-                let now = session.list().await?;
-                let new: Vec<String> = now.difference(&before).cloned().collect();
-                if !new.is_empty() {
-                    let verified = verify(session, &new).await?;
-                    return Ok((new, verified));
-                }
-            }
-            Heard::Count(_) => {}
+        }
+        if heard == Heard::Gone {
+            return Err(Failed::Said(format!("the process has ended after SIG{} and written nothing", request.signal)));
         }
         if Instant::now() >= deadline {
             return Err(Failed::Said(why_nothing_came(session, target, request, &meta).await));
@@ -187,15 +202,16 @@ fn mode_of(archive: &[u8]) -> Option<Mode> {
     MetaFile::parse(&bytes).ok().map(|meta| meta.mode)
 }
 
-fn word_break(error: &Error, became: Option<String>, request: &Request<'_>, signalled: bool) -> String {
-    match (error, became) {
+fn word(failed: &Failed, became: Option<String>, request: &Request<'_>, signalled: bool) -> String {
+    match (failed, became) {
         (_, Some(became)) if signalled => {
-            format!("{became} after SIG{}; does the program handle it? ({error})", request.signal)
+            format!("{became} after SIG{}; does the program handle that signal?", request.signal)
         }
-        (_, Some(became)) => format!("{became} ({error})"),
-        (Error::NoProgram { .. }, None) => {
+        (Failed::Said(message), _) => message.clone(),
+        (Failed::Cluster(Error::NoProgram { .. }), None) => {
             "the image has no shell, which podcov-signal needs for its kill and to see the new files".to_owned()
         }
-        (_, None) => error.to_string(),
+        (Failed::Cluster(e), None) => e.to_string(),
+        (Failed::Cluster(e), Some(became)) => format!("{became} ({e})"),
     }
 }

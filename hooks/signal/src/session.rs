@@ -58,6 +58,7 @@ pub(crate) struct Session {
 }
 
 /// The answer to a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// So many counter files.
     Count(usize),

@@ -17,7 +17,9 @@ pub(crate) fn answer_path(path: &str) -> Result<Response, Failure> {
             "minCompatibilityMajor": "1", "minCompatibilityMinor": "33",
         }))),
         ["healthz" | "livez" | "readyz"] => Ok(Response::new("ok".into())),
-        ["api"] => Ok(answer(&json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}))),
+        ["api"] => {
+            Ok(answer(&json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})))
+        }
         ["api", "v1"] => Ok(answer(&resource_list(""))),
         ["apis"] => {
             let groups: Vec<Value> = groups().into_iter().map(group).collect();
@@ -47,8 +49,11 @@ fn group(name: &str) -> Value {
 }
 
 fn resource_list(group: &str) -> Value {
-    let mut resources: Vec<Value> =
-        resource::ALL.iter().filter(|resource| resource.group == group).map(|resource| entry(resource)).collect();
+    let mut resources: Vec<Value> = resource::ALL
+        .iter()
+        .filter(|resource| resource.group == group)
+        .map(|resource| entry(resource))
+        .collect();
     if group.is_empty() {
         for (name, kind, verbs) in [
             ("pods/exec", "PodExecOptions", ["create", "get"].as_slice()),

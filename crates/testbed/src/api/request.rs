@@ -21,7 +21,8 @@ pub(crate) struct Info {
 
 impl Info {
     pub(crate) fn new(method: &Method, uri: &Uri) -> Self {
-        let query = Query::<Vec<(String, String)>>::try_from_uri(uri).map(|query| query.0).unwrap_or_default();
+        let query =
+            Query::<Vec<(String, String)>>::try_from_uri(uri).map(|query| query.0).unwrap_or_default();
         let mut info = Self { path: uri.path().to_owned(), query, ..Self::default() };
         let method_verb = method.as_str().to_ascii_lowercase();
         let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
@@ -92,26 +93,29 @@ impl Info {
 mod tests {
     use super::*;
 
-    fn info(method: Method, uri: &str) -> Info {
-        Info::new(&method, &uri.parse().unwrap())
+    fn info(method: &Method, uri: &str) -> Info {
+        Info::new(method, &uri.parse().unwrap())
     }
 
     #[test]
     fn paths() {
-        let list = info(Method::GET, "/api/v1/namespaces/shop/pods?limit=5&labelSelector=a%3Db%2Cc");
-        assert_eq!((list.verb.as_str(), list.namespace.as_str(), list.resource.as_str()), ("list", "shop", "pods"));
+        let list = info(&Method::GET, "/api/v1/namespaces/shop/pods?limit=5&labelSelector=a%3Db%2Cc");
+        assert_eq!(
+            (list.verb.as_str(), list.namespace.as_str(), list.resource.as_str()),
+            ("list", "shop", "pods")
+        );
         assert_eq!((list.number("limit"), list.query("labelSelector")), (Some(5), Some("a=b,c")));
 
-        let exec = info(Method::GET, "/api/v1/namespaces/shop/pods/cart-0/exec?command=sh&command=-c");
+        let exec = info(&Method::GET, "/api/v1/namespaces/shop/pods/cart-0/exec?command=sh&command=-c");
         assert_eq!((exec.verb.as_str(), exec.full_resource().as_str()), ("get", "pods/exec"));
         assert_eq!(exec.query_all("command").collect::<Vec<_>>(), ["sh", "-c"]);
 
-        let watch = info(Method::GET, "/apis/apps/v1/deployments?watch=true");
+        let watch = info(&Method::GET, "/apis/apps/v1/deployments?watch=true");
         assert_eq!((watch.verb.as_str(), watch.group.as_str()), ("watch", "apps"));
 
-        let namespace = info(Method::GET, "/api/v1/namespaces/shop");
+        let namespace = info(&Method::GET, "/api/v1/namespaces/shop");
         assert_eq!((namespace.resource.as_str(), namespace.name.as_str()), ("namespaces", "shop"));
-        assert_eq!(info(Method::GET, "/api/v1/namespaces").verb, "list");
-        assert_eq!(info(Method::GET, "/version").resource, "");
+        assert_eq!(info(&Method::GET, "/api/v1/namespaces").verb, "list");
+        assert_eq!(info(&Method::GET, "/version").resource, "");
     }
 }

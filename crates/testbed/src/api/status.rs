@@ -65,12 +65,14 @@ impl Failure {
 
     pub(crate) fn forbidden(user: &str, info: &Info) -> Self {
         if info.resource.is_empty() {
-            let message =
-                format!("forbidden: User {user:?} cannot {} path {:?}", info.verb, info.path);
+            let message = format!("forbidden: User {user:?} cannot {} path {:?}", info.verb, info.path);
             return Self::new(403, "Forbidden", message);
         }
-        let object =
-            if info.name.is_empty() { info.resource.clone() } else { format!("{} {:?}", info.resource, info.name) };
+        let object = if info.name.is_empty() {
+            info.resource.clone()
+        } else {
+            format!("{} {:?}", info.resource, info.name)
+        };
         let scope = if info.namespace.is_empty() {
             "at the cluster scope".to_owned()
         } else {
@@ -114,10 +116,15 @@ impl Failure {
 
     /// As Go's `NewInternalError`.
     pub(crate) fn internal(message: &str) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {message}")).with_details(StatusDetails {
-            causes: Some(vec![StatusCause { message: Some(message.to_owned()), ..StatusCause::default() }]),
-            ..StatusDetails::default()
-        })
+        Self::new(500, "InternalError", format!("Internal error occurred: {message}")).with_details(
+            StatusDetails {
+                causes: Some(vec![StatusCause {
+                    message: Some(message.to_owned()),
+                    ..StatusCause::default()
+                }]),
+                ..StatusDetails::default()
+            },
+        )
     }
 
     /// A command that ended with another code than 0, as exec's error channel reports it.
@@ -147,10 +154,16 @@ impl Failure {
             },
             410 => Self::continue_expired(),
             429 => Self::too_many_requests(1),
-            503 => Self::new(503, "ServiceUnavailable", "the server is currently unable to handle the request"),
-            504 => Self::new(504, "Timeout", "the server was unable to return a response in the time allotted"),
+            503 => {
+                Self::new(503, "ServiceUnavailable", "the server is currently unable to handle the request")
+            }
+            504 => {
+                Self::new(504, "Timeout", "the server was unable to return a response in the time allotted")
+            }
             500 => Self::internal("etcdserver: request timed out"),
-            other => Self::new(other, "Unknown", format!("the server responded with the status code {other}")),
+            other => {
+                Self::new(other, "Unknown", format!("the server responded with the status code {other}"))
+            }
         }
     }
 

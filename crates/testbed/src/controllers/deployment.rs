@@ -140,7 +140,12 @@ fn write_status(cluster: &Cluster, deployment: &Value, hash: &str) {
         {"type": "Available", "status": flag(ready >= wanted - wanted / 4), "reason": if ready >= wanted - wanted / 4 { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" }},
         {"type": "Progressing", "status": "True", "reason": progress},
     ]);
-    cluster.store.update(&DEPLOYMENTS, object::namespace(deployment), object::name(deployment), |deployment| {
-        deployment["status"] = new;
-    });
+    cluster.store.update(
+        &DEPLOYMENTS,
+        object::namespace(deployment),
+        object::name(deployment),
+        |deployment| {
+            deployment["status"] = new;
+        },
+    );
 }

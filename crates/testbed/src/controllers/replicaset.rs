@@ -36,5 +36,7 @@ fn write_status(cluster: &Cluster, set: &Value) {
         set_count(&mut status, field, ready);
     }
     set_count(&mut status, "fullyLabeledReplicas", active.len());
-    cluster.store.update(&REPLICA_SETS, object::namespace(set), object::name(set), |set| set["status"] = status);
+    cluster
+        .store
+        .update(&REPLICA_SETS, object::namespace(set), object::name(set), |set| set["status"] = status);
 }

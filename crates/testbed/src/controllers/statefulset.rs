@@ -47,7 +47,8 @@ fn step(cluster: &Arc<Cluster>, set: &Value, revision: &str) {
             return;
         }
     }
-    let ordinal = |pod: &Value| object::name(pod).rsplit('-').next().and_then(|text| text.parse::<usize>().ok());
+    let ordinal =
+        |pod: &Value| object::name(pod).rsplit('-').next().and_then(|text| text.parse::<usize>().ok());
     let surplus = pods.iter().filter(|pod| ordinal(pod).is_some_and(|ordinal| ordinal >= wanted));
     if let Some(last) = surplus.max_by_key(|pod| ordinal(pod)) {
         if !object::is_terminating(last) {
@@ -56,7 +57,8 @@ fn step(cluster: &Arc<Cluster>, set: &Value, revision: &str) {
         return;
     }
     let on_delete = object::text(set, "/spec/updateStrategy/type") == "OnDelete";
-    let outdated = (0..wanted).rev().filter_map(find).find(|pod| object::label(pod, REVISION) != Some(revision));
+    let outdated =
+        (0..wanted).rev().filter_map(find).find(|pod| object::label(pod, REVISION) != Some(revision));
     if let Some(pod) = outdated
         && !on_delete
         && pods.iter().all(|pod| !object::is_terminating(pod) && object::is_ready(pod))
@@ -68,7 +70,8 @@ fn step(cluster: &Arc<Cluster>, set: &Value, revision: &str) {
 fn write_status(cluster: &Cluster, set: &Value, revision: &str) {
     let pods = pods_of(cluster, set);
     let counted = |test: &dyn Fn(&Value) -> bool| pods.iter().filter(|pod| test(pod)).count();
-    let updated = counted(&|pod| object::label(pod, REVISION) == Some(revision) && !object::is_terminating(pod));
+    let updated =
+        counted(&|pod| object::label(pod, REVISION) == Some(revision) && !object::is_terminating(pod));
     let mut status = json!({
         "observedGeneration": set["metadata"]["generation"],
         "replicas": pods.len(),
@@ -80,5 +83,7 @@ fn write_status(cluster: &Cluster, set: &Value, revision: &str) {
     set_count(&mut status, "availableReplicas", ready);
     set_count(&mut status, "updatedReplicas", updated);
     set_count(&mut status, "currentReplicas", updated);
-    cluster.store.update(&STATEFUL_SETS, object::namespace(set), object::name(set), |set| set["status"] = status);
+    cluster
+        .store
+        .update(&STATEFUL_SETS, object::namespace(set), object::name(set), |set| set["status"] = status);
 }

@@ -12,7 +12,8 @@ use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{
-        Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, Pod,
+        Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+        Pod,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
@@ -66,7 +67,7 @@ pub(crate) async fn run(
         let ended = match start(cluster, runtime, pod, container, &image) {
             Ok((child, pid)) => {
                 let ended = attend(cluster, runtime, container, child, pid, &mut stop).await;
-                terminated(ended, started)
+                terminated(&ended, started)
             }
             Err(error) => could_not_start(&error, started),
         };
@@ -91,7 +92,8 @@ pub(crate) async fn run(
             if slot.finished || back_off.is_zero() {
                 slot.status.state = Some(over);
             } else {
-                let message = format!("back-off {back_off:?} restarting failed container={name} pod={}", runtime.name);
+                let message =
+                    format!("back-off {back_off:?} restarting failed container={name} pod={}", runtime.name);
                 slot.status.state = waiting("CrashLoopBackOff", &message);
                 slot.status.last_state = Some(over);
             }
@@ -109,7 +111,8 @@ pub(crate) async fn run(
         }
         runtime.edit(name, |slot| {
             slot.status.restart_count += 1;
-            slot.status.last_state = Some(ContainerState { terminated: Some(ended), ..ContainerState::default() });
+            slot.status.last_state =
+                Some(ContainerState { terminated: Some(ended), ..ContainerState::default() });
         });
     }
 }
@@ -265,9 +268,11 @@ fn send(child: &Child, pid: Pid, signal: Signal) {
     }
 }
 
-fn terminated(ended: io::Result<ExitStatus>, started: Timestamp) -> ContainerStateTerminated {
+fn terminated(ended: &io::Result<ExitStatus>, started: Timestamp) -> ContainerStateTerminated {
     let (code, signal) = match ended {
-        Ok(status) => (status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()), status.signal()),
+        Ok(status) => {
+            (status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()), status.signal())
+        }
         Err(_) => (255, None),
     };
     ContainerStateTerminated {
@@ -295,7 +300,8 @@ fn could_not_start(error: &anyhow::Error, started: Timestamp) -> ContainerStateT
 }
 
 fn waiting(reason: &str, message: &str) -> Option<ContainerState> {
-    let waiting = ContainerStateWaiting { reason: Some(reason.to_owned()), message: Some(message.to_owned()) };
+    let waiting =
+        ContainerStateWaiting { reason: Some(reason.to_owned()), message: Some(message.to_owned()) };
     Some(ContainerState { waiting: Some(waiting), ..ContainerState::default() })
 }
 

@@ -28,7 +28,8 @@ pub(crate) fn environment(
             }
         }
     }
-    let containers = pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    let containers =
+        pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
     for port in containers.flat_map(|container| container.ports.iter().flatten()) {
         let local = u16::try_from(port.container_port).ok().and_then(&local_port);
         if let (Some(name), Some(local)) = (&port.name, local) {
@@ -77,7 +78,9 @@ fn value_of(variable: &EnvVar, pod: &Pod) -> Option<String> {
     let pod = serde_json::to_value(pod).ok()?;
     let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
     match path.strip_suffix("']").and_then(|path| path.split_once("['")) {
-        Some((map, key)) => Some(text(pod.pointer(&format!("/{}", map.replace('.', "/"))).and_then(|map| map.get(key)))),
+        Some((map, key)) => {
+            Some(text(pod.pointer(&format!("/{}", map.replace('.', "/"))).and_then(|map| map.get(key))))
+        }
         None => Some(text(pod.pointer(&format!("/{}", path.replace('.', "/"))))),
     }
 }

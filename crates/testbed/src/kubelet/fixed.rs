@@ -1,6 +1,10 @@
 //! Pods whose objects a test gives as they are, with no process behind them: cheap, a thousand at a time.
 
-use std::{fmt, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -69,12 +73,15 @@ impl FixedPod {
 
 impl fmt::Debug for FixedPod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FixedPod").field("pod", &self.pod.metadata.name).field("mounts", &self.mounts).finish_non_exhaustive()
+        f.debug_struct("FixedPod")
+            .field("pod", &self.pod.metadata.name)
+            .field("mounts", &self.mounts)
+            .finish_non_exhaustive()
     }
 }
 
 /// Puts the pod in the store.
-pub(crate) fn add_fixed(cluster: &Cluster, fixed: FixedPod) -> anyhow::Result<()> {
+pub(crate) fn add_fixed(cluster: &Cluster, fixed: &FixedPod) -> anyhow::Result<()> {
     let mut pod = serde_json::to_value(&fixed.pod)?;
     if object::namespace(&pod).is_empty() {
         pod["metadata"]["namespace"] = "default".into();
@@ -104,7 +111,7 @@ pub(crate) fn add_fixed(cluster: &Cluster, fixed: FixedPod) -> anyhow::Result<()
             None => statuses.is_empty() && status.phase.as_deref() == Some("Running"),
         };
         let owner = runtime.owner(&container.name);
-        let target = if runs { Some(target(cluster, &fixed, &container.name, &owner)?) } else { None };
+        let target = if runs { Some(target(cluster, fixed, &container.name, &owner)?) } else { None };
         let folder = target.as_ref().map_or_else(|| cluster.root.clone(), |target| target.folder.clone());
         runtime.put_slot(&container.name, Slot { owner, folder, target, ..Slot::default() });
     }
@@ -116,7 +123,11 @@ fn target(cluster: &Cluster, fixed: &FixedPod, container: &str, owner: &str) -> 
     let mounts: Vec<_> = fixed.mounts.iter().filter(|(of, _, _)| of == container).collect();
     let root = mounts.iter().find(|(_, path, _)| path == "/").or(mounts.first());
     let folder = root.map_or_else(|| cluster.root.clone(), |(_, _, folder)| folder.clone());
-    let tools = fixed.tools.iter().rfind(|(of, _)| of == container).map_or_else(Tools::all, |(_, tools)| tools.clone());
+    let tools = fixed
+        .tools
+        .iter()
+        .rfind(|(of, _)| of == container)
+        .map_or_else(Tools::all, |(_, tools)| tools.clone());
     let tools = cluster.tool_boxes.get(&tools).context("cannot lay out an image's tools")?;
     let pairs = mounts
         .iter()

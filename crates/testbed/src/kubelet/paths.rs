@@ -88,7 +88,10 @@ mod tests {
             ("a=/coverage-data:/coverage-data", "a=/host/cov:/host/cov"),
             ("tar -C/coverage-data -cf - .", "tar -C/host/cov -cf - ."),
             ("ls '/coverage-data'; cat /proc/1/environ", "ls '/host/cov'; cat /proc/4242/environ"),
-            ("/coverage-data2 x/coverage-data /coverage-data.old", "/coverage-data2 x/coverage-data /coverage-data.old"),
+            (
+                "/coverage-data2 x/coverage-data /coverage-data.old",
+                "/coverage-data2 x/coverage-data /coverage-data.old",
+            ),
             ("/proc/12/x $r/coverage-data", "/proc/12/x $r/coverage-data"),
             ("/tmp/x /tmp/bed/pods/tmp", "/host/tmp/x /tmp/bed/pods/tmp"),
             ("no path", "no path"),

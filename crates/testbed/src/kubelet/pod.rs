@@ -80,7 +80,8 @@ impl PodRuntime {
         for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
             let folder = runtime.folder.join("containers").join(&container.name);
             fs_err::create_dir_all(&folder)?;
-            let waiting = ContainerStateWaiting { reason: Some("ContainerCreating".to_owned()), message: None };
+            let waiting =
+                ContainerStateWaiting { reason: Some("ContainerCreating".to_owned()), message: None };
             let slot = Slot {
                 owner: runtime.owner(&container.name),
                 folder,

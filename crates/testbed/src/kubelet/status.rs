@@ -25,8 +25,9 @@ pub(crate) fn of(pod: &Value, slots: &BTreeMap<String, Slot>, address: &str) -> 
         .collect();
     let ready = initialized && unready.is_empty();
     let mut condition = Conditions { pod, now: object::rfc3339(object::now()) };
-    let unready_reason = Some(("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))))
-        .filter(|_| !ready);
+    let unready_reason =
+        Some(("ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))))
+            .filter(|_| !ready);
     let conditions = vec![
         condition.make("PodReadyToStartContainers", true, None),
         condition.make("Initialized", initialized, None),

@@ -22,8 +22,23 @@ const SHELL: &str = include_str!("sh.sh");
 const SHELLS: [&str; 4] = ["sh", "dash", "ash", "bash"];
 /// Would reach other processes of the host.
 const REFUSED: [&str; 17] = [
-    "pkill", "killall", "killall5", "skill", "snice", "xkill", "fuser", "busybox", "toybox", "reboot", "shutdown",
-    "halt", "poweroff", "systemctl", "nsenter", "chroot", "init",
+    "pkill",
+    "killall",
+    "killall5",
+    "skill",
+    "snice",
+    "xkill",
+    "fuser",
+    "busybox",
+    "toybox",
+    "reboot",
+    "shutdown",
+    "halt",
+    "poweroff",
+    "systemctl",
+    "nsenter",
+    "chroot",
+    "init",
 ];
 
 /// An image's programs, as a folder on the host.
@@ -64,10 +79,11 @@ impl ToolBox {
     pub(crate) fn resolve(&self, program: &str, folder: &Path) -> Result<PathBuf, CannotRun> {
         let path = Path::new(program);
         if !program.contains('/') {
-            let mut candidates = std::iter::once(&self.bin).chain(&self.host).map(|folder| folder.join(program));
-            return candidates.find(|candidate| is_program(candidate)).ok_or_else(|| {
-                CannotRun(format!("exec: {program:?}: executable file not found in $PATH"))
-            });
+            let mut candidates =
+                std::iter::once(&self.bin).chain(&self.host).map(|folder| folder.join(program));
+            return candidates
+                .find(|candidate| is_program(candidate))
+                .ok_or_else(|| CannotRun(format!("exec: {program:?}: executable file not found in $PATH")));
         }
         let system = ["/bin", "/usr/bin", "/usr/local/bin", "/sbin", "/usr/sbin"];
         let in_system = path.parent().is_some_and(|parent| system.iter().any(|one| parent == Path::new(one)));
@@ -130,7 +146,9 @@ fn make(root: &Path, tools: &Tools) -> io::Result<ToolBox> {
     match &tools.0 {
         None => {
             for name in REFUSED {
-                let script = format!("#!/bin/sh\necho '{name}: not in the testbed: it would reach the host' >&2\nexit 127\n");
+                let script = format!(
+                    "#!/bin/sh\necho '{name}: not in the testbed: it would reach the host' >&2\nexit 127\n"
+                );
                 write_script(&bin.join(name), &script)?;
             }
             Ok(ToolBox { bin, host })
@@ -204,13 +222,18 @@ mod tests {
                 ("-USR1 ''", "kill: illegal pid: \n"),
             ] {
                 let script = format!("exec 2>&1\n{dry}\nkill {args}");
-                let output = Command::new(shell).args(["-c", &script]).env("TESTBED_PID", "4242").output().unwrap();
-                let text = String::from_utf8(output.stdout).unwrap().replace("kill: (2) - ", "").replace("kill: (-2) - ", "");
+                let output =
+                    Command::new(shell).args(["-c", &script]).env("TESTBED_PID", "4242").output().unwrap();
+                let text = String::from_utf8(output.stdout)
+                    .unwrap()
+                    .replace("kill: (2) - ", "")
+                    .replace("kill: (-2) - ", "");
                 assert_eq!(text, expected, "{shell}: kill {args}");
             }
             for nothing in ["", "0", "1"] {
                 let script = format!("exec 2>&1\n{dry}\nkill -9 1; kill -9 -1");
-                let output = Command::new(shell).args(["-c", &script]).env("TESTBED_PID", nothing).output().unwrap();
+                let output =
+                    Command::new(shell).args(["-c", &script]).env("TESTBED_PID", nothing).output().unwrap();
                 let text = String::from_utf8(output.stdout).unwrap();
                 assert_eq!(text.matches("No such process").count(), 2, "{shell}: {text}");
             }

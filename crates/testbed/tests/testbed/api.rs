@@ -90,7 +90,12 @@ async fn lists_selectors_and_pages() {
     let bed = bed().await;
     bed.apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").unwrap();
     for number in 0..25 {
-        add(&bed, "shop", &format!("cart-{number:02}"), json!({"app": "cart", "even": (number % 2 == 0).to_string()}));
+        add(
+            &bed,
+            "shop",
+            &format!("cart-{number:02}"),
+            json!({"app": "cart", "even": (number % 2 == 0).to_string()}),
+        );
     }
     add(&bed, "default", "other", json!({}));
     let client = client(bed.kubeconfig()).await;
@@ -110,7 +115,15 @@ async fn lists_selectors_and_pages() {
         assert_eq!(list.types.kind, "PodList");
     }
     assert_eq!(shop.list(&ListParams::default()).await.unwrap().items.len(), 25);
-    assert_eq!(Api::<Pod>::default_namespaced(client.clone()).list(&ListParams::default()).await.unwrap().items.len(), 1);
+    assert_eq!(
+        Api::<Pod>::default_namespaced(client.clone())
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
 
     // A list is of one moment, however many pages it is asked for in.
     let mut params = ListParams::default().limit(10);
@@ -150,7 +163,10 @@ async fn errors_are_the_servers_own() {
     assert_eq!(code(&error).2, "namespaces \"x\" not found");
     let wrong = ListParams::default().fields("spec.colour=red");
     let error = Api::<Pod>::all(good.clone()).list(&wrong).await.unwrap_err();
-    assert_eq!(code(&error), (400, "BadRequest".to_owned(), "field label not supported: spec.colour".to_owned()));
+    assert_eq!(
+        code(&error),
+        (400, "BadRequest".to_owned(), "field label not supported: spec.colour".to_owned())
+    );
 
     let expired = KubeconfigOptions { token: Some("expired".to_owned()), ..KubeconfigOptions::default() };
     let stranger = client(&bed.write_kubeconfig(&expired).unwrap()).await;
@@ -201,7 +217,8 @@ async fn watches() {
     );
     bed.expire_history();
     add(&bed, "default", "c", json!({}));
-    let events: Vec<_> = pods.watch(&WatchParams::default(), &version).await.unwrap().try_collect().await.unwrap();
+    let events: Vec<_> =
+        pods.watch(&WatchParams::default(), &version).await.unwrap().try_collect().await.unwrap();
     assert!(matches!(&events[..], [WatchEvent::Error(status)] if status.code == 410), "{events:?}");
     bed.shutdown().await;
 }
@@ -265,7 +282,8 @@ async fn deletes_by_the_api() {
     deployments.delete("hello", &DeleteParams::default()).await.unwrap();
     // What it owned goes with it.
     bed.wait_for("garbage collection", <[Pod]>::is_empty).await.unwrap();
-    let sets = Api::<ReplicaSet>::default_namespaced(client.clone()).list(&ListParams::default()).await.unwrap();
+    let sets =
+        Api::<ReplicaSet>::default_namespaced(client.clone()).list(&ListParams::default()).await.unwrap();
     assert!(sets.items.is_empty());
     let none = Api::<StatefulSet>::all(client).list(&ListParams::default()).await.unwrap();
     assert!(none.items.is_empty());

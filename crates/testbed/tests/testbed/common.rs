@@ -92,7 +92,13 @@ impl Output {
             return Some(0);
         }
         let causes = status.details.as_ref()?.causes.as_ref()?;
-        causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"))?.message.as_ref()?.parse().ok()
+        causes
+            .iter()
+            .find(|cause| cause.reason.as_deref() == Some("ExitCode"))?
+            .message
+            .as_ref()?
+            .parse()
+            .ok()
     }
 
     pub(crate) fn message(&self) -> String {
@@ -145,7 +151,8 @@ impl Exec {
     }
 
     async fn step(&mut self) -> bool {
-        let next = tokio::time::timeout(Duration::from_secs(30), self.socket.next()).await.expect("no answer");
+        let next =
+            tokio::time::timeout(Duration::from_secs(30), self.socket.next()).await.expect("no answer");
         match next {
             Some(Ok(Message::Binary(message))) => match message[0] {
                 1 => self.output.stdout.extend(&message[1..]),

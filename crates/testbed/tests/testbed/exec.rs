@@ -14,7 +14,8 @@ async fn kill_reaches_the_container_only() {
     let own = bed.pid("default", &pod, "app").unwrap();
     assert!(own > 1);
     let folder = bed.volume_dir("default", &pod, "coverage").unwrap();
-    let guarded = run(&client, &pod, &["sh", "-c", "command -V kill; sh -c 'command -V kill'; command -v kill"]).await;
+    let guarded =
+        run(&client, &pod, &["sh", "-c", "command -V kill; sh -c 'command -V kill'; command -v kill"]).await;
     assert_eq!(guarded.text().matches("function").count(), 2, "{guarded:?}");
     let ways: [&[&str]; 12] = [
         &["kill", "-USR1", "1"],
@@ -35,7 +36,11 @@ async fn kill_reaches_the_container_only() {
         assert_eq!(output.code(), Some(0), "{way:?}: {output:?}");
         let file = folder.join(format!("covcounters.{count}"));
         let wait = format!("until [ -e {} ]; do sleep 0.01; done", file.display());
-        assert_eq!(run(&client, &pod, &["timeout", "10", "sh", "-c", &wait]).await.code(), Some(0), "{way:?}");
+        assert_eq!(
+            run(&client, &pod, &["timeout", "10", "sh", "-c", &wait]).await.code(),
+            Some(0),
+            "{way:?}"
+        );
     }
     // A script from stdin.
     let mut exec = Exec::start(&client, &pod, &["sh"], V5).await.unwrap();
@@ -55,7 +60,8 @@ async fn kill_reaches_the_container_only() {
         assert_eq!(run(&client, &pod, &["sh", "-c", &format!("{name} nothing")]).await.code(), Some(127));
     }
     // What a command started itself is.
-    let output = run(&client, &pod, &["sh", "-c", "sleep 60 & kill $! && wait $!; echo $?; kill -0 $$"]).await;
+    let output =
+        run(&client, &pod, &["sh", "-c", "sleep 60 & kill $! && wait $!; echo $?; kill -0 $$"]).await;
     assert_eq!((output.text().as_str(), output.code()), ("143\n", Some(0)));
     let output = run(&client, &pod, &["sh", "-c", "tr '\\0' '\\n' < /proc/1/environ | grep HOSTNAME"]).await;
     assert_eq!(output.text(), format!("HOSTNAME={pod}\n"));
@@ -63,7 +69,9 @@ async fn kill_reaches_the_container_only() {
     let output = run(&client, &pod, &["sh", "-c", "kill -KILL 1; sleep 60"]).await;
     assert_eq!(output.code(), Some(137), "{output:?}");
     bed.wait_for("restart", |pods| {
-        pods.iter().any(|pod| pod.status.as_ref().unwrap().container_statuses.as_ref().unwrap()[0].restart_count == 1)
+        pods.iter().any(|pod| {
+            pod.status.as_ref().unwrap().container_statuses.as_ref().unwrap()[0].restart_count == 1
+        })
     })
     .await
     .unwrap();
@@ -119,7 +127,8 @@ async fn environment_and_paths() {
     let (bed, client, pod) = hello().await;
     let folder = bed.volume_dir("default", &pod, "coverage").unwrap();
     fs_err::write(folder.join("covmeta.1"), "meta").unwrap();
-    let output = run(&client, &pod, &["sh", "-c", "cat /coverage-data/covmeta.1 && cat $GOCOVERDIR/covmeta.1"]).await;
+    let output =
+        run(&client, &pod, &["sh", "-c", "cat /coverage-data/covmeta.1 && cat $GOCOVERDIR/covmeta.1"]).await;
     assert_eq!(output.text(), "metameta");
     let output = run(&client, &pod, &["tar", "-C", "/coverage-data", "-cf", "-", "."]).await;
     assert!(output.stdout.len() >= 1024 && output.code() == Some(0));
@@ -155,8 +164,9 @@ async fn what_an_image_lacks() {
         assert_eq!(output.status.as_ref().unwrap().reason.as_deref(), Some("InternalError"));
         let message = output.message();
         assert!(
-            message.starts_with("Internal error occurred: error executing command in container: failed to exec in container")
-                && message.ends_with(why),
+            message.starts_with(
+                "Internal error occurred: error executing command in container: failed to exec in container"
+            ) && message.ends_with(why),
             "{message}"
         );
     }
@@ -178,7 +188,11 @@ async fn refusals() {
         ("gone".to_owned(), &["true"][..], "404 Not Found: .*pods \\\"gone\\\" not found"),
         ("nowhere/gone".to_owned(), &["true"], "404 Not Found: .*namespaces \\\"nowhere\\\" not found"),
         (format!("{pod}:other"), &["true"], "400 Bad Request: .*container other is not valid for pod"),
-        ("no-image".to_owned(), &["true"], "400 Bad Request: .*a container name must be specified for pod no-image, choose one of: [app b]"),
+        (
+            "no-image".to_owned(),
+            &["true"],
+            "400 Bad Request: .*a container name must be specified for pod no-image, choose one of: [app b]",
+        ),
         (pod.clone(), &[], "400 Bad Request: .*you must specify at least 1 command for the container"),
     ] {
         let error = start(path, command, V5).await.unwrap();
@@ -193,7 +207,8 @@ async fn refusals() {
     assert!(error.starts_with("500") && error.contains("container not found"), "{error}");
     // No upgrade asked for, or none there is.
     let uri = format!("/api/v1/namespaces/default/pods/{pod}/exec?command=true");
-    let error = client.request_text(axum::http::Request::get(&uri).body(Vec::new()).unwrap()).await.unwrap_err();
+    let error =
+        client.request_text(axum::http::Request::get(&uri).body(Vec::new()).unwrap()).await.unwrap_err();
     assert!(error.to_string().contains("Upgrade request required"), "{error}");
     assert!(connect(&client, &uri, "v1.channel.k8s.io").await.is_err());
     bed.shutdown().await;

@@ -53,8 +53,11 @@ async fn status_codes_and_how_often() {
         assert_eq!(response.headers()["retry-after"], "1");
     }
     let refused = bed.fault(Rule::new(Fault::status(403)).exec().name(&name).command("tar"));
-    let error = Exec::start(&client, &name, &["tar", "c"], "v5.channel.k8s.io").await.err().unwrap().to_string();
-    let expected = format!("pods \\\"{name}\\\" is forbidden: User \\\"testbed-user\\\" cannot get resource \\\"pods/exec\\\"");
+    let error =
+        Exec::start(&client, &name, &["tar", "c"], "v5.channel.k8s.io").await.err().unwrap().to_string();
+    let expected = format!(
+        "pods \\\"{name}\\\" is forbidden: User \\\"testbed-user\\\" cannot get resource \\\"pods/exec\\\""
+    );
     assert!(error.contains(&expected), "{error}");
     assert_eq!(run(&client, &name, &["true"]).await.code(), Some(0));
     assert_eq!((refused.hits(), bed.requests().execs()), (1, 2));
@@ -167,7 +170,9 @@ async fn pods_without_processes() {
     assert_eq!((output.text().as_str(), output.code()), ("meta", Some(0)));
     assert_eq!(*seen.lock().unwrap(), ["USR1"]);
     assert!(run(&client, "fixed:b", &["true"]).await.message().contains("container not found (\"b\")"));
-    assert!(run(&client, "fixed:a", &["tar"]).await.message().ends_with("executable file not found in $PATH"));
+    assert!(
+        run(&client, "fixed:a", &["tar"]).await.message().ends_with("executable file not found in $PATH")
+    );
     bed.delete_pod("default", "fixed", None).unwrap();
     assert!(bed.pods().is_empty() && folder.path().exists());
     bed.shutdown().await;

@@ -24,11 +24,16 @@ async fn gets_and_execs() {
         let (out, err, _) = run(&["get", "deploy/hello", "-o", "jsonpath={.status.readyReplicas}"]).unwrap();
         assert_eq!(out, "2", "{err}");
         let (_, err, code) = run(&["get", "pod", "nope"]).unwrap();
-        assert_eq!((err.as_str(), code), ("Error from server (NotFound): pods \"nope\" not found\n", Some(1)));
-        let (out, err, code) = run(&["exec", &name, "--", "sh", "-c", "echo out; echo err >&2; exit 3"]).unwrap();
+        assert_eq!(
+            (err.as_str(), code),
+            ("Error from server (NotFound): pods \"nope\" not found\n", Some(1))
+        );
+        let (out, err, code) =
+            run(&["exec", &name, "--", "sh", "-c", "echo out; echo err >&2; exit 3"]).unwrap();
         assert_eq!((out.as_str(), code), ("out\n", Some(3)), "{err}");
         assert!(err.starts_with("err\n"), "{err}");
-        let (out, err, _) = run(&["exec", "deploy/hello", "--", "tar", "-C", "/coverage-data", "-cf", "-", "."]).unwrap();
+        let (out, err, _) =
+            run(&["exec", "deploy/hello", "--", "tar", "-C", "/coverage-data", "-cf", "-", "."]).unwrap();
         assert!(out.starts_with("./"), "{err}");
         let (out, ..) = run(&["logs", &name]).unwrap();
         assert_eq!(out, "starting\n");

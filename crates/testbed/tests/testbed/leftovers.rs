@@ -78,7 +78,8 @@ async fn after_the_testbed_itself_is_killed() {
         .spawn()
         .unwrap();
     let lines = std::io::BufRead::lines(std::io::BufReader::new(victim.stdout.take().unwrap()));
-    let line = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("victim: ")?.1.to_owned())).unwrap();
+    let line =
+        lines.map_while(Result::ok).find_map(|line| Some(line.split_once("victim: ")?.1.to_owned())).unwrap();
     victim.kill().unwrap();
     victim.wait().unwrap();
     let (root, pids) = line.split_once(' ').unwrap();

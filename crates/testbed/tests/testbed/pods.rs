@@ -5,8 +5,10 @@ use podcov_testbed::{Image, Testbed};
 
 use crate::common::{HELLO, bed, client, hello, run};
 
-fn status(pod: &Pod) -> &ContainerStatus {
-    &pod.status.as_ref().unwrap().container_statuses.as_ref().unwrap()[0]
+fn status(pod: &Pod) -> ContainerStatus {
+    // A pod has no container statuses before its node has taken it on.
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
+    statuses.and_then(|all| all.first().cloned()).unwrap_or_default()
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -48,7 +50,10 @@ async fn a_changed_template_rolls_over() {
 }
 
 fn has_run_id(pod: &Pod) -> bool {
-    pod.metadata.labels.as_ref().is_some_and(|labels| labels.get("skaffold.dev/run-id").is_some_and(|id| id == "run-1"))
+    pod.metadata
+        .labels
+        .as_ref()
+        .is_some_and(|labels| labels.get("skaffold.dev/run-id").is_some_and(|id| id == "run-1"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +68,8 @@ async fn deletion_with_grace() {
     assert!(!folder.exists());
 
     let stubborn = "{apiVersion: v1, kind: Pod, metadata: {name: stubborn}, spec: {containers: [
-        {name: app, image: hello, env: [{name: IGNORE_TERM, value: '1'}], ports: [{containerPort: 80}]}]}}";
+        {name: app, image: hello, env: [{name: IGNORE_TERM, value: '1'}], ports: [{containerPort: 80}],
+         readinessProbe: {tcpSocket: {port: 80}}}]}}";
     bed.apply(stubborn).unwrap();
     bed.rollout_done().await.unwrap();
     let pod = bed.pod("default", "stubborn").unwrap();
@@ -86,11 +92,13 @@ async fn a_crashed_container_restarts() {
     let port = bed.local_port("default", &name, 8080).unwrap();
     assert_eq!(run(&client, &name, &["kill", "-KILL", "1"]).await.code().map(|_| ()), Some(()));
     let restarted = |pods: &[Pod]| {
-        pods.iter().any(|pod| pod.metadata.name.as_ref() == Some(&name) && status(pod).restart_count == 1 && is_ready(pod))
+        pods.iter().any(|pod| {
+            pod.metadata.name.as_ref() == Some(&name) && status(pod).restart_count == 1 && is_ready(pod)
+        })
     };
     bed.wait_for("restart", restarted).await.unwrap();
     let pod = bed.pod("default", &name).unwrap();
-    let last = status(&pod).last_state.as_ref().unwrap().terminated.as_ref().unwrap();
+    let last = status(&pod).last_state.unwrap().terminated.unwrap();
     assert_eq!((last.exit_code, last.signal, last.reason.as_deref()), (137, Some(9), Some("Error")));
     // An emptyDir outlives its containers.
     assert!(folder.join("kept").exists());
@@ -103,7 +111,10 @@ async fn what_never_gets_ready_is_named() {
     let bed = bed().await;
     bed.apply(HELLO.replace("image: hello", "image: missing").as_str()).unwrap();
     let error = bed.rollout_done().await.unwrap_err().to_string();
-    assert!(error.starts_with("pod default/hello-") && error.contains("container app: ImagePullBackOff"), "{error}");
+    assert!(
+        error.starts_with("pod default/hello-") && error.contains("container app: ImagePullBackOff"),
+        "{error}"
+    );
     assert_eq!(bed.pods()[0].status.as_ref().unwrap().phase.as_deref(), Some("Pending"));
     // The image comes, and all is well.
     bed.image("missing", Image::new(crate::common::program()));
@@ -111,13 +122,14 @@ async fn what_never_gets_ready_is_named() {
 
     bed.apply(
         "{apiVersion: v1, kind: Pod, metadata: {name: crash}, spec: {containers: [
-            {name: app, image: hello, env: [{name: CRASH, value: '7'}]}]}}",
+            {name: app, image: hello, env: [{name: CRASH, value: '7'}], ports: [{containerPort: 80}],
+             readinessProbe: {tcpSocket: {port: 80}}}]}}",
     )
     .unwrap();
     let pods = bed
         .wait_for("back-off", |pods| {
             let crash = pods.iter().find(|pod| pod.metadata.name.as_deref() == Some("crash")).unwrap();
-            let waiting = status(crash).state.as_ref().and_then(|state| state.waiting.as_ref());
+            let waiting = status(crash).state.and_then(|state| state.waiting);
             waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"))
         })
         .await
@@ -125,7 +137,10 @@ async fn what_never_gets_ready_is_named() {
     assert!(!pods.is_empty());
     // rollout_done gives up once the container has been restarted several times.
     let error = bed.rollout_done().await.unwrap_err().to_string();
-    assert!(error.contains("pod default/crash container app: CrashLoopBackOff") && error.contains("exit code 7"), "{error}");
+    assert!(
+        error.contains("pod default/crash container app: CrashLoopBackOff") && error.contains("exit code 7"),
+        "{error}"
+    );
     assert!(error.ends_with("starting"), "the log is shown: {error}");
     bed.shutdown().await;
 }
@@ -134,7 +149,11 @@ async fn what_never_gets_ready_is_named() {
 async fn restart_policies_and_phases() {
     let bed = bed().await;
     bed.image("shell", Image::new("sh"));
-    for (name, policy, script) in [("good", "Never", "exit 0"), ("bad", "Never", "exit 4"), ("again", "OnFailure", "[ -e x ] || { touch x; exit 1; }")] {
+    for (name, policy, script) in [
+        ("good", "Never", "exit 0"),
+        ("bad", "Never", "exit 4"),
+        ("again", "OnFailure", "[ -e x ] || { touch x; exit 1; }"),
+    ] {
         bed.apply(&format!(
             "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{restartPolicy: {policy}, containers: [
                 {{name: app, image: shell, args: ['-c', '{script}']}}]}}}}"
@@ -142,10 +161,14 @@ async fn restart_policies_and_phases() {
         .unwrap();
     }
     let phase = |pod: &Pod| pod.status.as_ref().unwrap().phase.clone().unwrap();
-    bed.wait_for("ends", |pods| pods.iter().all(|pod| ["Succeeded", "Failed"].contains(&phase(pod).as_str())))
-        .await
-        .unwrap();
-    for (name, expected, restarts) in [("good", "Succeeded", 0), ("bad", "Failed", 0), ("again", "Succeeded", 1)] {
+    bed.wait_for("ends", |pods| {
+        pods.iter().all(|pod| ["Succeeded", "Failed"].contains(&phase(pod).as_str()))
+    })
+    .await
+    .unwrap();
+    for (name, expected, restarts) in
+        [("good", "Succeeded", 0), ("bad", "Failed", 0), ("again", "Succeeded", 1)]
+    {
         let pod = bed.pod("default", name).unwrap();
         assert_eq!((phase(&pod).as_str(), status(&pod).restart_count), (expected, restarts), "{name}");
     }
@@ -159,7 +182,11 @@ async fn restart_policies_and_phases() {
 async fn sidecars_start_first_and_end_last() {
     let bed = bed().await;
     bed.image("shell", Image::new("sh"));
-    let script = |name: &str| format!("echo {name} starts >> /log/log; trap \"echo {name} ends >> /log/log; exit 0\" TERM; while :; do sleep 0.01; done");
+    let script = |name: &str| {
+        format!(
+            "echo {name} starts >> /log/log; trap \"echo {name} ends >> /log/log; exit 0\" TERM; while :; do sleep 0.01; done"
+        )
+    };
     bed.apply(&format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: pod}}, spec: {{terminationGracePeriodSeconds: 10, volumes: [{{name: log, emptyDir: {{}}}}],
           initContainers: [
@@ -178,7 +205,10 @@ async fn sidecars_start_first_and_end_last() {
     assert_eq!(starts.len(), 3);
     let pod = bed.pod("default", "pod").unwrap();
     let init = pod.status.as_ref().unwrap().init_container_statuses.as_ref().unwrap();
-    assert_eq!(init[0].state.as_ref().unwrap().terminated.as_ref().unwrap().reason.as_deref(), Some("Completed"));
+    assert_eq!(
+        init[0].state.as_ref().unwrap().terminated.as_ref().unwrap().reason.as_deref(),
+        Some("Completed")
+    );
     assert!(init[1].started == Some(true) && init[1].ready);
     // Kept past the pod's end by a second link.
     let log = bed.volume_dir("default", "pod", "log").unwrap().join("log");

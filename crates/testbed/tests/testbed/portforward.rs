@@ -68,7 +68,8 @@ async fn a_reader_that_waits_holds_the_pod_up() {
 async fn fifty_at_once() {
     let (bed, client) = echo().await;
     let one = async |number: usize| {
-        let mut forward = Api::<Pod>::default_namespaced(client.clone()).portforward("echo", &[ECHO]).await.unwrap();
+        let mut forward =
+            Api::<Pod>::default_namespaced(client.clone()).portforward("echo", &[ECHO]).await.unwrap();
         let mut stream = forward.take_stream(ECHO).unwrap();
         let text = format!("connection {number}").repeat(1000);
         stream.write_all(text.as_bytes()).await.unwrap();
@@ -105,8 +106,8 @@ async fn the_end_of_the_pod_ends_its_connections() {
     let pods = Api::<Pod>::default_namespaced(client);
     let mut forward = pods.portforward("echo", &[ECHO]).await.unwrap();
     let mut stream = forward.take_stream(ECHO).unwrap();
-    stream.write_all(b"x").await.unwrap();
-    assert_eq!(stream.read_u8().await.unwrap(), b'x');
+    stream.write_all(b"hello").await.unwrap();
+    stream.read_exact(&mut [0; 5]).await.unwrap();
     bed.delete_pod("default", "echo", Some(0)).unwrap();
     assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
     bed.shutdown().await;
