@@ -67,7 +67,11 @@ where
 /// When it is no positive number.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let value: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    if value > 0.0 && value <= 1e9 { Ok(Duration::from_secs_f64(value)) } else { Err("must be above 0".into()) }
+    if value > 0.0 && value <= 1e9 {
+        Ok(Duration::from_secs_f64(value))
+    } else {
+        Err("must be above 0".into())
+    }
 }
 
 /// Prints a line on stderr for a person: `NAME: message`. A closed stderr is not an error.

@@ -132,7 +132,9 @@ impl Error {
             Self::NoContext { .. } => {
                 Some("name one with --context; `skaffold --kube-context` decides it under Skaffold")
             }
-            Self::Refused { code: 401, .. } => Some("the credentials are wrong or expired: log in to the cluster again"),
+            Self::Refused { code: 401, .. } => {
+                Some("the credentials are wrong or expired: log in to the cluster again")
+            }
             Self::Refused { code: 403, .. } => {
                 Some("grant the rules of README's section RBAC in the namespaces of the run")
             }
@@ -140,7 +142,9 @@ impl Error {
                 Some("is the cluster up, and is this the right --context? try `kubectl version`")
             }
             Self::NoLocalPort { .. } => Some("leave the local port out to get a free one"),
-            Self::NotReady { .. } => Some("look at the pods with `kubectl describe pod`; --timeout gives them longer"),
+            Self::NotReady { .. } => {
+                Some("look at the pods with `kubectl describe pod`; --timeout gives them longer")
+            }
             _ => None,
         }
     }

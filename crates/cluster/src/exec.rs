@@ -91,7 +91,9 @@ impl Exec {
                 // Once the status is known the connection has nothing left to prove.
                 Ok(Err(_) | Ok(None)) if self.status.is_some() => return Ok(None),
                 Ok(Err(e)) => return Err(e),
-                Ok(Ok(None)) => return Err(Error::Broken("closed before the program's exit status came".into())),
+                Ok(Ok(None)) => {
+                    return Err(Error::Broken("closed before the program's exit status came".into()));
+                }
                 Ok(Ok(Some((_, data)))) if data.is_empty() => {}
                 Ok(Ok(Some((STDOUT, data)))) => return Ok(Some(Output::Stdout(data))),
                 Ok(Ok(Some((STDERR, data)))) => return Ok(Some(Output::Stderr(data))),
@@ -140,7 +142,9 @@ fn end_of(status: Status, program: &str) -> Result<ExecEnd, Error> {
     match code {
         Some(code) => Ok(ExecEnd { code }),
         // containerd's and CRI-O's words for a program that the image lacks.
-        None if message.contains("executable file not found") || message.contains("no such file or directory") => {
+        None if message.contains("executable file not found")
+            || message.contains("no such file or directory") =>
+        {
             Err(Error::NoProgram { program: program.to_owned(), message })
         }
         None => Err(Error::ExecFailed(message)),

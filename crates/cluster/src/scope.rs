@@ -10,7 +10,13 @@ const RUN_ID_LABEL: &str = "skaffold.dev/run-id";
 #[command(next_help_heading = "Pods")]
 pub struct SelectArgs {
     /// A namespace to look in; may be given several times or comma separated [default: the context's]
-    #[arg(short, long = "namespace", env = "SKAFFOLD_NAMESPACES", value_delimiter = ',', value_name = "NAME")]
+    #[arg(
+        short,
+        long = "namespace",
+        env = "SKAFFOLD_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
     pub namespaces: Vec<String>,
 
     /// Look in all namespaces (needs the right to list pods in all of them)
@@ -64,7 +70,9 @@ impl SelectArgs {
         let labels: Vec<String> = by_run.into_iter().chain(given(&self.selector)).collect();
         if labels.is_empty() && given(&self.pod).is_none() {
             return Err(Failure::new(Exit::Usage, "nothing says which pods are meant")
-                .with_hint("Skaffold sets SKAFFOLD_RUN_ID for its hooks; by hand give --run-id, --selector or --pod")
+                .with_hint(
+                    "Skaffold sets SKAFFOLD_RUN_ID for its hooks; by hand give --run-id, --selector or --pod",
+                )
                 .into());
         }
         Ok(Scope {

@@ -101,7 +101,9 @@ impl fmt::Display for Why {
             Self::Pending => f.write_str("it has not started"),
             Self::NoCoverDir => f.write_str("no container has GOCOVERDIR"),
             Self::Completed => f.write_str("it has completed, so its counter files are out of reach"),
-            Self::NotRunning(reason) => write!(f, "it is not running ({reason}), its counter files are out of reach"),
+            Self::NotRunning(reason) => {
+                write!(f, "it is not running ({reason}), its counter files are out of reach")
+            }
         }
     }
 }
@@ -225,7 +227,10 @@ impl Cluster {
     pub async fn find_targets(&self, scope: &Scope) -> Result<Found, Error> {
         let mut found = Found::default();
         match &scope.namespaces {
-            None => self.list_into(&mut found, Api::all(self.client().clone()), scope, "all namespaces").await?,
+            None => {
+                let everywhere = Api::all(self.client().clone());
+                self.list_into(&mut found, everywhere, scope, "all namespaces").await?;
+            }
             Some(namespaces) => {
                 let lists = namespaces.iter().map(async |namespace| {
                     let mut found = Found::default();
@@ -301,7 +306,9 @@ impl Cluster {
     async fn check_namespace(&self, name: &str) -> Result<(), Error> {
         let namespaces: Api<Namespace> = Api::all(self.client().clone());
         match self.ask("reading the namespace", namespaces.get_opt(name)).await {
-            Ok(None) => Err(Error::NotFound(format!("namespace {name:?} not found in context {}", self.context()))),
+            Ok(None) => {
+                Err(Error::NotFound(format!("namespace {name:?} not found in context {}", self.context())))
+            }
             Ok(Some(_)) | Err(Error::Refused { .. }) => Ok(()),
             Err(e) => Err(e),
         }

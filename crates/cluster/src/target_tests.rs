@@ -18,7 +18,9 @@ fn running(name: &str) -> Value {
 }
 
 fn pod(spec: &Value, status: &Value) -> Pod {
-    from(json!({"metadata": {"namespace": "shop", "name": "cart-1", "uid": "u"}, "spec": spec, "status": status}))
+    from(
+        json!({"metadata": {"namespace": "shop", "name": "cart-1", "uid": "u"}, "spec": spec, "status": status}),
+    )
 }
 
 fn covered(name: &str) -> Value {
@@ -69,7 +71,8 @@ fn where_the_folder_comes_from() {
     assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": ""}]), plain()), None);
     assert_eq!(dir(json!([]), plain()), None);
     assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": "$(BASE)/c"}]), plain()), Some(CoverDir::Env));
-    let from_map = json!([{"name": "GOCOVERDIR", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}}]);
+    let from_map =
+        json!([{"name": "GOCOVERDIR", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}}]);
     assert_eq!(dir(from_map, plain()), Some(CoverDir::Env));
     let flag = || SelectArgs { coverdir: Some("/b".into()), ..SelectArgs::default() };
     assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": "/a"}]), flag()), path("/b"));

@@ -32,7 +32,6 @@ use tokio::{
 
 use crate::{
     api::{
-        Hangup,
         request::Info,
         status::{Failure, container_of},
     },
@@ -60,7 +59,6 @@ pub(crate) async fn handle(
     cluster: &Arc<Cluster>,
     info: Info,
     request: Request,
-    hangup: &Hangup,
     faults: Vec<Fault>,
 ) -> Result<Response, Failure> {
     let pod = kubelet::pod(cluster, &info.namespace, &info.name)?;
@@ -82,7 +80,6 @@ pub(crate) async fn handle(
     };
     let session = Session {
         cluster: cluster.clone(),
-        hangup: hangup.clone(),
         container,
         command,
         can_close_stdin: protocol == "v5.channel.k8s.io",
@@ -102,7 +99,6 @@ pub(crate) async fn handle(
 
 struct Session {
     cluster: Arc<Cluster>,
-    hangup: Hangup,
     info: Info,
     container: String,
     command: Vec<String>,
@@ -136,7 +132,8 @@ impl Session {
                     let _ = time::timeout(GOODBYE, reader).await;
                 }
             }
-            Err(Cut) => self.hangup.0.cancel(),
+            // With both halves of the socket gone the connection drops.
+            Err(Cut) => {}
         }
         if let Some(reader) = reader {
             reader.abort();

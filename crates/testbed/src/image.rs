@@ -88,12 +88,41 @@ impl Images {
         self.changed.send_replace(());
     }
 
+    /// The image of this name or, for a name with a digest or tag that is not there, of the name without.
     pub(crate) fn get(&self, name: &str) -> Option<Image> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let tagged = name.split_once('@').map_or(name, |(tagged, _)| tagged);
+        // A colon before a slash is a registry's port.
+        let bare =
+            tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(tagged, |(bare, _)| bare);
+        known.get(name).or_else(|| known.get(tagged)).or_else(|| known.get(bare)).cloned()
     }
 
     /// Told at every image that is put.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_and_digests_may_be_left_out() {
+        let images = Images::new();
+        images.put("host:5000/shop/cart", Image::new("any"));
+        images.put("cart:v1", Image::new("v1"));
+        for (name, expected) in [
+            ("host:5000/shop/cart", Some("any")),
+            ("host:5000/shop/cart:v2", Some("any")),
+            ("host:5000/shop/cart:v2@sha256:00", Some("any")),
+            ("cart:v1@sha256:00", Some("v1")),
+            ("cart:v2", None),
+            ("host", None),
+        ] {
+            let found = images.get(name).map(|image| image.program);
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{name}");
+        }
     }
 }

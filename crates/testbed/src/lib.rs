@@ -25,7 +25,9 @@
 //!   (the first) and `PORT_<NAME>` (each that is named) and must listen on.
 //! - Process ids are the host's. `kill` is replaced in shells and on `PATH` so that pid 1 is the container's process
 //!   and others outside the container cannot be reached. A program that calls kill(2) itself is not held back.
-//! - A mounted volume of whatever kind is an empty folder. Probes by command and liveness probes are not run.
+//! - A mounted volume of whatever kind is an empty folder; of `valueFrom` only `fieldRef` is known, and `envFrom` is
+//!   not. Probes by command and liveness probes are not run.
+//! - kubectl's port-forward wants SPDY, which is not served; its get, exec, logs and delete work.
 
 mod api;
 mod cluster;

@@ -57,7 +57,7 @@ pub(crate) async fn handle(
         _ => return Err(Failure::bad_request("query parameter \"ports\" is required")),
     };
     let (mut parts, _) = request.into_parts();
-    // The protocol's first version has no subprotocol name of its own; this one is what the kubelet accepts.
+    // The kubelet knows no other name for this protocol.
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, cluster)
         .await
         .map_err(|_| Failure::bad_request("Upgrade request required"))?

@@ -126,7 +126,8 @@ impl Testbed {
         Ok(format!("https://{address}"))
     }
 
-    /// Registers the program that containers of an image run. Those that wait for the image start.
+    /// Registers the program that containers of an image run. Those that wait for the image start. Under a name
+    /// without tag it serves every tag.
     pub fn image(&self, name: &str, image: Image) {
         self.cluster.images.put(name, image);
     }
@@ -189,7 +190,7 @@ impl Testbed {
     /// # Errors
     /// If its namespace does not exist.
     pub fn add_pod(&self, pod: FixedPod) -> anyhow::Result<()> {
-        kubelet::add_fixed(&self.cluster, &pod)
+        kubelet::add_fixed(&self.cluster, pod)
     }
 
     /// Begins a pod's deletion with a grace period in seconds, by default its own; 0 kills it. A pod of a controller

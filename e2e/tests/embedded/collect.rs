@@ -91,7 +91,11 @@ async fn three_hundred_pods_in_three_namespaces_come_in_pages() -> Result<()> {
 
     let collected = world.run(COLLECT, &format!("{} -n a,b -n c", of_run())).await?;
     assert_eq!((collected.code, collected.stderr.as_str()), (0, ""));
-    assert!(collected.stdout.ends_with("600 files of 300 containers in reports/coverage\n"), "{}", collected.stdout);
+    assert!(
+        collected.stdout.ends_with("600 files of 300 containers in reports/coverage\n"),
+        "{}",
+        collected.stdout
+    );
     assert_eq!(world.manifest()?["containers"].as_array().unwrap().len(), 300);
 
     world.bed.clear_requests();
@@ -154,7 +158,8 @@ async fn the_manifest_tells_where_all_came_from() -> Result<()> {
     // Just as Go prints it for the same folder.
     let go = go_percent([world.report("default/one/app")])?;
     for (package, statements) in manifest["packages"].as_object().unwrap() {
-        let (covered, total) = (statements["covered"].as_f64().unwrap(), statements["total"].as_f64().unwrap());
+        let (covered, total) =
+            (statements["covered"].as_f64().unwrap(), statements["total"].as_f64().unwrap());
         let line = format!("\t{package}\t\tcoverage: {:.1}% of statements\n", 100.0 * covered / total);
         assert!(total == 0.0 || go.contains(&line), "{line} in {go}");
     }
@@ -177,7 +182,9 @@ async fn a_cut_stream_is_asked_for_again_or_told() -> Result<()> {
             let collected = world.run(COLLECT, &format!("{} --tries 2", of_run())).await?;
             assert_eq!((collected.code, always.hits()), (4, 2), "{fault:?}: {collected:?}");
             assert!(
-                collected.stderr.starts_with("podcov-collect: error: pod default/one container app: the stream was cut"),
+                collected
+                    .stderr
+                    .starts_with("podcov-collect: error: pod default/one container app: the stream was cut"),
                 "{collected:?}"
             );
             always.remove();
@@ -212,7 +219,8 @@ async fn one_failing_pod_costs_no_other() -> Result<()> {
     assert_eq!(collected.code, 4);
     assert!(
         collected.stderr.starts_with("podcov-collect: error: pod default/bad container app: exec: "),
-        "{}", collected.stderr
+        "{}",
+        collected.stderr
     );
     assert!(collected.stderr.contains("(403)") && collected.stderr.contains("RBAC"), "{}", collected.stderr);
     assert!(collected.stdout.contains("4 files of 3 containers"), "{}", collected.stdout);
@@ -226,7 +234,11 @@ async fn a_pod_deleted_midway_is_told() -> Result<()> {
     world.bed.fault(Rule::new(Fault::DeletePod { after: 100 }).exec());
     let collected = world.run(COLLECT, &of_run()).await?;
     assert_eq!(collected.code, 4, "{collected:?}");
-    assert!(collected.stderr.contains("pod default/one container app: the pod is gone"), "{}", collected.stderr);
+    assert!(
+        collected.stderr.contains("pod default/one container app: the pod is gone"),
+        "{}",
+        collected.stderr
+    );
     Ok(())
 }
 
@@ -249,8 +261,14 @@ async fn a_hostile_archive_lands_nowhere_and_is_told() -> Result<()> {
         "podcov-collect: error: pod default/hostile container app: refused: ../../escape is no name of a coverage file\n"
     );
     let files = world.files("reports")?;
-    assert_eq!(files, [COUNTERS, META].map(|f| format!("coverage/default/honest/app/{f}")).into_iter()
-        .chain(["coverage/manifest.json".to_owned()]).collect::<Vec<_>>());
+    assert_eq!(
+        files,
+        [COUNTERS, META]
+            .map(|f| format!("coverage/default/honest/app/{f}"))
+            .into_iter()
+            .chain(["coverage/manifest.json".to_owned()])
+            .collect::<Vec<_>>()
+    );
     assert!(!world.dir().join("escape").exists());
     Ok(())
 }
@@ -292,8 +310,14 @@ async fn folders_that_say_nothing() -> Result<()> {
     add("orphan", &[COUNTERS])?;
     fs::write(world.dir().join("pods/never-wrote/notes.txt"), "not ours")?;
     for (name, words) in [
-        ("empty", "/coverage-data holds no coverage files; is the program built with -cover, and may it write there?"),
-        ("never-wrote", "no counters were written; signal the program first (podcov-signal), or was it killed?"),
+        (
+            "empty",
+            "/coverage-data holds no coverage files; is the program built with -cover, and may it write there?",
+        ),
+        (
+            "never-wrote",
+            "no counters were written; signal the program first (podcov-signal), or was it killed?",
+        ),
         ("orphan", "no meta-data file covmeta.62ff98db792937fd37f18adced298d04 for these counters"),
     ] {
         let collected = world.run(COLLECT, &format!("{} --pod {name}", of_run())).await?;

@@ -56,7 +56,11 @@ async fn no_kubeconfig() -> Result<()> {
 async fn no_such_namespace() -> Result<()> {
     let world = World::new().await?;
     for (hook, line) in hooks("-n nowhere") {
-        let words = if hook == "podcov-test" { "service/writes in namespace nowhere not found" } else { "namespace \"nowhere\" not found" };
+        let words = if hook == "podcov-test" {
+            "service/writes in namespace nowhere not found"
+        } else {
+            "namespace \"nowhere\" not found"
+        };
         says(hook, &world.run(hook, &line).await?, 3, words);
     }
     Ok(())
@@ -67,7 +71,12 @@ async fn no_pods() -> Result<()> {
     let world = World::new().await?;
     for hook in ["podcov-signal", "podcov-collect"] {
         let ended = world.run(hook, &format!("--run-id {RUN}")).await?;
-        says(hook, &ended, 4, &format!("among pods with label skaffold.dev/run-id={RUN} in namespace default"));
+        says(
+            hook,
+            &ended,
+            4,
+            &format!("among pods with label skaffold.dev/run-id={RUN} in namespace default"),
+        );
         says(hook, &world.run(hook, "").await?, 2, "nothing says which pods are meant");
     }
     let ended = world.run("podcov-test", "svc/none 80 -- true").await?;
@@ -126,7 +135,10 @@ async fn a_server_that_never_answers() -> Result<()> {
 async fn a_server_that_is_not_there() -> Result<()> {
     let world = World::new().await?;
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let options = KubeconfigOptions { server: Some(format!("https://127.0.0.1:{port}")), ..KubeconfigOptions::default() };
+    let options = KubeconfigOptions {
+        server: Some(format!("https://127.0.0.1:{port}")),
+        ..KubeconfigOptions::default()
+    };
     let kubeconfig = world.bed.write_kubeconfig(&options)?;
     for (hook, line) in hooks("") {
         let mut command = world.command(hook, line.split_whitespace());
@@ -155,7 +167,9 @@ async fn commands_that_cannot_be_run() -> Result<()> {
     says("podcov-test", &ended, 127, "no-such-command-here: command not found");
     let ended = world.run("podcov-test", "svc/writes 70 -- /etc/hostname").await?;
     says("podcov-test", &ended, 126, "/etc/hostname: cannot be run: ");
-    for (command, code) in [("true", 0), ("false", 1), ("sh -c exit${IFS}42", 42), ("sh -c kill${IFS}-9${IFS}$$", 137)] {
+    for (command, code) in
+        [("true", 0), ("false", 1), ("sh -c exit${IFS}42", 42), ("sh -c kill${IFS}-9${IFS}$$", 137)]
+    {
         assert_eq!(world.run("podcov-test", &format!("svc/writes 70 -- {command}")).await?.code, code);
     }
     Ok(())

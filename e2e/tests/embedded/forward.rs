@@ -159,7 +159,9 @@ async fn a_rollout_loses_no_request() -> Result<()> {
     let [old] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
     let rollout = async {
         deploy(&world, &Service { env: &[("ON_USR1", "write"), ("VERSION", "2")], ..WRITES }).await?;
-        let gone = |pods: &[k8s_openapi::api::core::v1::Pod]| pods.iter().all(|p| p.metadata.name.as_ref() != Some(old));
+        let gone = |pods: &[k8s_openapi::api::core::v1::Pod]| {
+            pods.iter().all(|p| p.metadata.name.as_ref() != Some(old))
+        };
         world.bed.wait_for("end of the old pod", gone).await?;
         anyhow::Ok(())
     };
@@ -203,7 +205,11 @@ async fn readiness_by_http() -> Result<()> {
     let forwards = world.bed.requests().count("get", "pods/portforward");
     assert_eq!(forwards, 4, "three that were answered 503 and one that was not");
 
-    deploy(&world, &Service { name: "never", env: &[("NOT_READY_FOR", "................................")], ..WRITES }).await?;
+    deploy(
+        &world,
+        &Service { name: "never", env: &[("NOT_READY_FOR", "................................")], ..WRITES },
+    )
+    .await?;
     let tested = world.run("podcov-test", "svc/never 70 --timeout 0.5 --http /ready -- true").await?;
     assert_eq!(tested.code, 3, "{tested:?}");
     assert!(tested.stderr.contains("GET /ready answered 503 Service Unavailable"), "{tested:?}");

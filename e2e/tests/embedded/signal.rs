@@ -23,7 +23,11 @@ async fn every_pod_writes_and_the_files_are_verified() -> Result<()> {
         for one in result {
             assert_eq!((&one["verified"], one["files"].as_array().unwrap().len()), (&true.into(), 1));
             let folder = world.bed.volume_dir("default", one["pod"].as_str().unwrap(), "cov").unwrap();
-            let files = std::process::Command::new("sh").arg("-c").arg("ls covcounters.*").current_dir(folder).output()?;
+            let files = std::process::Command::new("sh")
+                .arg("-c")
+                .arg("ls covcounters.*")
+                .current_dir(folder)
+                .output()?;
             assert_eq!(String::from_utf8(files.stdout)?.lines().count(), round);
         }
     }
@@ -66,7 +70,8 @@ async fn the_reason_why_nothing_came() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_ends_on_the_signal_and_writes_then_has_written() -> Result<()> {
     let world = World::new().await?;
-    deploy(&world, &Service { env: &[("ON_USR1", "end")], build: &["-cover", "-covermode=set"], ..WRITES }).await?;
+    deploy(&world, &Service { env: &[("ON_USR1", "end")], build: &["-cover", "-covermode=set"], ..WRITES })
+        .await?;
     let signalled = signal(&world, "").await?;
     assert_eq!(signalled.code, 0, "{signalled:?}");
     assert_eq!(signalled.stdout, "1 of 1 containers wrote their counters: 1 new files\n");
@@ -80,7 +85,10 @@ async fn a_program_that_the_signal_kills_is_told() -> Result<()> {
     let signalled = signal(&world, "--timeout 0.5").await?;
     assert_eq!(signalled.code, 4, "{signalled:?}");
     let words = "after SIGUSR1; does the program handle that signal?\n";
-    assert!(signalled.stderr.contains(": the container ") && signalled.stderr.ends_with(words), "{signalled:?}");
+    assert!(
+        signalled.stderr.contains(": the container ") && signalled.stderr.ends_with(words),
+        "{signalled:?}"
+    );
     Ok(())
 }
 

@@ -62,24 +62,20 @@ pub(crate) async fn deploy(world: &World, service: &Service) -> Result<()> {
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"selector": {"app": name}, "ports": [{"port": 70, "name": "tcp", "targetPort": "main"}]}
     });
-    world.bed.apply_labelled(
-        &format!("{deployment}\n---\n{service}\n"),
-        &[("skaffold.dev/run-id", RUN)],
-    )?;
+    world.bed.apply_labelled(&format!("{deployment}\n---\n{service}\n"), &[("skaffold.dev/run-id", RUN)])?;
     world.bed.rollout_done().await
 }
 
 /// The pods of a service.
 pub(crate) fn pods_of(world: &World, name: &str) -> Vec<String> {
-    let of = |pod: &Pod| pod.metadata.labels.as_ref().is_some_and(|l| l.get("app").is_some_and(|a| a == name));
+    let of =
+        |pod: &Pod| pod.metadata.labels.as_ref().is_some_and(|l| l.get("app").is_some_and(|a| a == name));
     world.bed.pods().into_iter().filter(of).filter_map(|p| p.metadata.name).collect()
 }
 
 /// A running pod's object, of this run, whose containers all have GOCOVERDIR.
 pub(crate) fn running(namespace: &str, name: &str, containers: &[&str]) -> Value {
-    let spec = |c: &&str| {
-        json!({"name": c, "image": "example", "env": [{"name": "GOCOVERDIR", "value": "/coverage-data"}]})
-    };
+    let spec = |c: &&str| json!({"name": c, "image": "example", "env": [{"name": "GOCOVERDIR", "value": "/coverage-data"}]});
     let status = |c: &&str| {
         json!({"name": c, "image": "example", "imageID": "example@sha256:00", "ready": true, "restartCount": 0,
                "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}})

@@ -37,11 +37,17 @@ async fn no_counter_is_lost_however_late_the_program_writes() -> Result<()> {
     let world = &world;
     let rounds = SERVICES.map(async |name| {
         for round in 1..=ROUNDS {
-            let asked = run(world.command("podcov-test", [&format!("svc/{name}"), "70", "--", "bash", "-c", ASK_NAME])).await?;
+            let asked =
+                run(world
+                    .command("podcov-test", [&format!("svc/{name}"), "70", "--", "bash", "-c", ASK_NAME]))
+                .await?;
             assert_eq!((asked.code, asked.stderr.as_str()), (0, ""), "{name}");
             let of_service = format!("--run-id {RUN} -l app={name}");
             let signalled = world.run("podcov-signal", &of_service).await?;
-            assert_eq!(signalled.stdout, "1 of 1 containers wrote their counters: 1 new files\n", "{signalled:?}");
+            assert_eq!(
+                signalled.stdout, "1 of 1 containers wrote their counters: 1 new files\n",
+                "{signalled:?}"
+            );
             let collected = world.run("podcov-collect", &format!("{of_service} -o out/{name}")).await?;
             assert_eq!(collected.code, 0, "{collected:?}");
             let [pod] = &pods_of(world, name)[..] else { anyhow::bail!("pods") };
@@ -62,7 +68,8 @@ async fn no_counter_is_lost_however_late_the_program_writes() -> Result<()> {
 }
 
 /// Asks the service its name; bash's own TCP serves.
-const ASK_NAME: &str = r#"exec 3<>"/dev/tcp/${PODCOV_ADDR/://}"; echo NAME >&3; read -r name <&3; [ -n "$name" ]"#;
+const ASK_NAME: &str =
+    r#"exec 3<>"/dev/tcp/${PODCOV_ADDR/://}"; echo NAME >&3; read -r name <&3; [ -n "$name" ]"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_report_is_what_go_says_of_the_same_folders() -> Result<()> {
@@ -71,7 +78,8 @@ async fn the_report_is_what_go_says_of_the_same_folders() -> Result<()> {
     assert_eq!(world.run("podcov-signal", &format!("--run-id {RUN}")).await?.code, 0);
     let collected = world.run("podcov-collect", &format!("--run-id {RUN}")).await?;
     assert_eq!(collected.code, 0, "{collected:?}");
-    let folders = pods_of(&world, "writes").into_iter().map(|pod| world.report(&format!("default/{pod}/app")));
+    let folders =
+        pods_of(&world, "writes").into_iter().map(|pod| world.report(&format!("default/{pod}/app")));
     let go = go_percent(folders)?;
     assert!(go.contains("coverage: ") && go.ends_with("% of statements\n"), "{go}");
     // The program is one package, so the total is its own.

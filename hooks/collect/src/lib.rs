@@ -30,7 +30,7 @@ const NAME: &str = "podcov-collect";
 /// file, and puts them into OUT/<namespace>/<pod>/<container>/, where `go tool covdata` reads them too. Then prints
 /// the coverage of each package and in total.
 #[derive(Debug, clap::Parser)]
-#[command(name = NAME, version, verbatim_doc_comment)]
+#[command(name = NAME, version)]
 pub struct Args {
     /// Which pods and containers
     #[command(flatten)]
@@ -110,7 +110,11 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     for problem in &manifest.problems {
         say(NAME, format_args!("error: {problem}"));
     }
-    if args.accumulate { staging.add()? } else { staging.publish()? }
+    if args.accumulate {
+        staging.add()?;
+    } else {
+        staging.publish()?;
+    }
     finish(&args, &manifest, &percent)
 }
 
@@ -211,14 +215,20 @@ fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
     } else {
         let files = manifest.containers.iter().map(|c| c.files.len()).sum::<usize>();
         if files > 0 {
-            write!(out, "{percent}{}\n", percent.total())?;
+            writeln!(out, "{percent}{}", percent.total())?;
         }
         writeln!(out, "{files} files of {} containers in {}", manifest.containers.len(), args.out.display())?;
     }
     let run = args.state.run(manifest.run_id.as_deref());
     let deferred = run.deferred().or_exit(Exit::Usage, "cannot read whether the tests failed")?;
     if let (Some(failure), false) = (&deferred, args.defer_failure) {
-        say(NAME, format_args!("error: the tests failed: {} ended with exit code {}", failure.command, failure.code));
+        say(
+            NAME,
+            format_args!(
+                "error: the tests failed: {} ended with exit code {}",
+                failure.command, failure.code
+            ),
+        );
         run.clear().or_exit(Exit::FellShort, "cannot write the run's state")?;
         return Ok(Exit::FellShort);
     }

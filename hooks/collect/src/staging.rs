@@ -28,7 +28,9 @@ impl Staging {
         check_ours(out)?;
         let out = std::path::absolute(out).with_context(|| unwritable(out))?;
         let (Some(parent), Some(name)) = (out.parent(), out.file_name()) else {
-            return Err(Failure::new(Exit::Usage, format!("{} cannot be a reports' folder", out.display())).into());
+            return Err(
+                Failure::new(Exit::Usage, format!("{} cannot be a reports' folder", out.display())).into()
+            );
         };
         fs::create_dir_all(parent).with_context(|| unwritable(&out))?;
         let prefix = format!(".{}.", name.to_string_lossy());
@@ -52,7 +54,8 @@ impl Staging {
         // It may have come to be while we were collecting.
         check_ours(&self.out)?;
         let staged = self.folder.path();
-        let outcome = if self.out.exists() { replace(staged, &self.out) } else { fs::rename(staged, &self.out) };
+        let outcome =
+            if self.out.exists() { replace(staged, &self.out) } else { fs::rename(staged, &self.out) };
         outcome.with_context(|| unwritable(&self.out))
         // What is now at the staging folder's path, if anything, goes with it.
     }
@@ -97,8 +100,11 @@ fn check_ours(out: &Path) -> Result<()> {
     if empty {
         return Ok(());
     }
-    let message = format!("{} is there and was not made by podcov-collect, so it is not replaced", out.display());
-    Err(Failure::new(Exit::Usage, message).with_hint("name another folder with --out, or remove this one").into())
+    let message =
+        format!("{} is there and was not made by podcov-collect, so it is not replaced", out.display());
+    Err(Failure::new(Exit::Usage, message)
+        .with_hint("name another folder with --out, or remove this one")
+        .into())
 }
 
 #[cfg(any(target_os = "linux", target_os = "macos"))]

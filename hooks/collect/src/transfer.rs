@@ -102,7 +102,12 @@ impl Transfer<'_> {
         Ok(collected)
     }
 
-    async fn attempt(&self, target: &Target, folder: &Path, collected: &mut Collected) -> Result<Vec<Shortfall>> {
+    async fn attempt(
+        &self,
+        target: &Target,
+        folder: &Path,
+        collected: &mut Collected,
+    ) -> Result<Vec<Shortfall>> {
         let streamed = tokio::time::timeout(self.timeout, self.stream(target, folder, collected.way)).await;
         let streamed = streamed.unwrap_or_else(|_| {
             Ok(Err(Shortfall::passing(format!("not done within {}s", self.timeout.as_secs_f32()))))
@@ -200,7 +205,9 @@ fn shortfalls(target: &Target, way: Way, unpacked: &Unpacked, end: Result<i32, E
             return vec![Shortfall::last("the image has neither a shell nor tar")];
         }
         Err(Error::NoProgram { program, .. }) => {
-            return vec![Shortfall::last(format!("the image has no {program}, so $GOCOVERDIR cannot be read; name it with --coverdir"))];
+            return vec![Shortfall::last(format!(
+                "the image has no {program}, so $GOCOVERDIR cannot be read; name it with --coverdir"
+            ))];
         }
         // The archive was cut by it, which is said below.
         Err(Error::Broken(_) | Error::Stalled(_)) => {}
@@ -218,7 +225,10 @@ fn shortfalls(target: &Target, way: Way, unpacked: &Unpacked, end: Result<i32, E
 }
 
 fn nothing_there(target: &Target) -> String {
-    format!("{} holds no coverage files; is the program built with -cover, and may it write there?", target.dir)
+    format!(
+        "{} holds no coverage files; is the program built with -cover, and may it write there?",
+        target.dir
+    )
 }
 
 fn with_hint(error: &Error) -> String {

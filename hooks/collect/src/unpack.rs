@@ -175,7 +175,11 @@ fn entries(
             return Err(Stop::Cut(format!("{shown} has {} of its {} bytes", bytes.len(), entry.size())));
         }
         match covdata::check(&parsed, &bytes) {
-            Ok(()) => unpacked.files.push(store(folder, plain, &parsed, bytes, rules.sanitize).map_err(Stop::Disk)?),
+            Ok(()) => {
+                unpacked
+                    .files
+                    .push(store(folder, plain, &parsed, bytes, rules.sanitize).map_err(Stop::Disk)?);
+            }
             Err(e) => unpacked.corrupt.push(format!("{shown} is not whole: {e}")),
         }
     }
@@ -205,7 +209,13 @@ fn read_end(stream: &mut Watched<impl Read>) -> Result<(), Stop> {
 }
 
 /// Writes a file that has been checked. The folder is a staging folder, so it need not appear at once.
-fn store(folder: &Path, name: &str, kind: &FileName, bytes: Vec<u8>, sanitize: bool) -> io::Result<TakenFile> {
+fn store(
+    folder: &Path,
+    name: &str,
+    kind: &FileName,
+    bytes: Vec<u8>,
+    sanitize: bool,
+) -> io::Result<TakenFile> {
     let bytes = match kind {
         FileName::Counters { .. } if sanitize => covdata::strip_args(&bytes).map_err(io::Error::other)?,
         _ => bytes,

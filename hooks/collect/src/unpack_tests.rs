@@ -61,7 +61,11 @@ fn unpack_into(dir: &Path, bytes: &[u8], rules: Rules) -> Unpacked {
     assert_eq!(around, ["folder"], "nothing lands outside the folder");
     for entry in fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert_eq!(fs::read(folder.join(&name)).unwrap(), fixture(&name), "{name} is just the program's file");
+        assert_eq!(
+            fs::read(folder.join(&name)).unwrap(),
+            fixture(&name),
+            "{name} is just the program's file"
+        );
         assert!(unpacked.files.iter().any(|f| f.name == name), "{name} is accounted for");
     }
     unpacked
@@ -109,7 +113,15 @@ fn hostile_entries_are_refused_by_name_and_the_good_ones_kept() {
         refusal
     };
     let name = |bad: &str| format!("{bad} is no name of a coverage file");
-    for bad in ["../x", "/etc/passwd", "a/b", "notes.txt", "covmeta.xyz", "..", "covmeta.62ff98db792937fd37f18adced298d04/"] {
+    for bad in [
+        "../x",
+        "/etc/passwd",
+        "a/b",
+        "notes.txt",
+        "covmeta.xyz",
+        "..",
+        "covmeta.62ff98db792937fd37f18adced298d04/",
+    ] {
         assert_eq!(refused((bad, EntryType::Regular, meta)), name(bad));
     }
     let up = format!("../{META}");
@@ -175,8 +187,10 @@ fn limits() {
 fn files_whose_content_is_not_their_names_are_corrupt() {
     let counters = fixture(COUNTERS);
     let half = &counters[..counters.len() / 2];
-    let unpacked =
-        unpack_alone(&archive(&[(META, EntryType::Regular, &counters), (COUNTERS, EntryType::Regular, half)]));
+    let unpacked = unpack_alone(&archive(&[
+        (META, EntryType::Regular, &counters),
+        (COUNTERS, EntryType::Regular, half),
+    ]));
     assert_eq!(unpacked.files, []);
     assert_eq!(unpacked.corrupt.len(), 2);
 }
@@ -206,7 +220,8 @@ fn sanitized_counters_name_no_arguments() {
     unpack(&honest()[..], dir.path(), Rules { sanitize: true, ..RULES }, true).unwrap();
     let before = fixture(COUNTERS);
     let after = fs::read(dir.path().join(COUNTERS)).unwrap();
-    let arguments = |bytes: &[u8]| covdata::CounterFile::parse(bytes).unwrap().segments()[0].command_line().len();
+    let arguments =
+        |bytes: &[u8]| covdata::CounterFile::parse(bytes).unwrap().segments()[0].command_line().len();
     assert_eq!((arguments(&before) > 0, arguments(&after)), (true, 0));
 }
 

@@ -136,7 +136,10 @@ async fn attempt(
             }
         }
         if heard == Heard::Gone {
-            return Err(Failed::Said(format!("the process has ended after SIG{} and written nothing", request.signal)));
+            return Err(Failed::Said(format!(
+                "the process has ended after SIG{} and written nothing",
+                request.signal
+            )));
         }
         if Instant::now() >= deadline {
             return Err(Failed::Said(why_nothing_came(session, target, request, &meta).await));
@@ -153,7 +156,8 @@ async fn verify(session: Session, new: &[String]) -> Result<bool, Failed> {
         Taken::NoTar => return Ok(false),
         Taken::Failed(message) => return Err(Failed::Cluster(Error::Broken(message))),
     };
-    let broken = |e: std::io::Error| Failed::Cluster(Error::Broken(format!("reading new counter files: {e}")));
+    let broken =
+        |e: std::io::Error| Failed::Cluster(Error::Broken(format!("reading new counter files: {e}")));
     let mut whole = BTreeSet::new();
     for entry in tar::Archive::new(&archive[..]).entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
@@ -171,8 +175,17 @@ async fn verify(session: Session, new: &[String]) -> Result<bool, Failed> {
 }
 
 /// What to say when the time is over: the meta-data tells some of the reasons.
-async fn why_nothing_came(session: Session, target: &Target, request: &Request<'_>, meta: &BTreeSet<String>) -> String {
-    let waited = format!("no counter file appeared within {}s of SIG{}", request.timeout.as_secs_f32(), request.signal);
+async fn why_nothing_came(
+    session: Session,
+    target: &Target,
+    request: &Request<'_>,
+    meta: &BTreeSet<String>,
+) -> String {
+    let waited = format!(
+        "no counter file appeared within {}s of SIG{}",
+        request.timeout.as_secs_f32(),
+        request.signal
+    );
     let Some(first) = meta.first() else {
         return format!(
             "{waited}, and {} holds no meta-data file; is the program built with -cover, and may it write there?",
@@ -209,7 +222,8 @@ fn word(failed: &Failed, became: Option<String>, request: &Request<'_>, signalle
         }
         (Failed::Said(message), _) => message.clone(),
         (Failed::Cluster(Error::NoProgram { .. }), None) => {
-            "the image has no shell, which podcov-signal needs for its kill and to see the new files".to_owned()
+            "the image has no shell, which podcov-signal needs for its kill and to see the new files"
+                .to_owned()
         }
         (Failed::Cluster(e), None) => e.to_string(),
         (Failed::Cluster(e), Some(became)) => format!("{became} ({e})"),

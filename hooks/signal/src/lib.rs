@@ -100,7 +100,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
         flushed.push(result);
     }
     drop(progress);
-    flushed.sort_by(|a, b| a.container.to_string().cmp(&b.container.to_string()));
+    flushed.sort_by_cached_key(|f| f.container.to_string());
     let lost = skipped.iter().any(|s| s.why.is_loss());
     let failed = flushed.iter().filter(|f| f.error.is_some()).count();
     if args.json {
@@ -117,8 +117,13 @@ async fn signal_all(args: &Args) -> Result<Exit> {
 fn signal_name(text: &str) -> Result<String, String> {
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'-');
-    if is_name && !name.starts_with('-') { Ok(name.to_owned()) } else { Err("not a signal's name".to_owned()) }
+    let is_name =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'-');
+    if is_name && !name.starts_with('-') {
+        Ok(name.to_owned())
+    } else {
+        Err("not a signal's name".to_owned())
+    }
 }
 
 #[cfg(test)]

@@ -165,8 +165,12 @@ impl Session {
                 return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
             }
             match self.exec.next().await? {
-                Some(Output::Stdout(data)) if self.unread.len() + data.len() <= MOST => self.unread.extend(data),
-                Some(Output::Stdout(_)) => return Err(Error::Broken("the shell does not stop talking".into())),
+                Some(Output::Stdout(data)) if self.unread.len() + data.len() <= MOST => {
+                    self.unread.extend(data);
+                }
+                Some(Output::Stdout(_)) => {
+                    return Err(Error::Broken("the shell does not stop talking".into()));
+                }
                 Some(Output::Stderr(data)) if self.stderr.len() < 4096 => {
                     self.stderr.push_str(&String::from_utf8_lossy(&data));
                 }

@@ -53,7 +53,8 @@ pub(crate) async fn run(
         // The command is gone, but what it started may have outlived it.
         family.kill();
     }
-    let status = status.map_err(|e| Failure::new(Exit::FellShort, format!("cannot wait for the command: {e}")))?;
+    let status =
+        status.map_err(|e| Failure::new(Exit::FellShort, format!("cannot wait for the command: {e}")))?;
     Ok(Ended { code: code(status), interrupted: signals > 0 })
 }
 

@@ -23,7 +23,7 @@ const NAME: &str = "podcov-test";
 /// HOST:PORT, and PODCOV_ADDR_<NAME> each one's. It starts when all targets accept connections, and podcov-test
 /// ends with its exit code.
 #[derive(Debug, clap::Parser)]
-#[command(name = NAME, version, verbatim_doc_comment)]
+#[command(name = NAME, version)]
 #[command(override_usage = "podcov-test [OPTIONS] TARGET [LOCAL:]REMOTE... -- COMMAND [ARGS]...")]
 #[command(after_help = "Examples:
   podcov-test service/web 80 -- go test ./integration/...
@@ -119,13 +119,20 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     for (name, address) in &environment {
         tracing::info!("{name}={address}");
     }
-    let (program, arguments) = args.command.split_first().ok_or_else(|| Failure::new(Exit::Usage, "no command"))?;
+    let (program, arguments) =
+        args.command.split_first().ok_or_else(|| Failure::new(Exit::Usage, "no command"))?;
     let ended = command::run(program, arguments, &environment, args.grace, &shutdown).await?;
     if ended.code == 0 || ended.interrupted || !args.defer_failure {
         return Ok(Exit::Command(ended.code));
     }
     let command = program.to_string_lossy().into_owned();
-    say(NAME, format_args!("{command} failed with exit code {}; podcov-collect will end the run with it", ended.code));
+    say(
+        NAME,
+        format_args!(
+            "{command} failed with exit code {}; podcov-collect will end the run with it",
+            ended.code
+        ),
+    );
     state
         .defer(&Deferred { command, code: ended.code })
         .or_exit(Exit::Command(ended.code), "the failure cannot be left to podcov-collect")?;

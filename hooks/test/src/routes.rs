@@ -32,7 +32,10 @@ pub(crate) fn parse(words: &[String], http: &[String]) -> Result<Vec<Route>> {
     for (target, ports) in targets {
         let several = ports.len() > 1;
         if ports.is_empty() {
-            return Err(usage(format!("no port for {}/{}: write it behind, as in service/web 80", target.kind, target.name)));
+            return Err(usage(format!(
+                "no port for {}/{}: write it behind, as in service/web 80",
+                target.kind, target.name
+            )));
         }
         for port in ports {
             let suffix = if several { format!("_{}", port.remote) } else { String::new() };
@@ -61,7 +64,9 @@ pub(crate) fn environment(routes: &[Route], addresses: &[SocketAddr]) -> Result<
     for (route, address) in routes.iter().zip(addresses) {
         if environment.insert(route.variable.clone(), address.to_string()).is_some() {
             let both = format!("two targets would both be {}", route.variable);
-            return Err(Failure::new(Exit::Usage, both).with_hint("name one of them: alias=service/web 80").into());
+            return Err(Failure::new(Exit::Usage, both)
+                .with_hint("name one of them: alias=service/web 80")
+                .into());
         }
     }
     if let Some(first) = addresses.first() {

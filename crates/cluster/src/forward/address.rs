@@ -69,7 +69,9 @@ impl FromStr for Kind {
             "statefulset" | "statefulsets" | "sts" => Ok(Self::StatefulSet),
             "replicaset" | "replicasets" | "rs" => Ok(Self::ReplicaSet),
             "pod" | "pods" | "po" => Ok(Self::Pod),
-            _ => Err(format!("{text:?} is no kind of target: service, deployment, statefulset, replicaset or pod")),
+            _ => Err(format!(
+                "{text:?} is no kind of target: service, deployment, statefulset, replicaset or pod"
+            )),
         }
     }
 }
@@ -116,7 +118,9 @@ impl FromStr for RemotePort {
         match text.parse::<u16>() {
             Ok(0) => Err("port 0 cannot be forwarded to".to_owned()),
             Ok(number) => Ok(Self::Number(number)),
-            Err(_) if text.bytes().any(|b| b.is_ascii_alphabetic()) && is_name(text) => Ok(Self::Name(text.to_owned())),
+            Err(_) if text.bytes().any(|b| b.is_ascii_alphabetic()) && is_name(text) => {
+                Ok(Self::Name(text.to_owned()))
+            }
             Err(_) => Err(format!("{text:?} is neither a port's number nor its name")),
         }
     }
@@ -141,7 +145,9 @@ impl FromStr for PortSpec {
         // `:80` means a free port, as in kubectl.
         let local = match local {
             "" | "0" => None,
-            _ => Some(local.parse().map_err(|_| format!("{local:?} is no local port: a number up to 65535"))?),
+            _ => {
+                Some(local.parse().map_err(|_| format!("{local:?} is no local port: a number up to 65535"))?)
+            }
         };
         Ok(Self { local, remote: remote.parse()? })
     }

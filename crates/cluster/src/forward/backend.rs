@@ -7,9 +7,9 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
 use kube::core::Selector;
 use kube::runtime::watcher;
-use kube::ResourceExt;
 use serde::de::DeserializeOwned;
 
 use super::{Kind, RemotePort, TargetRef};
@@ -111,7 +111,11 @@ impl Backend {
         }
     }
 
-    fn service_port<'a>(&self, service: &'a ServiceSpec, remote: &RemotePort) -> Result<&'a ServicePort, Error> {
+    fn service_port<'a>(
+        &self,
+        service: &'a ServiceSpec,
+        remote: &RemotePort,
+    ) -> Result<&'a ServicePort, Error> {
         let ports = service.ports.as_deref().unwrap_or_default();
         let wanted = |port: &&ServicePort| match remote {
             RemotePort::Number(number) => port.port == i32::from(*number),
@@ -128,13 +132,18 @@ impl Backend {
     }
 
     fn container_port(&self, pod: &Pod, name: &str) -> Result<u16, Error> {
-        let containers = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
+        let containers =
+            pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
         let port = containers
             .flat_map(|c| c.ports.iter().flatten())
             .find(|p| p.name.as_deref() == Some(name))
             .and_then(|p| u16::try_from(p.container_port).ok());
         port.ok_or_else(|| {
-            Error::NotFound(format!("pod {}/{} has no container port named {name}", self.namespace, pod.name_any()))
+            Error::NotFound(format!(
+                "pod {}/{} has no container port named {name}",
+                self.namespace,
+                pod.name_any()
+            ))
         })
     }
 }
@@ -150,7 +159,8 @@ where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
-    let found = cluster.ask(&format!("reading {name}"), cluster.api::<K>(namespace).get_opt(&target.name)).await?;
+    let found =
+        cluster.ask(&format!("reading {name}"), cluster.api::<K>(namespace).get_opt(&target.name)).await?;
     found.ok_or_else(|| Error::NotFound(format!("{name} not found in context {}", cluster.context())))
 }
 
@@ -169,7 +179,8 @@ mod tests {
     }
 
     fn pod() -> Pod {
-        let ports = json!([{"containerPort": 9000, "name": "admin"}, {"containerPort": 8080, "name": "http"}]);
+        let ports =
+            json!([{"containerPort": 9000, "name": "admin"}, {"containerPort": 8080, "name": "http"}]);
         let spec = json!({"containers": [{"name": "a"}, {"name": "b", "ports": ports}]});
         serde_json::from_value(json!({"metadata": {"name": "web-1"}, "spec": spec})).unwrap()
     }

@@ -72,7 +72,10 @@ async fn until_ready(
     Err(Error::NotReady { after: route.patience, cause: format!("{}: {cause}", route.backend) })
 }
 
-async fn get(address: SocketAddr, path: &str) -> Result<hyper::StatusCode, Box<dyn std::error::Error + Send + Sync>> {
+async fn get(
+    address: SocketAddr,
+    path: &str,
+) -> Result<hyper::StatusCode, Box<dyn std::error::Error + Send + Sync>> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = hyper::Request::get(path)

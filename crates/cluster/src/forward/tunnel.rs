@@ -63,7 +63,8 @@ enum Ended {
 impl Tunnel {
     pub(super) async fn open(route: &Route, pod: &Pod) -> Result<Self, Error> {
         let port = route.backend.port_on(pod, &route.remote)?;
-        let (incoming, outgoing) = connect(&route.cluster, &route.backend.namespace, &pod.name_any(), port).await?;
+        let (incoming, outgoing) =
+            connect(&route.cluster, &route.backend.namespace, &pod.name_any(), port).await?;
         Ok(Self { incoming: TunnelIncoming { channels: incoming, seen: [false; 2] }, outgoing })
     }
 

@@ -80,7 +80,7 @@ async fn answer(
     }
     let Some(known) = known else { return Err(Failure::no_such_path()) };
     match (known.plural, info.subresource.as_str(), info.verb.as_str()) {
-        ("pods", "exec", "get" | "create") => exec::handle(cluster, info, request, hangup, faults).await,
+        ("pods", "exec", "get" | "create") => exec::handle(cluster, info, request, faults).await,
         ("pods", "portforward", "get" | "create") => portforward::handle(cluster, &info, request).await,
         ("pods", "log", "get") => log(cluster, &info),
         (_, "" | "status", "get") => list::get(cluster, &info, known),

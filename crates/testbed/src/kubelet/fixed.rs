@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use super::{
     Target,
     paths::Paths,
-    pod::{PodRuntime, Slot},
+    pod::{self, PodRuntime, Slot},
 };
 use crate::{
     cluster::Cluster,
@@ -24,7 +24,7 @@ use crate::{
 
 /// A pod as a test wants it seen, status included, and the folders its containers' commands act on.
 ///
-/// A command runs in the folder given for `/`, or in that of the container's first mount. What it does to pid 1
+/// A command runs in the folder given for `/`, or in the first folder mounted. What it does to pid 1
 /// reaches nothing; it is recorded, and told to `on_signal`.
 #[derive(Clone)]
 pub struct FixedPod {
@@ -43,7 +43,7 @@ impl FixedPod {
         Self { pod, mounts: Vec::new(), tools: Vec::new(), on_signal: None }
     }
 
-    /// Has `container` see a host folder at a path, such as `/coverage-data`. The folder stays when the pod goes.
+    /// Has `container` see a host folder or file at a path, such as `/coverage-data`. It stays when the pod goes.
     #[must_use]
     pub fn mount(mut self, container: &str, path: &str, folder: impl AsRef<Path>) -> Self {
         self.mounts.push((container.to_owned(), path.to_owned(), folder.as_ref().to_owned()));
@@ -81,7 +81,7 @@ impl fmt::Debug for FixedPod {
 }
 
 /// Puts the pod in the store.
-pub(crate) fn add_fixed(cluster: &Cluster, fixed: &FixedPod) -> anyhow::Result<()> {
+pub(crate) fn add_fixed(cluster: &Cluster, fixed: FixedPod) -> anyhow::Result<()> {
     let mut pod = serde_json::to_value(&fixed.pod)?;
     if object::namespace(&pod).is_empty() {
         pod["metadata"]["namespace"] = "default".into();
@@ -91,7 +91,8 @@ pub(crate) fn add_fixed(cluster: &Cluster, fixed: &FixedPod) -> anyhow::Result<(
         anyhow::bail!("namespaces {namespace:?} not found");
     }
     let stored = cluster.store.put(&PODS, pod);
-    let runtime = PodRuntime::bare(&namespace, &name, object::uid(&stored), Some(fixed.clone()));
+    let uid = object::uid(&stored);
+    let mut slots = Vec::new();
     let spec = fixed.pod.spec.clone().unwrap_or_default();
     let status = fixed.pod.status.clone().unwrap_or_default();
     let statuses: Vec<ContainerStatus> = [
@@ -110,10 +111,14 @@ pub(crate) fn add_fixed(cluster: &Cluster, fixed: &FixedPod) -> anyhow::Result<(
             Some(state) => state.running.is_some(),
             None => statuses.is_empty() && status.phase.as_deref() == Some("Running"),
         };
-        let owner = runtime.owner(&container.name);
-        let target = if runs { Some(target(cluster, fixed, &container.name, &owner)?) } else { None };
+        let owner = pod::owner(uid, &container.name);
+        let target = if runs { Some(target(cluster, &fixed, &container.name, &owner)?) } else { None };
         let folder = target.as_ref().map_or_else(|| cluster.root.clone(), |target| target.folder.clone());
-        runtime.put_slot(&container.name, Slot { owner, folder, target, ..Slot::default() });
+        slots.push((container.name.clone(), Slot { owner, folder, target, ..Slot::default() }));
+    }
+    let runtime = PodRuntime::bare(&namespace, &name, uid, Some(fixed));
+    for (container, slot) in slots {
+        runtime.put_slot(&container, slot);
     }
     cluster.kubelet.put(Arc::new(runtime));
     Ok(())
@@ -121,7 +126,10 @@ pub(crate) fn add_fixed(cluster: &Cluster, fixed: &FixedPod) -> anyhow::Result<(
 
 fn target(cluster: &Cluster, fixed: &FixedPod, container: &str, owner: &str) -> anyhow::Result<Target> {
     let mounts: Vec<_> = fixed.mounts.iter().filter(|(of, _, _)| of == container).collect();
-    let root = mounts.iter().find(|(_, path, _)| path == "/").or(mounts.first());
+    let root = mounts
+        .iter()
+        .find(|(_, path, _)| path == "/")
+        .or(mounts.iter().find(|(_, _, folder)| folder.is_dir()));
     let folder = root.map_or_else(|| cluster.root.clone(), |(_, _, folder)| folder.clone());
     let tools = fixed
         .tools

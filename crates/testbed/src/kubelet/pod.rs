@@ -100,7 +100,7 @@ impl PodRuntime {
     }
 
     pub(crate) fn owner(&self, container: &str) -> String {
-        format!("{}/{container}", self.uid)
+        owner(&self.uid, container)
     }
 
     pub(crate) fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
@@ -147,6 +147,11 @@ impl PodRuntime {
             }
         });
     }
+}
+
+/// The owner of a container's processes.
+pub(crate) fn owner(uid: &str, container: &str) -> String {
+    format!("{uid}/{container}")
 }
 
 /// Runs a pod from its start until it is deleted.

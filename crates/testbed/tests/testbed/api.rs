@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::common::{bed, client, hello};
 
-fn add(bed: &Testbed, namespace: &str, name: &str, labels: serde_json::Value) {
+fn add(bed: &Testbed, namespace: &str, name: &str, labels: &serde_json::Value) {
     let pod = json!({
         "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"nodeName": "node-1", "containers": [{"name": "app", "image": "x"}]},
@@ -94,10 +94,10 @@ async fn lists_selectors_and_pages() {
             &bed,
             "shop",
             &format!("cart-{number:02}"),
-            json!({"app": "cart", "even": (number % 2 == 0).to_string()}),
+            &json!({"app": "cart", "even": (number % 2 == 0).to_string()}),
         );
     }
-    add(&bed, "default", "other", json!({}));
+    add(&bed, "default", "other", &json!({}));
     let client = client(bed.kubeconfig()).await;
     let all = Api::<Pod>::all(client.clone());
     let shop = Api::<Pod>::namespaced(client.clone(), "shop");
@@ -133,7 +133,7 @@ async fn lists_selectors_and_pages() {
         let page = shop.list(&params).await.unwrap();
         pages.push((page.items.len(), page.metadata.remaining_item_count));
         found.extend(names(&page.items));
-        add(&bed, "shop", "cart-99", json!({}));
+        add(&bed, "shop", "cart-99", &json!({}));
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => break,
@@ -198,11 +198,11 @@ async fn pods_and_version(client: &Client) -> (Api<Pod>, String) {
 async fn watches() {
     let bed = bed().await;
     let client = client(bed.kubeconfig()).await;
-    add(&bed, "default", "before", json!({"app": "a"}));
+    add(&bed, "default", "before", &json!({"app": "a"}));
     let (pods, version) = pods_and_version(&client).await;
-    add(&bed, "default", "a", json!({"app": "a"}));
-    add(&bed, "default", "a", json!({"app": "b"}));
-    add(&bed, "default", "b", json!({"app": "b"}));
+    add(&bed, "default", "a", &json!({"app": "a"}));
+    add(&bed, "default", "a", &json!({"app": "b"}));
+    add(&bed, "default", "b", &json!({"app": "b"}));
     bed.delete_pod("default", "b", None).unwrap();
     let watched = async |labels: &str| {
         // The server closes the watch after a second, with a bookmark.
@@ -216,7 +216,7 @@ async fn watches() {
         ["ADDED a", "MODIFIED a", "ADDED b", "MODIFIED b", "DELETED b", "BOOKMARK"]
     );
     bed.expire_history();
-    add(&bed, "default", "c", json!({}));
+    add(&bed, "default", "c", &json!({}));
     let events: Vec<_> =
         pods.watch(&WatchParams::default(), &version).await.unwrap().try_collect().await.unwrap();
     assert!(matches!(&events[..], [WatchEvent::Error(status)] if status.code == 410), "{events:?}");
@@ -239,7 +239,7 @@ async fn kube_runtimes_watcher_in_both_modes() {
     for streaming in [false, true] {
         let bed = bed().await;
         for number in 0..3 {
-            add(&bed, "default", &format!("first-{number}"), json!({}));
+            add(&bed, "default", &format!("first-{number}"), &json!({}));
         }
         let client = client(bed.kubeconfig()).await;
         let config = watcher::Config::default().page_size(2);
@@ -258,7 +258,7 @@ async fn kube_runtimes_watcher_in_both_modes() {
         for expected in ["init", "init first-0", "init first-1", "init first-2", "done"] {
             assert_eq!(next().await, expected, "streaming {streaming}");
         }
-        add(&bed, "default", "later", json!({}));
+        add(&bed, "default", "later", &json!({}));
         assert_eq!(next().await, "apply later");
         bed.delete_pod("default", "first-1", None).unwrap();
         assert_eq!(next().await, "apply first-1");

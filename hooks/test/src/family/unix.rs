@@ -40,8 +40,7 @@ impl Family {
         environment: &BTreeMap<String, String>,
     ) -> io::Result<Self> {
         if io::stdin().is_terminal() {
-            let child =
-                Command::new(program).args(arguments).envs(environment).kill_on_drop(true).spawn()?;
+            let child = Command::new(program).args(arguments).envs(environment).kill_on_drop(true).spawn()?;
             return Ok(Self { child, group: None, _alive: None });
         }
         let (dies_with_us, alive) = rustix::pipe::pipe()?;
