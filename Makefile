@@ -26,8 +26,11 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+# Not by `cargo run --package`: which features the crates are built with depends on the packages that are selected,
+# and those of the whole workspace are what `make test` needs too.
 demo: need-rust-and-go ## Run skaffold.yaml's coverage profile on an embedded cluster: deploy, test, collect
-	cargo run --locked --package podcov-testbed --example demo
+	cargo build --locked --workspace --examples
+	target/debug/examples/demo
 
 # Tests run the hooks as whole programs, so those are built first, also for a selection of tests.
 test: need-rust-and-go ## Run all tests
@@ -55,17 +58,15 @@ deny: need-rust $(filter target/%,$(CARGO_DENY)) ## Check what the dependencies 
 target/tools/bin/cargo-deny:
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root target/tools
 
-bench: need-rust-and-go ## Run the benchmarks, with everything optimized
-	@if [ -n "$$(find crates hooks e2e -path '*/benches/*.rs')" ]; then \
-	    set -x; cargo bench --locked --workspace --bench '*'; \
-	else \
-	    echo "there are no benchmarks yet"; \
-	fi
+# The benchmarks run the hooks as whole programs too.
+bench: need-rust ## Run the benchmarks, optimized (takes minutes to build)
+	cargo build --locked --release --workspace --bins
+	cargo bench --locked --workspace --bench '*'
 
 build: need-rust ## Build the programs into target/debug
 	cargo build --locked --workspace --bins
 
-install: need-rust ## Build the programs optimized (takes minutes) and put them into BINDIR
+install: need-rust ## Build the programs optimized (takes minutes) and put them into BINDIR, else cargo's folder
 	cargo build --locked --release $(HOOKS:%=--package=%)
 	mkdir -p "$(BINDIR)"
 	install -m 755 $(HOOKS:%=target/release/%) "$(BINDIR)"

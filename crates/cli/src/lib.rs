@@ -75,8 +75,16 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Prints a line on stderr for a person: `NAME: message`. A closed stderr is not an error.
+///
+/// One line it stays: part of a message may be a container's words, which must not speak to the terminal.
 pub fn say(name: &str, message: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{name}: {message}");
+    let line = one_line(&message.to_string());
+    let _ = writeln!(std::io::stderr(), "{name}: {line}");
+}
+
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ").replace(char::is_control, "\u{fffd}")
 }
 
 fn report(name: &str, error: &anyhow::Error) -> ExitCode {
@@ -104,4 +112,22 @@ fn start_logging(verbose: u8) {
         .with_target(verbose > 1);
     // A warning amid a hook's output reads better without the time; a log does not.
     let _ = if verbose == 0 { lines.without_time().try_init() } else { lines.try_init() };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_and_no_control_code() {
+        assert_eq!(one_line("sh: 1:\n\n  cd: no \u{1b}[31mway\r\n"), "sh: 1:; cd: no \u{fffd}[31mway");
+    }
+
+    #[test]
+    fn seconds_are_positive_numbers() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for wrong in ["0", "-1", "x", "inf", "NaN", ""] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -116,24 +116,21 @@ impl Session {
         let (sink, incoming) = socket.split();
         let sink = Arc::new(Mutex::new(sink));
         let mut reader = None;
-        match self.execute(&sink, incoming, &mut reader).await {
-            Ok(status) => {
-                let mut sink = sink.lock().await;
-                let mut message = vec![STATUS];
-                // A status always serializes; if it did not, the client would see a lost connection.
-                if serde_json::to_writer(&mut message, &status).is_ok() {
-                    // The client may have gone.
-                    let _ = sink.send(Message::Binary(message.into())).await;
-                }
-                let _ = sink.send(Message::Close(Some(NORMAL))).await;
-                drop(sink);
-                if let Some(reader) = &mut reader {
-                    // Until the client has closed too: ending with data unread would reset the connection.
-                    let _ = time::timeout(GOODBYE, reader).await;
-                }
+        // Without a status both halves of the socket go, and the connection drops.
+        if let Ok(status) = self.execute(&sink, incoming, &mut reader).await {
+            let mut sink = sink.lock().await;
+            let mut message = vec![STATUS];
+            // A status always serializes; if it did not, the client would see a lost connection.
+            if serde_json::to_writer(&mut message, &status).is_ok() {
+                // The client may have gone.
+                let _ = sink.send(Message::Binary(message.into())).await;
             }
-            // With both halves of the socket gone the connection drops.
-            Err(Cut) => {}
+            let _ = sink.send(Message::Close(Some(NORMAL))).await;
+            drop(sink);
+            if let Some(reader) = &mut reader {
+                // Until the client has closed too: ending with data unread would reset the connection.
+                let _ = time::timeout(GOODBYE, reader).await;
+            }
         }
         if let Some(reader) = reader {
             reader.abort();

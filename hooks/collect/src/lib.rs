@@ -130,7 +130,7 @@ async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let scope = args.select.scope(cluster.default_namespace())?;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
-    let staging = Staging::beside(&args.out)?;
+    staging::check_ours(&args.out)?;
     let Found { targets, skipped } = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
     for line in Skipped::lines(&skipped) {
         say(NAME, line);
@@ -140,6 +140,7 @@ async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
             .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
             .into());
     }
+    let staging = Staging::beside(&args.out)?;
     let transfer = Transfer {
         cluster: &cluster,
         staging: staging.path(),
@@ -215,7 +216,10 @@ fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
     } else {
         let files = manifest.containers.iter().map(|c| c.files.len()).sum::<usize>();
         if files > 0 {
-            writeln!(out, "{percent}{}", percent.total())?;
+            // A package's path comes from a pod: nothing in it may speak to the terminal.
+            let lines =
+                percent.to_string().replace(|c: char| c.is_control() && c != '\t' && c != '\n', "\u{fffd}");
+            writeln!(out, "{lines}{}", percent.total())?;
         }
         writeln!(out, "{files} files of {} containers in {}", manifest.containers.len(), args.out.display())?;
     }

@@ -23,9 +23,8 @@ impl Staging {
     /// Makes the staging folder.
     ///
     /// # Errors
-    /// When `out` holds something that podcov did not put there, or its parent cannot be written.
+    /// When the parent of `out` cannot be written.
     pub(crate) fn beside(out: &Path) -> Result<Self> {
-        check_ours(out)?;
         let out = std::path::absolute(out).with_context(|| unwritable(out))?;
         let (Some(parent), Some(name)) = (out.parent(), out.file_name()) else {
             return Err(
@@ -89,7 +88,10 @@ fn lock(folder: &Path) -> Option<File> {
 }
 
 /// Refuses to replace a folder that has anything in it but no manifest of ours.
-fn check_ours(out: &Path) -> Result<()> {
+///
+/// # Errors
+/// Then.
+pub(crate) fn check_ours(out: &Path) -> Result<()> {
     if out.join(FILE_NAME).is_file() {
         return Ok(());
     }
@@ -229,7 +231,7 @@ mod tests {
     fn nobody_elses_folder_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.txt"), "").unwrap();
-        let error = Staging::beside(dir.path()).map(drop).unwrap_err();
+        let error = check_ours(dir.path()).unwrap_err();
         assert_eq!(error.downcast_ref::<Failure>().unwrap().exit(), Exit::Usage);
         assert_eq!(names(dir.path()), ["thesis.txt"]);
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
 use podcov_cluster::{Cluster, CoverDir, Error, Output, Target};
 use tokio::sync::mpsc;
@@ -76,6 +76,13 @@ impl Transfer<'_> {
     /// When the staging folder cannot be written.
     pub(crate) async fn collect(&self, target: &Target) -> Result<Collected> {
         let container = &target.container;
+        let parts = [&container.namespace, &container.pod, &container.container];
+        // Kubernetes lets no such name exist, but these become paths.
+        if let Some(bad) =
+            parts.iter().find(|p| p.is_empty() || p.starts_with('.') || p.contains(['/', '\\']))
+        {
+            bail!("{bad:?} cannot be a folder's name");
+        }
         let folder = format!("{}/{}/{}", container.namespace, container.pod, container.container);
         let mut collected = Collected::new(container, folder);
         let folder = self.staging.join(&collected.folder);

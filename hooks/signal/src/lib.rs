@@ -3,6 +3,7 @@
 mod flush;
 mod session;
 
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -103,12 +104,13 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     flushed.sort_by_cached_key(|f| f.container.to_string());
     let lost = skipped.iter().any(|s| s.why.is_loss());
     let failed = flushed.iter().filter(|f| f.error.is_some()).count();
+    let mut out = std::io::stdout();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&flushed)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&flushed)?)?;
     } else {
         let files: usize = flushed.iter().map(|f| f.files.len()).sum();
         let done = flushed.len() - failed;
-        println!("{done} of {} containers wrote their counters: {files} new files", flushed.len());
+        writeln!(out, "{done} of {} containers wrote their counters: {files} new files", flushed.len())?;
     }
     Ok(if failed > 0 || lost { Exit::Incomplete } else { Exit::Done })
 }

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::reflector::{Store, store};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -17,7 +18,7 @@ use crate::{Cluster, Error};
 /// A live view of a backend's pods.
 pub(super) struct LivePods {
     pods: Store<Pod>,
-    /// What the API server last said, where it would not let us watch; marked changed with every event.
+    /// Why the pods are not known, where they are not; marked changed with every event.
     refused: watch::Receiver<Option<String>>,
     /// Ready pods alone are live.
     ready_only: bool,
@@ -27,21 +28,24 @@ pub(super) struct LivePods {
 impl LivePods {
     pub(super) fn watch(cluster: &Cluster, backend: &Backend) -> Self {
         let (pods, mut writer) = store();
-        let (sender, refused) = watch::channel(None);
+        let doing = format!("watching the pods of {backend}");
+        let (sender, refused) = watch::channel(Some(format!("{doing}: no answer yet")));
         let events = watcher::watcher(cluster.api::<Pod>(&backend.namespace), backend.watch_config());
         let mut events = events.default_backoff().boxed();
         let cluster = cluster.clone();
-        let doing = format!("watching the pods of {backend}");
         let watcher = tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                let refusal = match event {
+                match event {
+                    // It is about to ask.
+                    Ok(event @ Event::Init) => writer.apply_watcher_event(&event),
                     Ok(event) => {
                         writer.apply_watcher_event(&event);
-                        None
+                        sender.send_replace(None);
                     }
-                    Err(error) => Some(word(error, &cluster, &doing)),
-                };
-                sender.send_replace(refusal);
+                    Err(error) => {
+                        sender.send_replace(Some(word(error, &cluster, &doing)));
+                    }
+                }
             }
         });
         let ready_only = matches!(backend.pods, Pods::Labelled(_));

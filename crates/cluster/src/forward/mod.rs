@@ -112,10 +112,10 @@ async fn accept(listener: TcpListener, route: Arc<Route>) {
                         }
                     });
                 }
-                // Out of descriptors, or the client went away: the listener itself goes on.
+                // The client went away, or there are no descriptors left until a connection ends.
                 Err(error) => {
                     tracing::warn!("cannot accept a connection for {}: {error}", route.backend);
-                    tokio::task::yield_now().await;
+                    connections.join_next().await;
                 }
             },
             Some(_) = connections.join_next() => {}
