@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use k8s_openapi::api::core::v1::{
@@ -14,6 +15,9 @@ use crate::{Cluster, Error, Scope};
 
 /// How many pods one answer of the API server may hold; what kubectl asks for as well.
 const PAGE: u32 = 500;
+
+/// How often to look whether a container has been started again.
+const RESTART_LOOK: Duration = Duration::from_millis(200);
 
 /// The variable that names the folder a program built with `go build -cover` writes to.
 const GOCOVERDIR: &str = "GOCOVERDIR";
@@ -84,13 +88,15 @@ pub enum Why {
     Completed,
     /// The container has GOCOVERDIR and is not running, for this reason.
     NotRunning(String),
+    /// The container has GOCOVERDIR and has just ended; the kubelet is about to start it again.
+    Restarting(String),
 }
 
 impl Why {
     /// Whether counters that this run wrote are out of reach.
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        matches!(self, Self::Completed | Self::NotRunning(_))
+        matches!(self, Self::Completed | Self::NotRunning(_) | Self::Restarting(_))
     }
 }
 
@@ -101,7 +107,7 @@ impl fmt::Display for Why {
             Self::Pending => f.write_str("it has not started"),
             Self::NoCoverDir => f.write_str("no container has GOCOVERDIR"),
             Self::Completed => f.write_str("it has completed, so its counter files are out of reach"),
-            Self::NotRunning(reason) => {
+            Self::NotRunning(reason) | Self::Restarting(reason) => {
                 write!(f, "it is not running ({reason}), its counter files are out of reach")
             }
         }
@@ -200,6 +206,9 @@ impl Found {
         for (spec, dir) in candidates {
             let status = container_status(pod, &spec.name);
             match not_running(status) {
+                Some(reason) if restarts(pod, spec, status) => {
+                    self.skipped.push(skip(Some(&spec.name), Why::Restarting(reason)));
+                }
                 Some(reason) => self.skipped.push(skip(Some(&spec.name), Why::NotRunning(reason))),
                 None => self.targets.push(Target {
                     container: Container {
@@ -219,12 +228,25 @@ impl Found {
 }
 
 impl Cluster {
-    /// Lists the scope's pods and sorts out the targets.
+    /// Lists the scope's pods and sorts out the targets. A container that has just ended and will be started again,
+    /// as after a signal that ends its program, is waited for: its pod's status lags a second or more behind.
     ///
     /// # Errors
     /// The API server's refusal, or that it could not be reached. [`Error::NotFound`] when nothing was found
     /// and a namespace that was named does not exist.
     pub async fn find_targets(&self, scope: &Scope) -> Result<Found, Error> {
+        let deadline = Instant::now() + self.timeout();
+        loop {
+            let found = self.list_targets(scope).await?;
+            let restarting = found.skipped.iter().any(|s| matches!(s.why, Why::Restarting(_)));
+            if !restarting || Instant::now() >= deadline {
+                return Ok(found);
+            }
+            tokio::time::sleep(RESTART_LOOK).await;
+        }
+    }
+
+    async fn list_targets(&self, scope: &Scope) -> Result<Found, Error> {
         let mut found = Found::default();
         match &scope.namespaces {
             None => {
@@ -349,6 +371,17 @@ fn container_status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus>
     let status = pod.status.as_ref()?;
     let all = status.container_statuses.iter().chain(&status.init_container_statuses);
     all.flatten().find(|s| s.name == name)
+}
+
+/// Whether a container that does not run has just ended, and the kubelet will start it again at once.
+fn restarts(pod: &Pod, spec: &ContainerSpec, status: Option<&ContainerStatus>) -> bool {
+    let ended = status.and_then(|s| s.state.as_ref()).and_then(|s| s.terminated.as_ref());
+    let of_pod = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
+    match (ended, spec.restart_policy.as_deref().or(of_pod)) {
+        (Some(_), Some("Always") | None) => true,
+        (Some(ended), Some("OnFailure")) => ended.exit_code != 0,
+        _ => false,
+    }
 }
 
 /// Why a container does not run, if it does not.

@@ -114,6 +114,23 @@ fn pods_passed_over() {
     );
 }
 
+/// A program that was signalled to its end: seen on a real kubelet for a second or more.
+#[test]
+fn a_container_about_to_be_restarted_is_told_from_one_that_is_not() {
+    let why = |policy: &str, code: i32| {
+        let mut ended = running("app");
+        ended["state"] = json!({"terminated": {"exitCode": code, "reason": "Completed"}});
+        let spec = json!({"restartPolicy": policy, "containers": [covered("app")]});
+        let pod = pod(&spec, &json!({"phase": "Running", "containerStatuses": [ended]}));
+        find(&pod, &scope(SelectArgs::default())).skipped.remove(0).why
+    };
+    let reason = |code: i32| format!("Completed, exit code {code}");
+    assert_eq!(why("Always", 0), Why::Restarting(reason(0)));
+    assert_eq!(why("OnFailure", 1), Why::Restarting(reason(1)));
+    assert_eq!(why("OnFailure", 0), Why::NotRunning(reason(0)));
+    assert_eq!(why("Never", 1), Why::NotRunning(reason(1)));
+}
+
 #[test]
 fn other_pods_are_not_even_mentioned() {
     let spec = json!({"containers": [covered("app")]});

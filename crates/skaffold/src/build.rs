@@ -77,6 +77,7 @@ mod tests {
 
     fn artifact(dir: &Path) -> Artifact {
         Artifact {
+            base: None,
             image: "example.com/images/tiny".to_owned(),
             dir: dir.to_owned(),
             main: "./cmd".to_owned(),

@@ -30,6 +30,8 @@ pub struct Artifact {
     pub image: String,
     /// Where the go tool runs: the artifact's `context` and, below it, ko's `dir`.
     pub dir: PathBuf,
+    /// The image it is put on; ko's own, which holds no program at all, where none is named.
+    pub base: Option<String>,
     /// The package to build, relative to `dir`.
     pub main: String,
     /// Flags for `go build`.
@@ -109,6 +111,7 @@ fn artifact_of(artifact: schema::Artifact, work_dir: &Path) -> Result<Artifact> 
     Ok(Artifact {
         image,
         dir: work_dir.join(context).join(ko.dir),
+        base: ko.from_image,
         main: if ko.main.is_empty() { ".".to_owned() } else { ko.main },
         flags: ko.flags,
         ldflags: ko.ldflags,

@@ -55,6 +55,8 @@ pub(crate) struct Artifact {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Ko {
     pub(crate) dir: String,
+    #[serde(rename = "fromImage")]
+    pub(crate) from_image: Option<String>,
     pub(crate) main: String,
     pub(crate) flags: Vec<String>,
     pub(crate) ldflags: Vec<String>,

@@ -23,8 +23,8 @@ const PIECES: usize = 16;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What runs in the container. Where there are more names than a command line holds, the whole folder is asked
-/// for. The shell's builtins find the files; gzip serves where it is, for tar runs it itself. Exit codes 41 to 43
-/// are the script's own.
+/// for. The shell's builtins find the files. gzip serves where it is a file on PATH, for tar runs it itself: busybox's
+/// shell may have one that nobody else can run. Exit codes 41 to 43 are the script's own.
 const SCRIPT: &str = r#"
 cd -- "${1:-$GOCOVERDIR}" || exit 41
 command -v tar >/dev/null 2>&1 || exit 42
@@ -34,7 +34,7 @@ set -- covmeta.* "$@"
 [ -e "$1" ] || shift
 [ "$#" -gt 0 ] || exit 43
 [ "$#" -le 10000 ] || set -- .
-z=; if command -v gzip >/dev/null 2>&1; then z=z; fi
+z=; case $(command -v gzip) in /*) z=z ;; esac
 exec tar -c${z}f - "$@"
 "#;
 
