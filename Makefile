@@ -60,7 +60,7 @@ target/tools/bin/cargo-deny:
 
 # The benchmarks run the hooks as whole programs too.
 bench: need-rust ## Run the benchmarks, optimized (takes minutes to build)
-	cargo build --locked --release --workspace --bins
+	cargo build --locked --profile bench --workspace --bins
 	cargo bench --locked --workspace --bench '*'
 
 build: need-rust ## Build the programs into target/debug

@@ -147,7 +147,22 @@ fn end_of(status: Status, program: &str) -> Result<ExecEnd, Error> {
         {
             Err(Error::NoProgram { program: program.to_owned(), message })
         }
+        // The API server could not get through to the node: nothing has run.
+        None if ["error sending request", "error dialing backend"]
+            .iter()
+            .any(|words| message.contains(words)) =>
+        {
+            Err(Error::Broken(without_request(&message)))
+        }
         None => Err(Error::ExecFailed(message)),
+    }
+}
+
+/// The API server repeats the request to the node, with the whole command in it: `Post "https://…": cause`.
+fn without_request(message: &str) -> String {
+    match (message.split_once("Post \""), message.rsplit_once("\": ")) {
+        (Some((before, _)), Some((_, cause))) => format!("{before}{cause}"),
+        _ => message.to_owned(),
     }
 }
 
@@ -169,6 +184,10 @@ mod tests {
         let missing = r#"{"metadata":{},"status":"Failure","reason":"InternalError","code":500,"message":
             "error executing command in container: failed to exec in container: failed to start exec \"1\": OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH: unknown"}"#;
         assert!(matches!(end(missing), Err(Error::NoProgram { program, .. }) if program == "sh"));
+        // From a real API server whose kubelet was being restarted.
+        let away = r#"{"status":"Failure","reason":"InternalError","message":"Internal error occurred: error sending request: Post \"https://10.0.0.1:10250/exec/default/p/app?command=sh&command=-c\": dial tcp 10.0.0.1:10250: connect: connection refused"}"#;
+        let cause = "Internal error occurred: error sending request: dial tcp 10.0.0.1:10250: connect: connection refused";
+        assert!(matches!(end(away), Err(Error::Broken(m)) if m == cause));
         let other = r#"{"status":"Failure","reason":"InternalError","message":"container is not running"}"#;
         assert!(matches!(end(other), Err(Error::ExecFailed(m)) if m == "container is not running"));
     }

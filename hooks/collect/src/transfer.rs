@@ -19,8 +19,9 @@ const STALL: Duration = Duration::from_secs(30);
 /// Pieces of a stream that wait to be unpacked; a piece is at most some 32 KiB.
 const PIECES: usize = 16;
 
-/// The first pause between two tries; each next one is twice as long.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The first pause between two tries; each next one is three times as long. By default some 3 seconds in all, which a
+/// kubelet or an API server takes to be back after a restart.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What runs in the container. Where there are more names than a command line holds, the whole folder is asked
 /// for. The shell's builtins find the files. gzip serves where it is a file on PATH, for tar runs it itself: busybox's
@@ -99,7 +100,7 @@ impl Transfer<'_> {
                 tracing::info!("{container}: {}; trying again", shortfall.message);
             }
             tokio::time::sleep(pause).await;
-            pause *= 2;
+            pause *= 3;
         }
         if !collected.errors.is_empty()
             && let Some(became) = self.cluster.what_became_of(container).await

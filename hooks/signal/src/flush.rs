@@ -12,9 +12,6 @@ use tokio::time::Instant;
 
 use crate::session::{Heard, Opening, Session, Taken};
 
-/// How often a connection that broke is made anew.
-const TRIES: u32 = 4;
-
 /// A listing is asked for again after this long at first, twice as long each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
@@ -52,10 +49,9 @@ struct Progress {
 
 pub(crate) async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) -> Flushed {
     let mut progress = Progress::default();
-    let mut tries = 0;
+    let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     let outcome = loop {
-        tries += 1;
         let failed = match attempt(cluster, target, request, &mut progress).await {
             Ok(done) => break Ok(done),
             Err(failed) => failed,
@@ -63,7 +59,9 @@ pub(crate) async fn flush(cluster: &Cluster, target: &Target, request: &Request<
         let became = cluster.what_became_of(&target.container).await;
         let again = match (&failed, progress.signalled_at) {
             (Failed::Said(_), _) => false,
-            (Failed::Cluster(e), None) => e.is_transient() && tries < TRIES && became.is_none(),
+            (Failed::Cluster(e), None) => {
+                e.is_transient() && begun.elapsed() < request.timeout && became.is_none()
+            }
             // A program that writes as the signal ends it is restarted on the same folder: look there.
             (Failed::Cluster(_), Some(at)) => at.elapsed() < request.timeout,
         };
@@ -218,7 +216,11 @@ fn mode_of(archive: &[u8]) -> Option<Mode> {
 fn word(failed: &Failed, became: Option<String>, request: &Request<'_>, signalled: bool) -> String {
     match (failed, became) {
         (_, Some(became)) if signalled => {
-            format!("{became} after SIG{}; does the program handle that signal?", request.signal)
+            let signal = request.signal;
+            format!(
+                "{became} after SIG{signal}; does the program handle that signal? If it is meant to end on it, \
+                 Kubernetes may take longer to start it again: see --timeout"
+            )
         }
         (Failed::Said(message), _) => message.clone(),
         (Failed::Cluster(Error::NoProgram { .. }), None) => {
