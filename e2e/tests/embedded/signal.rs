@@ -111,10 +111,8 @@ async fn a_shell_alone_is_enough() -> Result<()> {
     for (tools, code) in [(Tools::only(["sh"]), 0), (Tools::only(["sh", "tar"]), 0), (Tools::none(), 4)] {
         world.bed.image("writes", Image::new(&binary).tools(tools));
         let [pod] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
-        let before = world.bed.pod("default", pod).unwrap();
         world.bed.delete_pod("default", pod, Some(0))?;
-        world.bed.gone(&before).await?;
-        world.bed.rollout_done().await?;
+        replaced(&world, "writes", pod).await?;
         let signalled = signal(&world, "").await?;
         assert_eq!(signalled.code, code, "{signalled:?}");
         let says_so = signalled.stderr.contains("the image has no shell, which podcov-signal needs");

@@ -73,6 +73,21 @@ pub(crate) fn pods_of(world: &World, name: &str) -> Vec<String> {
     world.bed.pods().into_iter().filter(of).filter_map(|p| p.metadata.name).collect()
 }
 
+/// Waits until a pod is gone and another one of its service is ready.
+pub(crate) async fn replaced(world: &World, name: &str, old: &str) -> Result<()> {
+    let ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    };
+    let of =
+        |pod: &&Pod| pod.metadata.labels.as_ref().is_some_and(|l| l.get("app").is_some_and(|a| a == name));
+    let another = |pods: &[Pod]| {
+        let mut pods = pods.iter().filter(of).peekable();
+        pods.peek().is_some() && pods.all(|p| ready(p) && p.metadata.name.as_deref() != Some(old))
+    };
+    world.bed.wait_for("another pod", another).await.map(drop)
+}
+
 /// A running pod's object, of this run, whose containers all have GOCOVERDIR.
 pub(crate) fn running(namespace: &str, name: &str, containers: &[&str]) -> Value {
     let spec = |c: &&str| json!({"name": c, "image": "example", "env": [{"name": "GOCOVERDIR", "value": "/coverage-data"}]});
