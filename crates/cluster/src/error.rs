@@ -168,5 +168,5 @@ fn innermost(error: &dyn std::error::Error) -> String {
     }
     let message = innermost.to_string();
     // rustls puts a link to its manual behind some of its messages.
-    message.split(": https://docs.rs").next().unwrap_or_default().to_owned()
+    message.split(": https://").next().unwrap_or_default().to_owned()
 }

@@ -88,8 +88,8 @@ async fn no_pods() -> Result<()> {
 async fn a_service_without_live_pods() -> Result<()> {
     let world = World::new().await?;
     world.bed.apply("{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {selector: {app: x}, ports: [{port: 80}]}}")?;
-    let ended = world.run("podcov-test", "--timeout 0.3 svc/s 80 -- true").await?;
-    says("podcov-test", &ended, 3, "no pod took a connection within 0.3s: there are no pods");
+    let ended = world.run("podcov-test", "--timeout 2 svc/s 80 -- true").await?;
+    says("podcov-test", &ended, 3, "no pod took a connection within 2s: there are no pods");
     let ended = world.run("podcov-test", "svc/s 81 -- true").await?;
     says("podcov-test", &ended, 3, "service/s in namespace default has no port 81; it has: 80");
     Ok(())

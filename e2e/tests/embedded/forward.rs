@@ -210,7 +210,7 @@ async fn readiness_by_http() -> Result<()> {
         &Service { name: "never", env: &[("NOT_READY_FOR", "................................")], ..WRITES },
     )
     .await?;
-    let tested = world.run("podcov-test", "svc/never 70 --timeout 0.5 --http /ready -- true").await?;
+    let tested = world.run("podcov-test", "svc/never 70 --timeout 2 --http /ready -- true").await?;
     assert_eq!(tested.code, 3, "{tested:?}");
     assert!(tested.stderr.contains("GET /ready answered 503 Service Unavailable"), "{tested:?}");
     Ok(())
@@ -220,7 +220,7 @@ async fn readiness_by_http() -> Result<()> {
 async fn a_port_that_nobody_listens_on() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
-    let tested = world.run("podcov-test", "deploy/writes 7001 --timeout 0.5 -- true").await?;
+    let tested = world.run("podcov-test", "deploy/writes 7001 --timeout 2 -- true").await?;
     assert_eq!(tested.code, 3, "{tested:?}");
     assert!(tested.stderr.contains("connection refused"), "{tested:?}");
     Ok(())

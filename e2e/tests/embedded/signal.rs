@@ -82,7 +82,7 @@ async fn a_program_that_ends_on_the_signal_and_writes_then_has_written() -> Resu
 async fn a_program_that_the_signal_kills_is_told() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &Service { env: &[("ON_USR1", "abort")], ..WRITES }).await?;
-    let signalled = signal(&world, "--timeout 0.5").await?;
+    let signalled = signal(&world, "--timeout 2").await?;
     assert_eq!(signalled.code, 4, "{signalled:?}");
     let words = " after SIGUSR1; does the program handle that signal? ";
     assert!(
@@ -97,7 +97,7 @@ async fn one_that_fails_costs_no_other() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
     deploy(&world, &Service { name: "ignores", env: &[], ..WRITES }).await?;
-    let signalled = signal(&world, "--timeout 0.5").await?;
+    let signalled = signal(&world, "--timeout 3").await?;
     assert_eq!(signalled.code, 4);
     assert_eq!(signalled.stdout, "1 of 2 containers wrote their counters: 1 new files\n");
     Ok(())
