@@ -58,10 +58,12 @@ deny: need-rust $(filter target/%,$(CARGO_DENY)) ## Check what the dependencies 
 target/tools/bin/cargo-deny:
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root target/tools
 
-# The benchmarks run the hooks as whole programs too.
-bench: need-rust ## Run the benchmarks, optimized (takes minutes to build)
-	cargo build --locked --profile bench --workspace --bins
-	cargo bench --locked --workspace --bench '*'
+# The benchmarks run the hooks as whole programs too. What they measure waits for a cluster far more than for the
+# processor, so the programs of `make test` serve; BENCH_PROFILE=bench builds optimized ones first, for minutes.
+BENCH_PROFILE ?= dev
+bench: need-rust-and-go ## Run the benchmarks (BENCH_PROFILE=bench: optimized, takes minutes to build)
+	cargo build --locked --profile $(BENCH_PROFILE) --workspace --bins
+	cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench '*'
 
 build: need-rust ## Build the programs into target/debug
 	cargo build --locked --workspace --bins
