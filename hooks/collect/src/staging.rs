@@ -90,7 +90,7 @@ fn lock(folder: &Path) -> Option<File> {
 /// Refuses to replace a folder that has anything in it but no manifest of ours.
 ///
 /// # Errors
-/// Then.
+/// A [`Failure`] with exit code 2 when it has.
 pub(crate) fn check_ours(out: &Path) -> Result<()> {
     if out.join(FILE_NAME).is_file() {
         return Ok(());
