@@ -20,11 +20,21 @@ GO_MODULES := examples/hello e2e/program
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 
-.PHONY: help demo test lint deny bench build install need-rust need-rust-and-go
+# A real Kubernetes on this machine, or the one that PODCOV_E2E_CONTEXT names in the kubeconfig: its programs are
+# built and unpacked here, once.
+E2E := target/e2e
+KUBERNETES := $(shell awk '$$1 == "k8s.io/kubernetes" { print $$2 }' e2e/kube/go.mod)
+KUBE_PROGRAMS := kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl
+DEBIAN_PACKAGES := busybox-static containerd containernetworking-plugins etcd-server runc
+E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),,$(E2E)/bin/kube)
+CLUSTER := target/debug/examples/cluster
+WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
+
+.PHONY: help demo test e2e cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Not by `cargo run --package`: which features the crates are built with depends on the packages that are selected,
 # and those of the whole workspace are what `make test` needs too.
@@ -38,9 +48,45 @@ test: need-rust-and-go ## Run all tests
 	cargo test --locked --workspace $(CARGO_TEST_FLAGS)
 	go -C examples/hello test $(GO_TEST_FLAGS) ./...
 
+# Ctrl-C ends the cluster in good order too; so does a failing test.
+e2e: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)
+e2e: need-rust-and-go $(E2E_TOOLS) ## Run the tests on a real Kubernetes, started and ended here (needs root)
+	cargo build --locked --workspace --bins --examples
+	$(WITH_CLUSTER) cargo test --locked --workspace --test cluster $(CARGO_TEST_FLAGS)
+
+bench-e2e: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)
+bench-e2e: need-rust-and-go $(E2E_TOOLS) ## Measure the hooks on it beside shell scripts and kubectl
+	cargo build --locked --workspace --examples
+	cargo build --locked --profile $(BENCH_PROFILE) --workspace --bins
+	cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench hooks --no-run
+	$(WITH_CLUSTER) cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench hooks
+
+cluster-up: need-rust-and-go $(E2E_TOOLS) ## Start it for development; make e2e then uses it too
+	cargo build --locked --workspace --examples
+	$(CLUSTER) up
+
+cluster-down: need-rust-and-go ## End it
+	cargo build --locked --workspace --examples
+	$(CLUSTER) down
+
+# One binary of them all: they share most of their code.
+$(E2E)/bin/kube: $(wildcard e2e/kube/*)
+	go -C e2e/kube build -trimpath -o "$(CURDIR)/$@" -ldflags="-s -w \
+	    -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)" .
+	for program in $(KUBE_PROGRAMS); do ln -sf kube "$(@D)/$$program" || exit; done
+
+# And crane, which is of the same module as ko's own use of registries.
+$(E2E)/bin/ko: $(wildcard e2e/tools/*)
+	go -C e2e/tools build -trimpath -ldflags="-s -w" -o "$(CURDIR)/$(@D)/" \
+	    github.com/google/ko github.com/google/go-containerregistry/cmd/crane
+
+$(E2E)/debian/bin/busybox: e2e/debian
+	e2e/debian "$(E2E)/debian" $(DEBIAN_PACKAGES)
+	touch "$@"
+
 lint: need-rust-and-go ## Check the formatting and the lints of the Rust and the Go code
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --test cluster --bench hooks -- -D warnings
 	@unformatted=$$(find crates e2e examples -name '*.go' -exec gofmt -l {} +) && \
 	    if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	for module in $(GO_MODULES); do go -C "$$module" vet -tags=integration ./... || exit; done
@@ -63,7 +109,7 @@ target/tools/bin/cargo-deny:
 BENCH_PROFILE ?= dev
 bench: need-rust-and-go ## Run the benchmarks (BENCH_PROFILE=bench: optimized, takes minutes to build)
 	cargo build --locked --profile $(BENCH_PROFILE) --workspace --bins
-	cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench '*'
+	cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench collect
 
 build: need-rust ## Build the programs into target/debug
 	cargo build --locked --workspace --bins

@@ -8,6 +8,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"log"
@@ -36,7 +37,10 @@ func main() {
 	case "abort":
 		go onUsr1(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if os.Getenv("ON_TERM") == "ignore" {
+		signal.Ignore(syscall.SIGTERM)
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(cmp.Or(os.Getenv("HOST"), "127.0.0.1"), os.Getenv("PORT")))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -1,6 +1,12 @@
-//! Runs the hooks as whole programs, as a user or Skaffold does, against a cluster.
+//! Runs the hooks as whole programs, as a user or Skaffold does: against the embedded cluster ([`World`]) or a real
+//! one ([`Space`]).
 
-use std::ffi::OsStr;
+mod space;
+
+pub use space::{Service, Space};
+
+use std::ffi::{OsStr, OsString};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
@@ -17,11 +23,37 @@ use tokio::process::{Child, Command};
 /// A hook that has not ended by now never will. No test expects it.
 const HUNG: Duration = Duration::from_secs(300);
 
-/// A folder to run hooks in, and the cluster they see.
+/// A folder to run hooks in, and the embedded cluster they see.
 pub struct World {
     /// The cluster.
     pub bed: Testbed,
+    desk: Desk,
+}
+
+impl World {
+    /// An empty cluster and an empty folder.
+    ///
+    /// # Errors
+    /// When the testbed cannot start.
+    pub async fn new() -> Result<Self> {
+        let bed = Testbed::start().await?;
+        let desk = Desk::new(bed.kubeconfig())?;
+        Ok(Self { bed, desk })
+    }
+}
+
+impl Deref for World {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
+}
+
+/// A folder to run hooks in, and the environment they run with.
+pub struct Desk {
     dir: TempDir,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 /// How a hook ended.
@@ -40,13 +72,20 @@ pub struct Running {
     child: Child,
 }
 
-impl World {
-    /// An empty cluster and an empty folder.
+impl Desk {
+    /// An empty folder, and a kubeconfig.
     ///
     /// # Errors
-    /// When the testbed cannot start.
-    pub async fn new() -> Result<Self> {
-        Ok(Self { bed: Testbed::start().await?, dir: tempfile::tempdir()? })
+    /// When the folder cannot be made.
+    pub fn new(kubeconfig: &Path) -> Result<Self> {
+        Ok(Self { dir: tempfile::tempdir()?, environment: vec![("KUBECONFIG", kubeconfig.into())] })
+    }
+
+    /// The same with a variable more for every hook.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
     }
 
     /// The folder the hooks run in.
@@ -56,14 +95,14 @@ impl World {
 
     /// A hook, ready to be started, in an environment of its own.
     pub fn command<S: AsRef<OsStr>>(&self, hook: &str, args: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(binary(hook));
+        let mut command = Command::new(program(hook));
         command.args(args).current_dir(self.dir()).env_clear();
         for kept in ["PATH", "HOME", "GOCACHE", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
             }
         }
-        command.env("KUBECONFIG", self.bed.kubeconfig());
+        command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
@@ -181,7 +220,7 @@ impl Running {
 }
 
 /// A hook's program as `make test` has built it, beside the test's own.
-fn binary(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap_or_default();
     path.pop();
     if path.ends_with("deps") {
@@ -195,6 +234,19 @@ pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// What `go tool covdata percent` prints for these folders.
+///
+/// # Errors
+/// When there is no Go, or it refuses a folder.
+pub fn go_percent<P: AsRef<Path>>(folders: impl IntoIterator<Item = P>) -> Result<String> {
+    let folders: Vec<_> = folders.into_iter().map(|f| f.as_ref().display().to_string()).collect();
+    let percent = std::process::Command::new("go")
+        .args(["tool", "covdata", "percent", "-i", &folders.join(",")])
+        .output()?;
+    ensure!(percent.status.success(), "{}", String::from_utf8_lossy(&percent.stderr));
+    Ok(String::from_utf8(percent.stdout)?)
+}
+
 /// Builds a Go program of the repository, once for all tests, and gives the binary.
 ///
 /// # Errors
@@ -202,7 +254,7 @@ pub fn top() -> PathBuf {
 pub fn go_build(folder: &str, name: &str, flags: &[&str]) -> Result<PathBuf> {
     static BUILDING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let out = binary("tmp").join("podcov-e2e").join(name);
+    let out = program("tmp").join("podcov-e2e").join(name);
     let mut go = std::process::Command::new("go");
     go.args(["build", "-trimpath"]).args(flags).arg("-o").arg(&out).arg(".").current_dir(top().join(folder));
     let built = go.env("CGO_ENABLED", "0").output().context("go: is it installed?")?;

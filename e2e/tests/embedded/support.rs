@@ -1,10 +1,11 @@
 //! What the tests share: services in pods, and pods without a process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use fs_err as fs;
 use k8s_openapi::api::core::v1::Pod;
+pub(crate) use podcov_e2e::go_percent;
 use podcov_e2e::{World, go_build};
 use podcov_testbed::{FixedPod, Image};
 use serde_json::{Value, json};
@@ -128,14 +129,4 @@ pub(crate) fn one_run(world: &World, name: &str) -> Result<PathBuf> {
 pub(crate) fn add_pod_with_a_run(world: &World, namespace: &str, name: &str) -> Result<()> {
     let folder = one_run(world, &format!("{namespace}-{name}"))?;
     world.bed.add_pod(fixed(running(namespace, name, &["app"])).mount("app", "/coverage-data", folder))
-}
-
-/// What `go tool covdata percent` prints for these folders.
-pub(crate) fn go_percent<P: AsRef<Path>>(folders: impl IntoIterator<Item = P>) -> Result<String> {
-    let folders: Vec<_> = folders.into_iter().map(|f| f.as_ref().display().to_string()).collect();
-    let go = std::process::Command::new("go")
-        .args(["tool", "covdata", "percent", "-i", &folders.join(",")])
-        .output()?;
-    anyhow::ensure!(go.status.success(), "{}", String::from_utf8_lossy(&go.stderr));
-    Ok(String::from_utf8(go.stdout)?)
 }

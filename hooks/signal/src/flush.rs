@@ -10,7 +10,7 @@ use podcov_cluster::{Cluster, Container, Error, Target};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::session::{Heard, Opening, Session, Taken};
+use crate::session::{Early, Heard, Opening, Session, Taken};
 
 /// A listing is asked for again after this long at first, twice as long each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -115,12 +115,16 @@ async fn attempt(
     let signal = if progress.signalled_at.is_none() { request.signal } else { "" };
     let opening = Opening { dir: &target.dir, signal, pid: request.pid, process: request.process };
     let mut session = Session::open(cluster, &target.container, &opening).await?;
-    let meta = session.names().await?.map_err(|end| Failed::Said(end.word(target, request.signal)))?;
-    let listed = session.names().await?.map_err(|end| Failed::Said(end.word(target, request.signal)))?;
+    let meta = session.names().await?.map_err(|end| end.failed(target, request))?;
+    let listed = session.names().await?.map_err(|end| end.failed(target, request))?;
     let before = progress.before.get_or_insert(listed).clone();
     let signalled = session.signalled().await?;
-    signalled.map_err(|end| Failed::Said(end.word(target, request.signal)))?;
-    let deadline = *progress.signalled_at.get_or_insert_with(Instant::now) + request.timeout;
+    if signalled.as_ref().err().is_none_or(Early::was_killed) {
+        // A program that ends on the signal takes the shell with it, perhaps before that has said a word.
+        progress.signalled_at.get_or_insert_with(Instant::now);
+    }
+    signalled.map_err(|end| end.failed(target, request))?;
+    let deadline = progress.signalled_at.unwrap_or_else(Instant::now) + request.timeout;
 
     let mut pause = FIRST_PAUSE;
     loop {
@@ -144,6 +148,13 @@ async fn attempt(
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl Early {
+    fn failed(&self, target: &Target, request: &Request<'_>) -> Failed {
+        let word = self.word(target, request.signal);
+        if self.was_killed() { Failed::Cluster(Error::Broken(word)) } else { Failed::Said(word) }
     }
 }
 

@@ -188,6 +188,11 @@ impl Session {
 }
 
 impl Early {
+    /// By a signal, as everything in a container is when its first process ends.
+    pub(crate) fn was_killed(&self) -> bool {
+        self.code > 128
+    }
+
     /// What the script's exit code means.
     pub(crate) fn word(&self, target: &Target, signal: &str) -> String {
         let said = self.stderr.trim();

@@ -1,0 +1,31 @@
+//! A real Kubernetes of one node on this machine, for the end-to-end tests: etcd, the API server, the
+//! controllers, the scheduler, a kubelet, containerd with runc, and a registry.
+//!
+//! [`up`] starts it and [`down`] ends it; [`with`] does both around a command. Whoever starts it, a process of
+//! its own keeps it, the [`keeper`]: that one makes what is outside of any process (certificates, a bridge,
+//! folders) and takes it away again, also when whoever started it was killed. All programs of the cluster, and
+//! the containers they start, live in one PID and one mount namespace under an [`init`]: when that ends, the
+//! kernel ends everything in it, and no mount was ever seen outside.
+//!
+//! Everything listens on loopback, on free ports; pods have a network of their own, from the block that is set
+//! aside for tests of network devices (RFC 2544), on a bridge that leads nowhere.
+//!
+//! The keeper needs root, for namespaces, mounts and the bridge. Nothing else here does.
+#![cfg(target_os = "linux")]
+
+mod authority;
+mod client;
+mod config;
+mod folder;
+mod host;
+mod image;
+mod init;
+mod keeper;
+mod lock;
+mod starter;
+
+pub use folder::Folder;
+pub use image::Image;
+pub use init::init;
+pub use keeper::keep;
+pub use starter::{Access, down, up, with};

@@ -1,0 +1,339 @@
+//! A namespace of a real cluster to test in.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service as PodService, ServiceAccount};
+use kube::api::{ListParams, PostParams};
+use kube::config::KubeConfigOptions;
+use kube::runtime::wait::{Condition, await_condition};
+use kube::{Api, Client, Config, ResourceExt};
+use podcov_node::{Folder, Image};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::{Desk, HUNG, go_build, top};
+
+/// A namespace of its own, a folder to run hooks in, and the environment that Skaffold would give them.
+pub struct Space {
+    /// The namespace's name, which also is the run's id.
+    pub name: String,
+    /// As the administrator.
+    pub client: Client,
+    /// The kubeconfig's context.
+    pub context: String,
+    /// The registry that the cluster pulls from.
+    pub registry: String,
+    kubeconfig: PathBuf,
+    desk: Desk,
+}
+
+/// A service of `e2e/program`, as the pods of a deployment.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// The deployment's and the service's name, and the pods' label `app`.
+    pub name: &'static str,
+    /// How many pods.
+    pub replicas: u32,
+    /// What the program is to do; see there.
+    pub env: &'static [(&'static str, &'static str)],
+    /// Flags of `go build`.
+    pub build: &'static [&'static str],
+    /// Which of busybox's programs the image has.
+    pub tools: &'static [&'static str],
+}
+
+impl Service {
+    /// A service of one pod, which writes its counters on SIGUSR1.
+    pub const WRITES: Self = Self {
+        name: "writes",
+        replicas: 1,
+        env: &[("ON_USR1", "write")],
+        build: &["-cover", "-covermode=atomic"],
+        tools: &["sh", "tar", "gzip", "kill", "ls", "cat", "sleep", "rm"],
+    };
+}
+
+impl Space {
+    /// A new namespace in the cluster that `PODCOV_E2E_CONTEXT` names.
+    ///
+    /// # Errors
+    /// When there is no such cluster, or it refuses.
+    pub async fn new() -> Result<Self> {
+        let variable = |name: &str| {
+            std::env::var(name)
+                .with_context(|| format!("{name} is not set; `make e2e` starts a cluster and sets it"))
+        };
+        let (context, registry) = (variable("PODCOV_E2E_CONTEXT")?, variable("PODCOV_E2E_REGISTRY")?);
+        let home = std::env::var("HOME").unwrap_or_default();
+        let kubeconfig: PathBuf =
+            std::env::var_os("KUBECONFIG").map_or_else(|| format!("{home}/.kube/config").into(), Into::into);
+
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let options = KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+        let client = Client::try_from(Config::from_kubeconfig(&options).await?)?;
+
+        let name = unique();
+        let object = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &object).await?;
+        let desk = Desk::new(&kubeconfig)?
+            .with("SKAFFOLD_KUBE_CONTEXT", &context)
+            .with("SKAFFOLD_NAMESPACES", &name)
+            .with("SKAFFOLD_RUN_ID", &name);
+        let space = Self { name, client, context, registry, kubeconfig, desk };
+        // No pod is admitted before.
+        let there = |account: Option<&ServiceAccount>| account.is_some();
+        space.until::<ServiceAccount>("default", "the default service account", there).await?;
+        Ok(space)
+    }
+
+    /// Another namespace with the same run.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn another(&self) -> Result<Self> {
+        let mut other = Self::new().await?;
+        other.desk = Desk::new(&other.kubeconfig)?.with("SKAFFOLD_RUN_ID", &self.name);
+        Ok(other)
+    }
+
+    /// The objects of a kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.name)
+    }
+
+    /// Makes an object.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn create<K>(&self, object: Value) -> Result<K>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + Serialize,
+    {
+        Ok(self.api().create(&PostParams::default(), &serde_json::from_value(object)?).await?)
+    }
+
+    /// Waits until an object is as it should be.
+    ///
+    /// # Errors
+    /// When it is not in minutes.
+    pub async fn until<K>(&self, name: &str, what: &str, condition: impl Condition<K>) -> Result<()>
+    where
+        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
+    {
+        let waiting = tokio::time::timeout(HUNG, await_condition(self.api::<K>(), name, condition)).await;
+        waiting.with_context(|| format!("waited in vain for {what}"))??;
+        Ok(())
+    }
+
+    /// Deploys a service and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn deploy(&self, service: &Service) -> Result<()> {
+        self.start(service, self.deployment(service)?).await
+    }
+
+    /// Makes a deployment, that of [`Self::deployment`] or what a test made of it, with its service, and waits until
+    /// it is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub async fn start(&self, service: &Service, deployment: Value) -> Result<()> {
+        let name = service.name;
+        self.create::<Deployment>(deployment).await?;
+        let object = json!({
+            "metadata": {"name": name},
+            "spec": {"selector": {"app": name}, "ports": [{"port": 70, "name": "tcp", "targetPort": "main"}]}
+        });
+        self.create::<PodService>(object).await?;
+        self.rolled_out(name).await
+    }
+
+    /// A deployment that is not made yet. Its image is in the registry.
+    ///
+    /// # Errors
+    /// When the program cannot be built, or its image not be pushed.
+    pub fn deployment(&self, service: &Service) -> Result<Value> {
+        let Service { name, replicas, .. } = service;
+        Ok(json!({
+            "metadata": {"name": name},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": {
+                "metadata": {"labels": {"app": name, "skaffold.dev/run-id": self.run()}},
+                "spec": {
+                    "terminationGracePeriodSeconds": 0,
+                    "automountServiceAccountToken": false,
+                    "containers": [self.container(service)?],
+                    "volumes": [{"name": "cov", "emptyDir": {}}]
+                }
+            }}
+        }))
+    }
+
+    /// A container of a service.
+    ///
+    /// # Errors
+    /// As [`Self::deployment`].
+    pub fn container(&self, service: &Service) -> Result<Value> {
+        let mut env = vec![
+            json!({"name": "GOCOVERDIR", "value": "/coverage-data"}),
+            json!({"name": "HOST", "value": "0.0.0.0"}),
+            json!({"name": "PORT", "value": "7000"}),
+            json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
+        ];
+        env.extend(service.env.iter().map(|(name, value)| json!({"name": name, "value": value})));
+        Ok(json!({
+            "name": "app", "image": self.image(service)?, "env": env,
+            "ports": [{"name": "main", "containerPort": 7000}],
+            "readinessProbe": {"tcpSocket": {"port": 7000}, "periodSeconds": 1},
+            "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}},
+            "volumeMounts": [{"name": "cov", "mountPath": "/coverage-data"}]
+        }))
+    }
+
+    /// Waits until all pods of a deployment are of its last revision and ready.
+    ///
+    /// # Errors
+    /// When they are not in minutes.
+    pub async fn rolled_out(&self, name: &str) -> Result<()> {
+        let done = |deployment: Option<&Deployment>| deployment.is_some_and(is_rolled_out);
+        self.until::<Deployment>(name, &format!("the rollout of {name}"), done).await
+    }
+
+    /// The pods of a service, by name.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub async fn pods(&self, app: &str) -> Result<Vec<Pod>> {
+        let mut pods =
+            self.api::<Pod>().list(&ListParams::default().labels(&format!("app={app}"))).await?.items;
+        pods.sort_by_key(ResourceExt::name_any);
+        Ok(pods)
+    }
+
+    /// The one pod of a service.
+    ///
+    /// # Errors
+    /// When there are several or none.
+    pub async fn pod(&self, app: &str) -> Result<String> {
+        let pods = self.pods(app).await?;
+        let [pod] = &pods[..] else { anyhow::bail!("{app} has {} pods", pods.len()) };
+        Ok(pod.name_any())
+    }
+
+    /// kubectl, for this namespace.
+    pub fn kubectl(&self) -> tokio::process::Command {
+        let mut kubectl = tokio::process::Command::new("kubectl");
+        kubectl
+            .args(["--context", &self.context, "--namespace", &self.name])
+            .env("KUBECONFIG", &self.kubeconfig);
+        kubectl.kill_on_drop(true);
+        kubectl
+    }
+
+    /// Where the report has a pod's files.
+    pub fn collected(&self, pod: &str, container: &str) -> PathBuf {
+        self.report(&format!("{}/{pod}/{container}", self.name))
+    }
+
+    /// The run that everything here belongs to.
+    fn run(&self) -> String {
+        let run = self.desk.environment.iter().rev().find(|(name, _)| *name == "SKAFFOLD_RUN_ID");
+        run.map(|(_, id)| id.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// A service's image, pushed once by each process.
+    fn image(&self, service: &Service) -> Result<String> {
+        let flags: String = service.build.concat().replace(['-', '='], "");
+        let name = format!("service-{}-{}", flags, service.tools.join("")).trim_matches('-').to_owned();
+        let program = go_build("e2e/program", &name, service.build)?;
+        let image = busybox(service.tools)?.file("app/service", program).entrypoint(&["/app/service"]);
+        self.push(&image, &name)
+    }
+
+    /// The stand-in for `busybox:stable`, as a base for ko.
+    ///
+    /// # Errors
+    /// When it cannot be pushed.
+    pub fn busybox(&self) -> Result<String> {
+        self.push(&busybox(Service::WRITES.tools)?.entrypoint(&["/bin/sh"]), "busybox:stable")
+    }
+
+    fn push(&self, image: &Image, name: &str) -> Result<String> {
+        static PUSHED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let reference = format!("{}/{name}", self.registry);
+        let mut pushed = PUSHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if !pushed.contains(&reference) {
+            image.push(&reference, &tools()?.bin())?;
+            pushed.insert(reference.clone());
+        }
+        Ok(reference)
+    }
+}
+
+impl std::ops::Deref for Space {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        // Not waited for: the pods of many tests end side by side.
+        let mut kubectl = Command::new("kubectl");
+        kubectl.args(["--context", &self.context, "delete", "namespace", "--wait=false", &self.name]);
+        let deleted = kubectl.env("KUBECONFIG", &self.kubeconfig).output();
+        if !deleted.is_ok_and(|output| output.status.success()) {
+            eprintln!("namespace {} is left behind", self.name);
+        }
+    }
+}
+
+/// What `make` has built and unpacked.
+fn tools() -> Result<Folder> {
+    Folder::at(&top().join("target/e2e"))
+}
+
+/// An image with some of busybox's programs.
+fn busybox(programs: &[&str]) -> Result<Image> {
+    let image = Image::new().file("bin/busybox", tools()?.debian().join("bin/busybox"));
+    Ok(programs.iter().fold(image, |image, program| image.link(&format!("bin/{program}"), "busybox")))
+}
+
+fn is_rolled_out(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+    status.observed_generation == deployment.metadata.generation
+        && status.updated_replicas == wanted
+        && status.ready_replicas == wanted
+        && status.replicas == wanted
+}
+
+/// A name that no other namespace has.
+fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+    format!("podcov-{now:x}-{:x}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}

@@ -1,0 +1,1 @@
+//! podcov-signal and podcov-collect on every kind of pod.

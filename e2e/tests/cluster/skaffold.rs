@@ -1,0 +1,75 @@
+//! The example, as its users run it: `skaffold run --profile coverage`, or the project's own runner where there is
+//! no Skaffold.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use podcov_e2e::{Space, go_percent, program, run, top};
+
+/// A folder as a clone's, but for three things: the base image comes from the test's registry, the programs are built
+/// already, so that no hook has to build them, and there are as many replicas as asked for.
+fn clone(space: &Space, replicas: u32) -> Result<()> {
+    let copied = Command::new("cp").arg("-r").arg(top().join("examples")).arg(space.dir()).status()?;
+    ensure!(copied.success(), "cp: {copied}");
+    let built = fs::canonicalize(program(""))?;
+    fs::create_dir(space.dir().join("target"))?;
+    fs::os::unix::fs::symlink(built, space.dir().join("target/debug"))?;
+
+    let config = fs::read_to_string(top().join("skaffold.yaml"))?;
+    let (head, rest) = config.split_once("          before:\n").context("no hook before")?;
+    let (_, tail) = rest.split_once("          after:\n").context("no hooks after")?;
+    let base = "fromImage: busybox:stable\n";
+    ensure!(head.contains(base), "no {base}");
+    let head = head.replace(base, &format!("fromImage: {}\n", space.busybox()?));
+    fs::write(space.dir().join("skaffold.yaml"), format!("{head}          after:\n{tail}"))?;
+
+    let overlay = space.dir().join("examples/hello/k8s/coverage/kustomization.yaml");
+    let text = fs::read_to_string(&overlay)?;
+    ensure!(text.contains("count: 2\n"), "no count");
+    Ok(fs::write(overlay, text.replace("count: 2\n", &format!("count: {replicas}\n")))?)
+}
+
+/// Runs it and compares what it prints, of each package, with what Go says of the files it leaves.
+async fn skaffold_run(replicas: u32) -> Result<()> {
+    let space = Space::new().await?;
+    clone(&space, replicas)?;
+    let installed = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("skaffold").is_file()));
+    let skaffold = if installed { "skaffold".into() } else { program("examples/skaffold") };
+    let mut command = tokio::process::Command::new(skaffold);
+    command.args([
+        "run",
+        "--profile",
+        "coverage",
+        "--namespace",
+        &space.name,
+        "--kube-context",
+        &space.context,
+    ]);
+    command.args(["--default-repo", &space.registry]).current_dir(space.dir());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let ended = run(command).await?;
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+
+    let manifest = space.manifest()?;
+    assert_eq!(manifest["complete"], true);
+    let pods = fs::read_dir(space.report(&space.name))?.collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(pods.len(), replicas as usize);
+    let percent = go_percent(pods.iter().map(|pod| pod.path().join("app")))?;
+    assert!(percent.lines().count() > 1, "{percent}");
+    for line in percent.lines() {
+        assert!(ended.stdout.contains(line), "Go says\n{percent}of\n{}", ended.stdout);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_with_1_replica() -> Result<()> {
+    skaffold_run(1).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_with_20_replicas() -> Result<()> {
+    skaffold_run(20).await
+}
