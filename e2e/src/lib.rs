@@ -1,8 +1,10 @@
 //! Runs the hooks as whole programs, as a user or Skaffold does: against the embedded cluster ([`World`]) or a real
 //! one ([`Space`]).
 
+mod open;
 mod space;
 
+pub use open::{Open, ask};
 pub use space::{Service, Space};
 
 use std::ffi::{OsStr, OsString};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use k8s_openapi::NamespaceResourceScope;
@@ -21,6 +21,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{Desk, HUNG, go_build, top};
+
+/// How often what no watch of one object shows is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A namespace of its own, a folder to run hooks in, and the environment that Skaffold would give them.
 pub struct Space {
@@ -241,6 +244,23 @@ impl Space {
         Ok(pod.name_any())
     }
 
+    /// Waits until a service has a ready pod that is not `old`, and gives its name.
+    ///
+    /// # Errors
+    /// When there is none in minutes.
+    pub async fn another_pod(&self, app: &str, old: &str) -> Result<String> {
+        let there = async {
+            loop {
+                let pods = self.pods(app).await?;
+                if let Some(pod) = pods.iter().find(|pod| pod.name_any() != old && is_ready(pod)) {
+                    return Ok(pod.name_any());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(HUNG, there).await.context("waited in vain for another pod")?
+    }
+
     /// kubectl, for this namespace.
     pub fn kubectl(&self) -> tokio::process::Command {
         let mut kubectl = tokio::process::Command::new("kubectl");
@@ -320,6 +340,11 @@ fn tools() -> Result<Folder> {
 fn busybox(programs: &[&str]) -> Result<Image> {
     let image = Image::new().file("bin/busybox", tools()?.debian().join("bin/busybox"));
     Ok(programs.iter().fold(image, |image, program| image.link(&format!("bin/{program}"), "busybox")))
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn is_rolled_out(deployment: &Deployment) -> bool {

@@ -1,0 +1,108 @@
+//! podcov-test's port-forward.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use futures_util::future::try_join_all;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
+use podcov_e2e::{Open, Service, Space};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_megabytes_both_ways() -> Result<()> {
+    const BYTES: usize = 100_000_000;
+    let space = Space::new().await?;
+    space.deploy(&Service::WRITES).await?;
+    let open = Open::new(&space, "service/writes 70").await?;
+
+    let mut down = open.connect().await?;
+    down.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
+    let mut came = Vec::with_capacity(BYTES);
+    down.read_to_end(&mut came).await?;
+    assert_eq!(came.len(), BYTES);
+    // The program sends the numbers from 0 to 255 again and again, at the start of each of its writes.
+    let whole =
+        came.chunks(32 * 1024).all(|chunk| chunk.iter().enumerate().all(|(i, &byte)| byte == i as u8));
+    assert!(whole, "what came is not what was sent");
+
+    let mut up = open.connect().await?;
+    up.write_all(format!("TAKE {BYTES}\n").as_bytes()).await?;
+    up.write_all(&came).await?;
+    let mut answer = String::new();
+    up.read_to_string(&mut answer).await?;
+    assert_eq!(answer, format!("taken {BYTES}\n"));
+
+    // And what goes up comes back as it was, both at once.
+    let (mut from, mut to) = open.connect().await?.into_split();
+    let mut back = vec![0; BYTES / 4];
+    to.write_all(b"ECHO\n").await?;
+    tokio::try_join!(to.write_all(&came[..BYTES / 4]), from.read_exact(&mut back))?;
+    assert!(back == came[..BYTES / 4], "what comes back is not what was sent");
+    assert_eq!(open.close().await?, "");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_connections_at_once() -> Result<()> {
+    let space = Space::new().await?;
+    space.deploy(&Service::WRITES).await?;
+    let open = Open::new(&space, "service/writes 70").await?;
+    let echo = async |n: u8| {
+        let (mut from, mut to) = open.connect().await?.into_split();
+        let sent = vec![n; 100_000];
+        let mut back = vec![0; sent.len()];
+        to.write_all(b"ECHO\n").await?;
+        tokio::try_join!(to.write_all(&sent), from.read_exact(&mut back))?;
+        ensure!(back == sent, "what comes back is not what was sent");
+        anyhow::Ok(())
+    };
+    try_join_all((0..200).map(echo)).await?;
+    assert_eq!(open.close().await?, "");
+    Ok(())
+}
+
+/// The pods go on serving while they end, as every service does that loses no request in a rollout.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_loses_no_request() -> Result<()> {
+    let space = Space::new().await?;
+    let serves_on = Service { env: &[("ON_TERM", "ignore")], replicas: 2, ..Service::WRITES };
+    let mut deployment = space.deployment(&serves_on)?;
+    deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(10);
+    space.start(&serves_on, deployment).await?;
+    let open = Open::new(&space, "service/writes 70").await?;
+    let old: BTreeSet<String> = names(&space.pods("writes").await?);
+
+    let rollout = async {
+        let annotations = json!({"spec": {"template": {"metadata": {"annotations": {"version": "2"}}}}});
+        let params = PatchParams::default();
+        space.api::<Deployment>().patch("writes", &params, &Patch::Strategic(annotations)).await?;
+        space.rolled_out("writes").await?;
+        for name in &old {
+            space.until::<Pod>(name, "the old pods' end", |pod: Option<&Pod>| pod.is_none()).await?;
+        }
+        anyhow::Ok(())
+    };
+    let asking = async {
+        // Until a new pod answers, and then as long as an old one is there.
+        let mut answered = 0;
+        loop {
+            let name = open.ask("NAME").await?;
+            ensure!(!name.is_empty(), "an empty answer after {answered}");
+            answered += 1;
+            if !old.contains(name.trim()) && names(&space.pods("writes").await?).is_disjoint(&old) {
+                return Ok(answered);
+            }
+        }
+    };
+    let ((), answered) = tokio::try_join!(rollout, asking)?;
+    assert!(answered > 1);
+    assert_eq!(open.close().await?, "");
+    Ok(())
+}
+
+fn names(pods: &[Pod]) -> BTreeSet<String> {
+    pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect()
+}
