@@ -1,11 +1,13 @@
 //! Forwarding local connections to a pod behind a service, a workload or a pod's name.
 //!
-//! One tunnel a connection. Each new connection goes to a pod that is live then, so a pod that is replaced
+//! Each new connection goes to a pod that is live then, so a pod that is replaced
 //! costs its own connections alone; one that no pod accepts yet is held until one does.
 
 mod address;
 mod backend;
+mod connection;
 mod live;
+mod probe;
 mod ready;
 mod tunnel;
 
@@ -19,6 +21,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::{Cluster, Error};
 use backend::Backend;
 use live::LivePods;
+use tunnel::Tunnels;
 
 pub use address::{Kind, PortSpec, RemotePort, TargetRef};
 
@@ -35,6 +38,7 @@ struct Route {
     backend: Backend,
     remote: RemotePort,
     live: LivePods,
+    tunnels: Tunnels,
     patience: Duration,
 }
 
@@ -61,7 +65,8 @@ impl Forward {
         let address = listener.local_addr().map_err(in_use)?;
         let live = LivePods::watch(cluster, &backend);
         let remote = port.remote.clone();
-        let route = Arc::new(Route { cluster: cluster.clone(), backend, remote, live, patience });
+        let (cluster, tunnels) = (cluster.clone(), Tunnels::default());
+        let route = Arc::new(Route { cluster, backend, remote, live, tunnels, patience });
         let acceptor = tokio::spawn(accept(listener, Arc::clone(&route))).abort_handle();
         Ok(Self { route, address, acceptor })
     }
@@ -74,7 +79,8 @@ impl Forward {
 
     /// Waits until the remote end takes a connection.
     ///
-    /// A port-forward never says that a connection was accepted, only that it was refused; so one that is not
+    /// A pod that is ready by a probe of that port does: its kubelet has tried. Elsewhere one connection is tried,
+    /// and as a port-forward never says that a connection was accepted, only that it was refused, one that is not
     /// refused within a quarter of a second counts. Where that is too weak, [`Forward::answers_http`] is proof.
     ///
     /// # Errors
@@ -107,7 +113,7 @@ async fn accept(listener: TcpListener, route: Arc<Route>) {
                 Ok((client, _)) => {
                     let route = Arc::clone(&route);
                     connections.spawn(async move {
-                        if let Err(error) = tunnel::serve(client, &route).await {
+                        if let Err(error) = connection::serve(client, &route).await {
                             tracing::warn!("a connection to {}: {error}", route.backend);
                         }
                     });

@@ -9,8 +9,9 @@ use kube::ResourceExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::Route;
-use super::tunnel::{FromPod, Tunnel, retry_after};
+use super::{Route, probe};
+use super::connection::retry_after;
+use super::tunnel::{FromPod, Tunnel, Tunnels};
 use crate::Error;
 
 /// A kubelet says at once that a port refused. One that has not said so by now has connected.
@@ -19,16 +20,22 @@ const REFUSAL_COMES_WITHIN: Duration = Duration::from_millis(250);
 pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
     until_ready(route, async || {
         let pod = route.live.pick(None, route.patience).await?;
-        let mut tunnel = match Tunnel::open(route, &pod).await {
-            Ok(tunnel) => tunnel,
+        let shown = probe::shows(&pod, route.backend.port_on(&pod, &route.remote)?);
+        let opened = match shown {
+            true => Tunnels::warm(route, &pod).await.map(|()| None),
+            false => Tunnel::open(route, &pod).await.map(Some),
+        };
+        let mut tunnel = match opened {
+            Ok(Some(tunnel)) => tunnel,
+            Ok(None) => return Ok(None),
             Err(e) if e.is_transient() || e.is_gone() => return Ok(Some(e.to_string())),
             Err(e) => return Err(e),
         };
-        Ok(match tokio::time::timeout(REFUSAL_COMES_WITHIN, tunnel.next()).await {
+        Ok(match tokio::time::timeout(REFUSAL_COMES_WITHIN, tunnel.incoming.next()).await {
             Ok(Ok(FromPod::Error(message))) => Some(format!("pod {}: {message}", pod.name_any())),
             Ok(Err(e)) => Some(format!("pod {}: {e}", pod.name_any())),
             // It spoke, or closed without an error: either way it had accepted.
-            Ok(Ok(FromPod::Data(_) | FromPod::Closed)) | Err(_) => None,
+            Ok(Ok(FromPod::Data(_) | FromPod::End | FromPod::Closed)) | Err(_) => None,
         })
     })
     .await

@@ -1,306 +1,250 @@
-//! One connection: from a local client to a port of a live pod and back.
+//! The ways to a pod's port: streams of a connection shared by all, or a WebSocket each.
 //!
-//! The WebSocket form of port-forward has no half-close: to shut the sending side would end the whole tunnel
-//! and lose the answer. So a client's half-close stays here, and the answer is carried until the pod ends it.
+//! kubectl's own protocol multiplexes: SPDY/3.1 in the API server's upgraded connection, two streams for each
+//! connection, one of them for an error (`k8s.io/client-go/tools/portforward`). What is between podcov and the
+//! cluster may not let that through; then each connection is a WebSocket with the port's two channels
+//! (`k8s.io/kubelet/pkg/cri/streaming/portforward/websocket.go`), which takes longer to open and knows no half-close.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use hyper::StatusCode;
+use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kube::client::Body;
 use kube::core::Request;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::Instant;
+use podcov_spdy::{Headers, Session};
 
 use super::Route;
-use crate::channels::{self, Incoming, Outgoing};
+use crate::channels;
 use crate::{Cluster, Error};
 
 const DATA: u8 = 0;
 const ERROR: u8 = 1;
 
-/// What is read from the client at a time.
-const CHUNK: usize = 64 * 1024;
-
-/// How much of what the client has said is kept until the pod answers, to say it again to another pod.
-const REPLAY: usize = 256 * 1024;
-
-/// How long the pod may be silent after the client's half-close before the connection counts as abandoned:
-/// a client that closed for good looks just the same.
-const AFTER_HALF_CLOSE: Duration = Duration::from_secs(60);
-
-/// A tunnel to one port of one pod.
-pub(super) struct Tunnel {
-    incoming: TunnelIncoming,
-    outgoing: Outgoing,
+/// The connections to pods that streams are opened on.
+#[derive(Default)]
+pub(super) struct Tunnels {
+    /// By the pod's UID. A lock of its own for each, so that one caller connects and the others wait for that.
+    sessions: Mutex<HashMap<String, Sessions>>,
+    /// The multiplexed way is barred.
+    barred: AtomicBool,
+    requests: AtomicU64,
 }
 
-struct TunnelIncoming {
-    channels: Incoming,
-    /// Each channel's first message only repeats the port.
-    seen: [bool; 2],
+type Sessions = Arc<tokio::sync::Mutex<Vec<Session>>>;
+
+/// A way to one port of one pod.
+pub(super) struct Tunnel {
+    pub(super) incoming: Incoming,
+    pub(super) outgoing: Outgoing,
+}
+
+/// What comes from the pod.
+pub(super) enum Incoming {
+    Streams { data: podcov_spdy::Incoming, error: podcov_spdy::Incoming, ended: Ended },
+    Channels { channels: channels::Incoming, seen: [bool; 2] },
+}
+
+/// Which of the two streams has ended.
+#[derive(Default)]
+pub(super) struct Ended {
+    data: bool,
+    error: bool,
+}
+
+/// What goes to the pod.
+pub(super) enum Outgoing {
+    Stream(podcov_spdy::Outgoing),
+    Channel(channels::Outgoing),
 }
 
 /// What comes out of a tunnel.
 pub(super) enum FromPod {
     Data(Bytes),
+    /// The pod has nothing more to say; what goes up may go on.
+    End,
     /// The kubelet's words when it could not connect, or lost the connection.
     Error(String),
     Closed,
 }
 
-/// How a try at a connection ended.
-enum Ended {
-    /// As connections end.
-    Over,
-    /// The pod's port took nothing; all that the client said can be said again elsewhere.
-    Refused(String),
-}
-
 impl Tunnel {
     pub(super) async fn open(route: &Route, pod: &Pod) -> Result<Self, Error> {
         let port = route.backend.port_on(pod, &route.remote)?;
-        let (incoming, outgoing) =
-            connect(&route.cluster, &route.backend.namespace, &pod.name_any(), port).await?;
-        Ok(Self { incoming: TunnelIncoming { channels: incoming, seen: [false; 2] }, outgoing })
-    }
-
-    pub(super) async fn next(&mut self) -> Result<FromPod, Error> {
-        self.incoming.next().await
+        let (namespace, name) = (&route.backend.namespace, pod.name_any());
+        if !route.tunnels.barred.load(Ordering::Relaxed) {
+            if let Some(session) = route.tunnels.session(&route.cluster, namespace, pod).await? {
+                return route.tunnels.streams(&session, port);
+            }
+            let tunnel = by_channels(&route.cluster, namespace, &name, port).await?;
+            tracing::info!("the multiplexed way to pods is barred; each connection gets a WebSocket");
+            route.tunnels.barred.store(true, Ordering::Relaxed);
+            return Ok(tunnel);
+        }
+        by_channels(&route.cluster, namespace, &name, port).await
     }
 }
 
-async fn connect(
-    cluster: &Cluster,
-    namespace: &str,
-    pod: &str,
-    port: u16,
-) -> Result<(Incoming, Outgoing), Error> {
+impl Tunnels {
+    /// Opens the connection that the first tunnel to a pod would have to wait for.
+    pub(super) async fn warm(route: &Route, pod: &Pod) -> Result<(), Error> {
+        if !route.tunnels.barred.load(Ordering::Relaxed) {
+            route.tunnels.session(&route.cluster, &route.backend.namespace, pod).await?;
+        }
+        Ok(())
+    }
+
+    /// A connection that is not held up, opened if there is none; `None` where there can be none.
+    async fn session(&self, cluster: &Cluster, namespace: &str, pod: &Pod) -> Result<Option<Session>, Error> {
+        let sessions = self.of(&pod.uid().unwrap_or_default());
+        let mut sessions = sessions.lock().await;
+        sessions.retain(|session| !session.is_closed());
+        if let Some(session) = sessions.iter().find(|session| !session.is_held_up()) {
+            return Ok(Some(session.clone()));
+        }
+        let opened = upgrade(cluster, namespace, &pod.name_any()).await?;
+        sessions.extend(opened.clone());
+        Ok(opened)
+    }
+
+    fn of(&self, uid: &str) -> Sessions {
+        let mut all = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        // Pods that are gone have taken their connections with them.
+        all.retain(|of, sessions| {
+            of == uid || sessions.try_lock().map_or(true, |sessions| sessions.iter().any(|s| !s.is_closed()))
+        });
+        Arc::clone(all.entry(uid.to_owned()).or_default())
+    }
+
+    /// Both streams at once, and none is waited for: what is sent follows them.
+    fn streams(&self, session: &Session, port: u16) -> Result<Tunnel, Error> {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        let headers = |kind: &str| -> Headers {
+            let pairs = [("streamtype", kind), ("port", &port.to_string()), ("requestid", &request.to_string())];
+            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+        };
+        let (error, _) = session.open(headers("error"), true).map_err(broken)?;
+        let (data, outgoing) = session.open(headers("data"), false).map_err(broken)?;
+        let incoming = Incoming::Streams { data, error, ended: Ended::default() };
+        Ok(Tunnel { incoming, outgoing: Outgoing::Stream(outgoing) })
+    }
+}
+
+fn broken(why: podcov_spdy::Broken) -> Error {
+    Error::Broken(why.0)
+}
+
+/// Asks the API server for a connection to the pod's kubelet; `None` if it, or what is before it, gives another
+/// answer than that.
+async fn upgrade(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Option<Session>, Error> {
+    let doing = format!("port-forward to pod {namespace}/{pod}");
+    let request = hyper::Request::get(format!("/api/v1/namespaces/{namespace}/pods/{pod}/portforward"))
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "SPDY/3.1")
+        .header("X-Stream-Protocol-Version", "portforward.k8s.io")
+        .body(Body::from(Vec::new()))
+        .map_err(|e| Error::Broken(e.to_string()))?;
+    let response = cluster.ask(&doing, cluster.client().send(request)).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        tracing::debug!("{doing}: answered {} to an upgrade to SPDY", response.status());
+        return Ok(None);
+    }
+    let upgraded = hyper::upgrade::on(response).await.map_err(|e| Error::Broken(e.to_string()))?;
+    podcov_spdy::client(TokioIo::new(upgraded)).map(Some).map_err(broken)
+}
+
+async fn by_channels(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Result<Tunnel, Error> {
     let doing = format!("port-forward to pod {namespace}/{pod}");
     let request = Request::new(format!("/api/v1/namespaces/{namespace}/pods"))
         .portforward(pod, &[port])
         .map_err(|e| cluster.error(kube::Error::BuildRequest(e), &doing))?;
-    Ok(channels::split(cluster.ask(&doing, cluster.client().connect(request)).await?))
+    let (channels, outgoing) = channels::split(cluster.ask(&doing, cluster.client().connect(request)).await?);
+    let incoming = Incoming::Channels { channels, seen: [false; 2] };
+    Ok(Tunnel { incoming, outgoing: Outgoing::Channel(outgoing) })
 }
 
-impl TunnelIncoming {
-    async fn next(&mut self) -> Result<FromPod, Error> {
-        loop {
-            match self.channels.next().await? {
-                None => return Ok(FromPod::Closed),
-                Some((channel @ (DATA | ERROR), data)) => {
-                    let first = !std::mem::replace(&mut self.seen[usize::from(channel)], true);
-                    if first || data.is_empty() {
-                        continue;
-                    }
-                    if channel == ERROR {
-                        return Ok(FromPod::Error(String::from_utf8_lossy(&data).trim().to_owned()));
-                    }
-                    return Ok(FromPod::Data(data));
-                }
-                Some(_) => {}
-            }
+impl Incoming {
+    pub(super) async fn next(&mut self) -> Result<FromPod, Error> {
+        match self {
+            Self::Streams { data, error, ended } => from_streams(data, error, ended).await,
+            Self::Channels { channels, seen } => from_channels(channels, seen).await,
         }
     }
 }
 
-/// Carries a client's connection to a live pod, trying until one takes it or the route's patience ends.
-pub(super) async fn serve(client: TcpStream, route: &Route) -> Result<(), Error> {
-    let _ = client.set_nodelay(true);
-    let (mut from_client, mut to_client) = client.into_split();
-    let outcome = serve_halves(&mut from_client, &mut to_client, route).await;
-    if outcome.is_err()
-        && let Ok(client) = from_client.reunite(to_client)
-    {
-        // A reset, so that no client takes a broken answer for a whole one.
-        let _ = client.set_zero_linger();
-    }
-    outcome
-}
-
-async fn serve_halves(
-    from_client: &mut OwnedReadHalf,
-    to_client: &mut OwnedWriteHalf,
-    route: &Route,
-) -> Result<(), Error> {
-    let deadline = Instant::now() + route.patience;
-    let mut said = Said::default();
-    let mut avoided: Option<String> = None;
-    let mut tries = 0;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let pod = route.live.pick(avoided.as_deref(), left).await?;
-        let refusal = match try_pod(route, &pod, from_client, to_client, &mut said).await {
-            Ok(Ended::Over) => return Ok(()),
-            Ok(Ended::Refused(message)) => message,
-            Err(e) => return Err(e),
-        };
-        tracing::debug!("pod {} did not take the connection: {refusal}", pod.name_any());
-        if Instant::now() >= deadline {
-            return Err(Error::NotReady { after: route.patience, cause: refusal });
-        }
-        avoided = pod.uid();
-        route.live.changed(retry_after(tries)).await;
-        tries += 1;
-    }
-}
-
-/// How long to wait for news of the pods before another try: a port that opens late tells nobody. 10 ms, then
-/// twice as long each time, up to half a second.
-pub(super) fn retry_after(tries: u32) -> Duration {
-    Duration::from_millis(10 << tries.min(6)).min(Duration::from_millis(500))
-}
-
-/// What the client has said, as long as it may have to be said again.
-struct Said {
-    bytes: Vec<u8>,
-    /// `bytes` is all of it.
-    complete: bool,
-    /// The client has closed its side.
-    ended: AtomicBool,
-    /// The pod has answered: from here on the connection is its own.
-    answered: AtomicBool,
-}
-
-impl Default for Said {
-    fn default() -> Self {
-        Self {
-            bytes: Vec::new(),
-            complete: true,
-            ended: AtomicBool::new(false),
-            answered: AtomicBool::new(false),
-        }
-    }
-}
-
-async fn try_pod(
-    route: &Route,
-    pod: &Pod,
-    from_client: &mut OwnedReadHalf,
-    to_client: &mut OwnedWriteHalf,
-    said: &mut Said,
-) -> Result<Ended, Error> {
-    let mut tunnel = match Tunnel::open(route, pod).await {
-        Ok(tunnel) => tunnel,
-        Err(e) if e.is_transient() || e.is_gone() => return Ok(Ended::Refused(e.to_string())),
-        Err(e) => return Err(e),
-    };
-    if !said.bytes.is_empty() && tunnel.outgoing.send(DATA, &said.bytes).await.is_err() {
-        // Why shows on the way down.
-        tracing::debug!("the tunnel closed while the request was sent again");
-    }
-    let Said { bytes, complete, ended, answered } = said;
-    let outcome = {
-        let up = upwards(from_client, &mut tunnel.outgoing, bytes, complete, ended, answered);
-        let down = downwards(&mut tunnel.incoming, to_client, ended, answered);
-        tokio::pin!(up, down);
+async fn from_streams(
+    data: &mut podcov_spdy::Incoming,
+    error: &mut podcov_spdy::Incoming,
+    ended: &mut Ended,
+) -> Result<FromPod, Error> {
+    while !(ended.data && ended.error) {
         tokio::select! {
+            // An error comes before the end that it is the reason of.
             biased;
-            outcome = &mut down => outcome,
-            gone = &mut up => match gone {
-                ClientGone(true) => Ok(FromPod::Closed),
-                ClientGone(false) => down.await,
+            words = error.next(), if !ended.error => match words {
+                Ok(Some(words)) => return Ok(FromPod::Error(String::from_utf8_lossy(&words).trim().to_owned())),
+                Ok(None) => ended.error = true,
+                Err(why) => return Err(broken(why)),
+            },
+            piece = data.next(), if !ended.data => match piece {
+                Ok(Some(piece)) => return Ok(FromPod::Data(piece)),
+                Ok(None) => {
+                    ended.data = true;
+                    return Ok(FromPod::End);
+                }
+                Err(why) => return Err(broken(why)),
             },
         }
-    };
-    tunnel.outgoing.finish().await;
-    let replayable = *complete && !answered.load(Ordering::Relaxed);
-    match outcome {
-        Ok(FromPod::Error(message)) if replayable && took_nothing(&message) => Ok(Ended::Refused(message)),
-        Ok(FromPod::Error(message)) => Err(Error::Broken(message)),
-        Ok(_) => Ok(Ended::Over),
-        Err(e) => Err(e),
     }
+    Ok(FromPod::Closed)
 }
 
-/// Whether the client is gone for good, not just done with sending.
-struct ClientGone(bool);
-
-async fn upwards(
-    from_client: &mut OwnedReadHalf,
-    outgoing: &mut Outgoing,
-    bytes: &mut Vec<u8>,
-    complete: &mut bool,
-    ended: &AtomicBool,
-    answered: &AtomicBool,
-) -> ClientGone {
-    let mut chunk = vec![0; CHUNK];
-    while !ended.load(Ordering::Relaxed) {
-        let data = match from_client.read(&mut chunk).await {
-            Ok(0) => {
-                ended.store(true, Ordering::Relaxed);
-                break;
-            }
-            Ok(n) => &chunk[..n],
-            Err(_) => return ClientGone(true),
-        };
-        // Kept before it is sent: a try that ends in between must find it.
-        if answered.load(Ordering::Relaxed) || bytes.len() + data.len() > REPLAY {
-            *bytes = Vec::new();
-            *complete = false;
-        } else if *complete {
-            bytes.extend_from_slice(data);
-        }
-        if outgoing.send(DATA, data).await.is_err() {
-            break;
-        }
-    }
-    ClientGone(false)
-}
-
-async fn downwards(
-    incoming: &mut TunnelIncoming,
-    to_client: &mut OwnedWriteHalf,
-    ended: &AtomicBool,
-    answered: &AtomicBool,
-) -> Result<FromPod, Error> {
+async fn from_channels(channels: &mut channels::Incoming, seen: &mut [bool; 2]) -> Result<FromPod, Error> {
     loop {
-        match tokio::time::timeout(AFTER_HALF_CLOSE, incoming.next()).await {
-            Err(_) if ended.load(Ordering::Relaxed) => return Ok(FromPod::Closed),
-            Err(_) => {}
-            Ok(Ok(FromPod::Data(data))) => {
-                answered.store(true, Ordering::Relaxed);
-                if to_client.write_all(&data).await.is_err() {
-                    return Ok(FromPod::Closed);
+        match channels.next().await? {
+            None => return Ok(FromPod::Closed),
+            Some((channel @ (DATA | ERROR), data)) => {
+                // Each channel's first message only repeats the port.
+                let first = !std::mem::replace(&mut seen[usize::from(channel)], true);
+                if first || data.is_empty() {
+                    continue;
                 }
+                if channel == ERROR {
+                    return Ok(FromPod::Error(String::from_utf8_lossy(&data).trim().to_owned()));
+                }
+                return Ok(FromPod::Data(data));
             }
-            Ok(other) => return other,
+            Some(_) => {}
         }
     }
 }
 
-/// Whether a kubelet's error says that nothing reached the program, in containerd's, CRI-O's and the kubelet's
-/// words: only then may a request be made again.
-fn took_nothing(message: &str) -> bool {
-    let message = message.to_lowercase();
-    ["connection refused", "failed to connect", "failed to dial", "dial tcp", "not found", "not running"]
-        .iter()
-        .any(|words| message.contains(words))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_refusal_is_tried_elsewhere() {
-        for words in [
-            "error forwarding port 8080 to pod 1a, uid : failed to execute portforward in network namespace \
-             \"/var/run/netns/cni-1\": failed to connect to localhost:8080 inside namespace \"1a\", IPv4: dial tcp4 \
-             127.0.0.1:8080: connect: connection refused",
-            "exit status 1: socat[1] E connect(5, AF=2 127.0.0.1:80, 16): Connection refused",
-        ] {
-            assert!(took_nothing(words), "{words}");
+impl Outgoing {
+    pub(super) async fn send(&mut self, data: Bytes) -> Result<(), Error> {
+        match self {
+            Self::Stream(stream) => stream.send(data).await.map_err(broken),
+            Self::Channel(channel) => channel.send(DATA, &data).await,
         }
-        assert!(!took_nothing("error copying from remote stream: read: connection reset by peer"));
     }
 
-    #[test]
-    fn tries_come_less_and_less_often() {
-        let waits = [0, 1, 2, 9, 40].map(|n| retry_after(n).as_millis());
-        assert_eq!(waits, [10, 20, 40, 500, 500]);
+    /// Says that nothing more will be sent, where that can be said.
+    pub(super) fn end(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Stream(stream) => stream.end().map_err(broken),
+            // To close it would be to lose the answer.
+            Self::Channel(_) => Ok(()),
+        }
+    }
+
+    /// Ends the connection; that the other end is gone already is no error.
+    pub(super) async fn finish(&mut self) {
+        match self {
+            Self::Stream(stream) => drop(stream.end()),
+            Self::Channel(channel) => channel.finish().await,
+        }
     }
 }

@@ -1,0 +1,131 @@
+//! What both directions of a session know of its streams.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::Broken;
+
+/// How much may wait to be taken by slow readers, all streams together, in bytes.
+const DOWN: usize = 4 << 20;
+/// How much may wait to be written, all streams together, in bytes.
+const UP: usize = 1 << 20;
+
+/// What comes on a stream.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The permit is what the bytes take of the limit.
+    Data(Bytes, OwnedSemaphorePermit),
+    End,
+    Broken(Broken),
+}
+
+pub(crate) struct Registry {
+    streams: Mutex<Streams>,
+    down: Arc<Semaphore>,
+    up: Arc<Semaphore>,
+    /// Anything has come since it was last asked.
+    heard: AtomicBool,
+}
+
+#[derive(Default)]
+struct Streams {
+    open: HashMap<u32, mpsc::UnboundedSender<Event>>,
+    /// Why there can be no more.
+    closed: Option<Broken>,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            streams: Mutex::default(),
+            down: Arc::new(Semaphore::new(DOWN)),
+            up: Arc::new(Semaphore::new(UP)),
+            heard: AtomicBool::new(true),
+        }
+    }
+
+    /// Makes a stream known.
+    pub(crate) fn add(&self, id: u32) -> Result<mpsc::UnboundedReceiver<Event>, Broken> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mut streams = self.lock();
+        if let Some(why) = &streams.closed {
+            return Err(why.clone());
+        }
+        streams.open.insert(id, sender);
+        Ok(receiver)
+    }
+
+    pub(crate) fn remove(&self, id: u32) {
+        self.lock().open.remove(&id);
+    }
+
+    /// Hands something to a stream, which may be gone.
+    pub(crate) fn tell(&self, id: u32, event: Event) {
+        if let Some(stream) = self.lock().open.get(&id) {
+            let _ = stream.send(event);
+        }
+    }
+
+    /// Hands data to a stream, once there is room.
+    pub(crate) async fn data(&self, id: u32, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        let share = data.len().min(DOWN) as u32;
+        if let Ok(permit) = Arc::clone(&self.down).acquire_many_owned(share).await {
+            self.tell(id, Event::Data(data, permit));
+        }
+    }
+
+    /// Room for as much to be written.
+    pub(crate) async fn room(&self, length: usize) -> Result<OwnedSemaphorePermit, Broken> {
+        let permit = Arc::clone(&self.up).acquire_many_owned(length.min(UP) as u32).await;
+        permit.map_err(|_| self.why_closed())
+    }
+
+    /// No more streams, for which there may already be a reason.
+    pub(crate) fn refuse(&self, why: Broken) {
+        self.lock().closed.get_or_insert(why);
+    }
+
+    /// Ends everything.
+    pub(crate) fn close(&self, why: Broken) {
+        let mut streams = self.lock();
+        let why = streams.closed.get_or_insert(why).clone();
+        for (_, stream) in streams.open.drain() {
+            let _ = stream.send(Event::Broken(why.clone()));
+        }
+        self.up.close();
+        self.down.close();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed.is_some()
+    }
+
+    pub(crate) fn why_closed(&self) -> Broken {
+        self.lock().closed.clone().unwrap_or_else(|| Broken("the connection has ended".to_owned()))
+    }
+
+    /// A slow reader, or a slow connection, is about to stop the others.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.down.available_permits() < DOWN / 2 || self.up.available_permits() == 0
+    }
+
+    pub(crate) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything has come since this was last asked, or could not come because nobody read it.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed) || self.is_held_up()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,98 @@
+//! The two directions of a stream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use crate::registry::Event;
+use crate::session::{Queued, Session};
+use crate::Broken;
+
+/// What comes on a stream.
+pub struct Incoming {
+    events: mpsc::UnboundedReceiver<Event>,
+    /// What the last piece takes of the limit, until the next one is asked for.
+    taken: Option<OwnedSemaphorePermit>,
+    life: Arc<Life>,
+}
+
+/// What goes on a stream.
+pub struct Outgoing {
+    life: Arc<Life>,
+}
+
+/// As long as either direction is held. A stream that goes before it has ended both ways is cancelled.
+struct Life {
+    id: u32,
+    session: Session,
+    sent_end: AtomicBool,
+    seen_end: AtomicBool,
+}
+
+pub(crate) fn new(
+    id: u32,
+    session: Session,
+    events: mpsc::UnboundedReceiver<Event>,
+    sent_end: bool,
+) -> (Incoming, Outgoing) {
+    let life = Life { id, session, sent_end: sent_end.into(), seen_end: false.into() };
+    let life = Arc::new(life);
+    (Incoming { events, taken: None, life: Arc::clone(&life) }, Outgoing { life })
+}
+
+impl Incoming {
+    /// The next piece of data; `None` when the other end has ended its direction.
+    ///
+    /// # Errors
+    /// When the stream was cut, or the whole session.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
+        self.taken = None;
+        match self.events.recv().await {
+            Some(Event::Data(data, permit)) => {
+                self.taken = Some(permit);
+                Ok(Some(data))
+            }
+            Some(Event::End) => {
+                self.life.seen_end.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            Some(Event::Broken(why)) => Err(why),
+            None => Err(self.life.session.why_closed()),
+        }
+    }
+}
+
+impl Outgoing {
+    /// Sends data, once there is room for it in the queue.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn send(&mut self, data: Bytes) -> Result<(), Broken> {
+        let room = self.life.session.room(data.len()).await?;
+        self.life.session.queue(Queued::Data { stream: self.life.id, data, room: Some(room), fin: false })
+    }
+
+    /// Ends this direction; the other goes on.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub fn end(&mut self) -> Result<(), Broken> {
+        if self.life.sent_end.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.life.session.queue(Queued::Data { stream: self.life.id, data: Bytes::new(), room: None, fin: true })
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.session.forget(self.id);
+        if !(self.sent_end.load(Ordering::Relaxed) && self.seen_end.load(Ordering::Relaxed)) {
+            // A session that has ended has no streams to cancel.
+            let _ = self.session.queue(Queued::Cancel(self.id));
+        }
+    }
+}
+
