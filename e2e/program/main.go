@@ -3,7 +3,8 @@
 //
 // A connection's first line is a command: "NAME" is answered with the pod's
 // name, "ECHO" sends back what comes, "SEND n" sends n bytes and closes, "TAKE
-// n" reads n bytes and says so. "GET ..." is answered as HTTP.
+// n" reads n bytes and says so, "COUNT" reads to the end and says how many. "GET ..."
+// is answered as HTTP.
 package main
 
 import (
@@ -82,6 +83,9 @@ func serve(conn *net.TCPConn) {
 		if taken, err := io.CopyN(io.Discard, in, n); err == nil {
 			fmt.Fprintf(conn, "taken %d\n", taken)
 		}
+	case "COUNT":
+		n, _ = io.Copy(io.Discard, in)
+		fmt.Fprintf(conn, "counted %d\n", n)
 	case "GET":
 		status := "200 OK"
 		if int(asked.Add(1)) <= len(os.Getenv("NOT_READY_FOR")) {

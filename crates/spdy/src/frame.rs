@@ -25,15 +25,29 @@ const CANCEL: u32 = 5;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     /// The other end opens a stream; the headers are compressed.
-    Open { stream: u32, fin: bool, headers: Bytes },
+    Open {
+        stream: u32,
+        fin: bool,
+        headers: Bytes,
+    },
     /// The other end takes the stream, and may have nothing to say on it.
-    Reply { stream: u32, fin: bool },
+    Reply {
+        stream: u32,
+        fin: bool,
+    },
     /// The stream is over, both ways.
-    Reset { stream: u32, status: u32 },
+    Reset {
+        stream: u32,
+        status: u32,
+    },
     Ping(u32),
     /// The other end takes no more streams.
     GoAway,
-    Data { stream: u32, fin: bool, data: Bytes },
+    Data {
+        stream: u32,
+        fin: bool,
+        data: Bytes,
+    },
     /// Nothing that matters here: settings, windows, more headers.
     Other,
 }
@@ -139,33 +153,35 @@ mod tests {
     use super::*;
 
     /// Written by hand from the draft, section by section.
-    const SAMPLES: &[(&[u8], Frame)] = &[
-        (
-            b"\x80\x03\x00\x01\x01\x00\x00\x0c\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00hd",
-            Frame::Open { stream: 7, fin: true, headers: Bytes::from_static(b"hd") },
-        ),
-        (b"\x80\x03\x00\x02\x00\x00\x00\x05\x00\x00\x00\x07h", Frame::Reply { stream: 7, fin: false }),
-        (
-            b"\x80\x03\x00\x03\x00\x00\x00\x08\x00\x00\x00\x07\x00\x00\x00\x05",
-            Frame::Reset { stream: 7, status: 5 },
-        ),
-        (b"\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x09", Frame::Ping(9)),
-        (b"\x80\x03\x00\x07\x00\x00\x00\x08\x00\x00\x00\x07\x00\x00\x00\x00", Frame::GoAway),
-        (b"\x80\x03\x00\x04\x00\x00\x00\x04\x00\x00\x00\x00", Frame::Other),
-        (
-            b"\x00\x00\x00\x07\x01\x00\x00\x03abc",
-            Frame::Data { stream: 7, fin: true, data: Bytes::from_static(b"abc") },
-        ),
-    ];
+    fn samples() -> Vec<(&'static [u8], Frame)> {
+        vec![
+            (
+                b"\x80\x03\x00\x01\x01\x00\x00\x0c\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00hd",
+                Frame::Open { stream: 7, fin: true, headers: Bytes::from_static(b"hd") },
+            ),
+            (b"\x80\x03\x00\x02\x00\x00\x00\x05\x00\x00\x00\x07h", Frame::Reply { stream: 7, fin: false }),
+            (
+                b"\x80\x03\x00\x03\x00\x00\x00\x08\x00\x00\x00\x07\x00\x00\x00\x05",
+                Frame::Reset { stream: 7, status: 5 },
+            ),
+            (b"\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x09", Frame::Ping(9)),
+            (b"\x80\x03\x00\x07\x00\x00\x00\x08\x00\x00\x00\x07\x00\x00\x00\x00", Frame::GoAway),
+            (b"\x80\x03\x00\x04\x00\x00\x00\x04\x00\x00\x00\x00", Frame::Other),
+            (
+                b"\x00\x00\x00\x07\x01\x00\x00\x03abc",
+                Frame::Data { stream: 7, fin: true, data: Bytes::from_static(b"abc") },
+            ),
+        ]
+    }
 
     #[test]
     fn frames_are_read_wherever_they_are_cut() {
-        for (bytes, frame) in SAMPLES {
+        for (bytes, frame) in samples() {
             for cut in 0..bytes.len() {
                 assert_eq!(take(&mut BytesMut::from(&bytes[..cut])), Ok(None), "{frame:?} at {cut}");
             }
             let mut buffer = BytesMut::from(&[bytes, &b"next"[..]].concat()[..]);
-            assert_eq!(take(&mut buffer).unwrap().as_ref(), Some(frame));
+            assert_eq!(take(&mut buffer).unwrap().as_ref(), Some(&frame));
             assert_eq!(&buffer[..], b"next");
         }
     }
@@ -178,7 +194,8 @@ mod tests {
         put_cancel(&mut out, 7);
         put_ping(&mut out, 9);
         put_data(&mut out, 7, true, b"abc");
-        let expected: Vec<u8> = [0, 1, 2, 3, 6].iter().flat_map(|&n: &usize| SAMPLES[n].0).copied().collect();
+        let expected: Vec<u8> =
+            [0, 1, 2, 3, 6].iter().flat_map(|&n: &usize| samples()[n].0).copied().collect();
         assert_eq!(&out[..], &expected[..]);
     }
 
@@ -187,7 +204,10 @@ mod tests {
         let of = |bytes: &[u8]| take(&mut BytesMut::from(bytes)).unwrap_err().0;
         assert_eq!(of(b"\x80\x02\x00\x06\x00\x00\x00\x00"), "version 2 of SPDY");
         assert_eq!(of(b"\x80\x03\x00\x06\x00\x00\x00\x00"), "a control frame of type 6 that is too short");
-        assert_eq!(of(b"\x80\x03\x00\x01\x00\x00\x00\x04\0\0\0\x01"), "a control frame of type 1 that is too short");
+        assert_eq!(
+            of(b"\x80\x03\x00\x01\x00\x00\x00\x04\0\0\0\x01"),
+            "a control frame of type 1 that is too short"
+        );
         assert_eq!(of(b"\x80\x03\x00\x06\x00\xff\xff\xff"), "a control frame of 16777215 bytes");
     }
 

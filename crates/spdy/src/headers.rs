@@ -63,7 +63,9 @@ impl Inflater {
             let done = (self.0.total_in() - before) as usize;
             match self.0.decompress_vec(&packed[done..], &mut plain, FlushDecompress::Sync) {
                 Ok(_) => break,
-                Err(e) if e.needs_dictionary().is_some() => self.0.set_dictionary(DICTIONARY).map(drop).map_err(bad)?,
+                Err(e) if e.needs_dictionary().is_some() => {
+                    self.0.set_dictionary(DICTIONARY).map(drop).map_err(bad)?;
+                }
                 Err(e) => return Err(bad(e)),
             }
         }

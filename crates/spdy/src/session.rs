@@ -126,7 +126,8 @@ impl Session {
     /// Whether it can open no more streams.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.registry.is_closed() || *self.0.next.lock().unwrap_or_else(PoisonError::into_inner) > i32::MAX as u32
+        self.0.registry.is_closed()
+            || *self.0.next.lock().unwrap_or_else(PoisonError::into_inner) > i32::MAX as u32
     }
 
     /// Whether somebody reads or takes too slowly, so that new streams had better go elsewhere.
@@ -289,9 +290,15 @@ async fn write(
 }
 
 /// Adds a frame to what is written next; gives the room that it takes in the queue.
-fn put(out: &mut BytesMut, deflater: &mut Deflater, queued: Queued) -> Result<Option<OwnedSemaphorePermit>, Broken> {
+fn put(
+    out: &mut BytesMut,
+    deflater: &mut Deflater,
+    queued: Queued,
+) -> Result<Option<OwnedSemaphorePermit>, Broken> {
     match queued {
-        Queued::Open { stream, fin, headers } => frame::put_open(out, stream, fin, &deflater.block(&headers)?),
+        Queued::Open { stream, fin, headers } => {
+            frame::put_open(out, stream, fin, &deflater.block(&headers)?);
+        }
         Queued::Reply(stream) => frame::put_reply(out, stream, &deflater.block(&Headers::new())?),
         Queued::Cancel(stream) => frame::put_cancel(out, stream),
         Queued::Ping(id) => frame::put_ping(out, id),

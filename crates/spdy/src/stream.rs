@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use crate::Broken;
 use crate::registry::Event;
 use crate::session::{Queued, Session};
-use crate::Broken;
 
 /// What comes on a stream.
 pub struct Incoming {
@@ -82,7 +82,12 @@ impl Outgoing {
         if self.life.sent_end.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        self.life.session.queue(Queued::Data { stream: self.life.id, data: Bytes::new(), room: None, fin: true })
+        self.life.session.queue(Queued::Data {
+            stream: self.life.id,
+            data: Bytes::new(),
+            room: None,
+            fin: true,
+        })
     }
 }
 
@@ -95,4 +100,3 @@ impl Drop for Life {
         }
     }
 }
-

@@ -71,6 +71,7 @@ pub struct Rule {
     name: Option<String>,
     path: Option<String>,
     command: Option<String>,
+    upgrade: Option<String>,
     skip: usize,
     first: usize,
 }
@@ -86,6 +87,7 @@ impl Rule {
             name: None,
             path: None,
             command: None,
+            upgrade: None,
             skip: 0,
             first: usize::MAX,
         }
@@ -139,6 +141,13 @@ impl Rule {
         self
     }
 
+    /// Only requests that ask for this upgrade of the connection: `websocket`, `spdy/3.1`.
+    #[must_use]
+    pub fn upgrade(mut self, protocol: &str) -> Self {
+        self.upgrade = Some(protocol.to_owned());
+        self
+    }
+
     /// Not the first `n` requests that match.
     #[must_use]
     pub fn skip(mut self, n: usize) -> Self {
@@ -160,6 +169,7 @@ impl Rule {
             && equal(&self.resource, &info.full_resource())
             && equal(&self.namespace, &info.namespace)
             && equal(&self.name, &info.name)
+            && equal(&self.upgrade, &info.upgrade)
             && self.path.as_ref().is_none_or(|part| info.path.contains(part))
             && self.command.as_ref().is_none_or(|part| command_of(info).join(" ").contains(part))
     }

@@ -1,7 +1,10 @@
-//! port-forward over a WebSocket: channel 2i carries the data of the i-th port, channel 2i + 1 its error.
+//! port-forward, in the two forms that API servers have: streams of SPDY (see [`streams`]), and over a WebSocket.
 //!
-//! Each channel begins with the port, two bytes, the low one first. There is no half-close: the connection ends when
-//! the pod has closed every port's connection, or when the client goes.
+//! There channel 2i carries the data of the i-th port, channel 2i + 1 its error. Each channel begins with the port,
+//! two bytes, the low one first. There is no half-close: the connection ends when the pod has closed every port's
+//! connection, or when the client goes.
+
+mod streams;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -17,6 +20,7 @@ use futures_util::{
     SinkExt, StreamExt, future,
     stream::{SplitSink, SplitStream},
 };
+use k8s_openapi::api::core::v1::Pod;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -50,6 +54,10 @@ pub(crate) async fn handle(
     if pod.spec.as_ref().is_none_or(|spec| spec.node_name.as_deref().unwrap_or_default().is_empty()) {
         return Err(Failure::bad_request(format!("pod {} does not have a host assigned", info.name)));
     }
+    if streams::are_asked_for(request.headers()) {
+        check_running(&pod, info)?;
+        return Ok(streams::handle(cluster, info, request));
+    }
     let ports: Result<Vec<u16>, _> =
         info.query_all("ports").flat_map(|ports| ports.split(',')).map(str::parse).collect();
     let ports = match ports {
@@ -65,19 +73,21 @@ pub(crate) async fn handle(
     if upgrade.selected_protocol().is_none() {
         return Err(Failure::bad_request("unable to negotiate a subprotocol"));
     }
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
-    if phase != "Running" {
-        return Err(Failure::internal(&format!(
-            "pod not found ({:?})",
-            format!("{}_{}", info.name, info.namespace)
-        )));
-    }
+    check_running(&pod, info)?;
     let local = |port: &u16| (*port, cluster.kubelet.local_port(&info.namespace, &info.name, *port));
     let ports: Vec<_> = ports.iter().map(local).collect();
     let (cluster, pod) = (cluster.clone(), info.name.clone());
     Ok(upgrade.on_upgrade(move |socket| async move {
         cluster.closing.run_until_cancelled(forward(socket, &pod, &ports)).await;
     }))
+}
+
+fn check_running(pod: &Pod, info: &Info) -> Result<(), Failure> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+    if phase == "Running" {
+        return Ok(());
+    }
+    Err(Failure::internal(&format!("pod not found ({:?})", format!("{}_{}", info.name, info.namespace))))
 }
 
 async fn forward(socket: WebSocket, pod: &str, ports: &[(u16, Option<u16>)]) {

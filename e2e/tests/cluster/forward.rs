@@ -64,6 +64,23 @@ async fn two_hundred_connections_at_once() -> Result<()> {
     Ok(())
 }
 
+/// An answer is not cut short by its client's half-close, though containerd, once told of one, gives it a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_close() -> Result<()> {
+    const BYTES: usize = 100_000_000;
+    let space = Space::new().await?;
+    space.deploy(&Service::WRITES).await?;
+    let open = Open::new(&space, "service/writes 70").await?;
+    let mut sent = open.connect().await?;
+    sent.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
+    sent.shutdown().await?;
+    let mut answer = Vec::new();
+    sent.read_to_end(&mut answer).await?;
+    assert_eq!(answer.len(), BYTES);
+    assert_eq!(open.close().await?, "");
+    Ok(())
+}
+
 /// The pods go on serving while they end, as every service does that loses no request in a rollout.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollout_loses_no_request() -> Result<()> {

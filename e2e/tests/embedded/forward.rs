@@ -1,52 +1,15 @@
 //! podcov-test's port-forward, as a client of it sees it.
 
 use anyhow::{Context, Result};
-use podcov_e2e::{Running, World, run, start};
+use podcov_e2e::{Open, World, ask, run, start};
 use podcov_testbed::{Fault, Rule};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::support::*;
 
-/// A podcov-test whose command tells the addresses and waits.
-struct Open {
-    hook: Running,
-    addresses: Vec<String>,
-}
-
 async fn open(world: &World, routes: &str) -> Result<Open> {
-    let script = "set -- $(env | grep ^PODCOV_ADDR_ | sort | cut -d= -f2); echo $*; exec sleep 1000";
-    let args = routes.split_whitespace().chain(["--", "sh", "-c", script]);
-    let mut hook = start(world.command("podcov-test", args))?;
-    let addresses = hook.first_line().await?.split_whitespace().map(str::to_owned).collect();
-    Ok(Open { hook, addresses })
-}
-
-impl Open {
-    async fn connect(&self) -> Result<TcpStream> {
-        Ok(TcpStream::connect(&self.addresses[0]).await?)
-    }
-
-    /// What one connection answers to one command.
-    async fn ask(&self, command: &str) -> Result<String> {
-        ask(&self.addresses[0], command).await
-    }
-
-    async fn close(self) -> Result<String> {
-        self.hook.signal(Signal::TERM)?;
-        let ended = self.hook.end().await?;
-        assert_eq!(ended.code, 143, "{ended:?}");
-        Ok(ended.stderr)
-    }
-}
-
-async fn ask(address: &str, command: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("{command}\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
+    Open::new(world, routes).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,6 +94,83 @@ async fn long_transfers_and_many_connections_at_once() -> Result<()> {
     Ok(())
 }
 
+/// The program answers only to the end of what it is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pod_is_told_of_a_half_close() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let open = open(&world, "svc/writes 70").await?;
+    let mut stream = open.connect().await?;
+    stream.write_all(b"COUNT\n12345").await?;
+    stream.shutdown().await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    assert_eq!(answer, "counted 5\n");
+    open.close().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_connections_at_once_are_one_to_the_cluster() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let open = open(&world, "svc/writes 70").await?;
+    let answers = futures_util::future::try_join_all((0..200).map(|_| open.ask("NAME"))).await?;
+    assert!(answers.iter().all(|answer| answer.starts_with("writes-")), "{answers:?}");
+    assert_eq!(world.bed.requests().count("get", "pods/portforward"), 1);
+    assert_eq!(open.close().await?, "");
+    Ok(())
+}
+
+/// SPDY has no flow control here: what one client does not take stands in the way of all that share its connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_stops_nobody_who_comes_later() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let open = open(&world, "svc/writes 70").await?;
+    let mut lazy = open.connect().await?;
+    const BYTES: usize = 50_000_000;
+    lazy.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
+    while world.bed.requests().count("get", "pods/portforward") == 1 {
+        // Each of these is answered, at first beside the lazy one, in the end on a connection of their own.
+        assert!(open.ask("NAME").await?.starts_with("writes-"));
+    }
+    let mut all = Vec::new();
+    lazy.read_to_end(&mut all).await?;
+    assert_eq!(all.len(), BYTES);
+    assert_eq!(open.close().await?, "");
+    Ok(())
+}
+
+/// As one that is behind a proxy which knows WebSockets alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_multiplex_gets_a_websocket_for_each_connection() -> Result<()> {
+    const BYTES: usize = 20_000_000;
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let refused = world.bed.fault(Rule::new(Fault::status(400)).upgrade("spdy/3.1"));
+    let open = open(&world, "svc/writes 70").await?;
+    for _ in 0..3 {
+        assert!(open.ask("NAME").await?.starts_with("writes-"));
+    }
+    let mut half_closed = open.connect().await?;
+    half_closed.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
+    half_closed.shutdown().await?;
+    let mut answer = Vec::new();
+    half_closed.read_to_end(&mut answer).await?;
+    assert_eq!(answer.len(), BYTES);
+    let asked_in_vain = refused.hits();
+    let sent = vec![7; 1_000_000];
+    let mut back = vec![0; sent.len()];
+    let (mut from, mut to) = open.connect().await?.into_split();
+    to.write_all(b"ECHO\n").await?;
+    tokio::try_join!(to.write_all(&sent), from.read_exact(&mut back))?;
+    assert!(back == sent, "what comes back is what was sent");
+    assert_eq!(refused.hits(), asked_in_vain, "once it is known nobody asks again");
+    assert_eq!(open.close().await?, "");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_go_to_the_pod_that_lives() -> Result<()> {
     let world = World::new().await?;
@@ -140,7 +180,8 @@ async fn connections_go_to_the_pod_that_lives() -> Result<()> {
         let [old] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
         assert_eq!(open.ask("NAME").await?.trim(), old);
         let before = world.bed.pod("default", old).context("the pod")?;
-        world.bed.delete_pod("default", old, Some(0))?;
+        // Its process has ended by the time it is gone; killed at once, it could still reset what it had accepted.
+        world.bed.delete_pod("default", old, Some(1))?;
         world.bed.gone(&before).await?;
         // At once, while the next one may not even have started: the connection waits for it.
         let new = open.ask("NAME").await?;
@@ -185,13 +226,13 @@ async fn a_rollout_loses_no_request() -> Result<()> {
 async fn a_tunnel_that_is_refused_is_tried_again() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
-    let open = open(&world, "svc/writes 70").await?;
     for fault in [Fault::status(500), Fault::status(404), Fault::Close] {
         let twice = world.bed.fault(Rule::new(fault).resource("pods/portforward").first(2));
+        let open = open(&world, "svc/writes 70").await?;
         assert!(open.ask("NAME").await?.starts_with("writes-"));
         assert_eq!(twice.hits(), 2);
+        open.close().await?;
     }
-    open.close().await?;
     Ok(())
 }
 
@@ -204,7 +245,7 @@ async fn readiness_by_http() -> Result<()> {
     let tested = world.run("podcov-test", "svc/writes 70 --http /ready -- true").await?;
     assert_eq!((tested.code, tested.stderr.as_str()), (0, ""));
     let forwards = world.bed.requests().count("get", "pods/portforward");
-    assert_eq!(forwards, 4, "three that were answered 503 and one that was not");
+    assert_eq!(forwards, 1, "one for all: three that were answered 503 and one that was not");
 
     deploy(
         &world,

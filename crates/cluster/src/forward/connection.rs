@@ -1,8 +1,8 @@
 //! One connection: from a local client to a port of a live pod and back.
 //!
-//! A client's half-close is passed on only when the answer pauses: containerd, once one side has ended, gives the
-//! other a second and then cuts it (`internal/cri/server/sandbox_portforward_linux.go`), so a long answer would be
-//! lost. A program that waits for the end before it answers gets it after that pause.
+//! A client's half-close is passed on only when nothing has come for a while: containerd does not tell the program of
+//! it, but cuts the connection a second later (`internal/cri/server/sandbox_portforward_linux.go`), and with it an
+//! answer that takes longer. Other runtimes do tell, and a program that waits for it answers then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,8 +26,8 @@ const CHUNK: usize = 64 * 1024;
 /// How much of what the client has said is kept until the pod answers, to say it again to another pod.
 const REPLAY: usize = 256 * 1024;
 
-/// How long the answer must pause after the client's half-close before the pod is told.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long nothing must have come after the client's half-close before the pod is told.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// How long the pod may be silent after the client's half-close before the connection counts as abandoned:
 /// a client that closed for good looks just the same.

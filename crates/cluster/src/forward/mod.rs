@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{Cluster, Error};
@@ -24,6 +24,9 @@ use live::LivePods;
 use tunnel::Tunnels;
 
 pub use address::{Kind, PortSpec, RemotePort, TargetRef};
+
+/// As many connections may come at once. One that finds no room is only tried again a second later.
+const BACKLOG: u32 = 1024;
 
 /// A local port whose connections reach a pod. Dropping it closes the port and its connections.
 pub struct Forward {
@@ -61,7 +64,7 @@ impl Forward {
         backend.check_port(&port.remote)?;
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port.local.unwrap_or(0)));
         let in_use = |e: std::io::Error| Error::NoLocalPort { address: local, cause: e.to_string() };
-        let listener = TcpListener::bind(local).await.map_err(in_use)?;
+        let listener = listen(local).map_err(in_use)?;
         let address = listener.local_addr().map_err(in_use)?;
         let live = LivePods::watch(cluster, &backend);
         let remote = port.remote.clone();
@@ -96,6 +99,15 @@ impl Forward {
     pub async fn answers_http(&self, path: &str) -> Result<(), Error> {
         ready::answers_http(&self.route, self.address, path).await
     }
+}
+
+fn listen(local: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    // As without this call; on Windows it would let others take the port over.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(local)?;
+    socket.listen(BACKLOG)
 }
 
 impl Drop for Forward {

@@ -10,7 +10,8 @@ pub(super) fn shows(pod: &Pod, port: u16) -> bool {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     is_ready(pod)
         && containers.into_iter().any(|container| {
-            container.readiness_probe.as_ref().and_then(|probe| asked_at(probe, container)) == Some(port.into())
+            container.readiness_probe.as_ref().and_then(|probe| asked_at(probe, container))
+                == Some(port.into())
         })
 }
 

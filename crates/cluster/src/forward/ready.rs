@@ -9,9 +9,9 @@ use kube::ResourceExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::{Route, probe};
 use super::connection::retry_after;
 use super::tunnel::{FromPod, Tunnel, Tunnels};
+use super::{Route, probe};
 use crate::Error;
 
 /// A kubelet says at once that a port refused. One that has not said so by now has connected.
@@ -20,12 +20,14 @@ const REFUSAL_COMES_WITHIN: Duration = Duration::from_millis(250);
 pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
     until_ready(route, async || {
         let pod = route.live.pick(None, route.patience).await?;
-        let shown = probe::shows(&pod, route.backend.port_on(&pod, &route.remote)?);
-        let opened = match shown {
-            true => Tunnels::warm(route, &pod).await.map(|()| None),
-            false => Tunnel::open(route, &pod).await.map(Some),
+        let opened = async {
+            let shown = probe::shows(&pod, route.backend.port_on(&pod, &route.remote)?);
+            match shown && Tunnels::warm(route, &pod).await? {
+                true => Ok(None),
+                false => Tunnel::open(route, &pod).await.map(Some),
+            }
         };
-        let mut tunnel = match opened {
+        let mut tunnel = match opened.await {
             Ok(Some(tunnel)) => tunnel,
             Ok(None) => return Ok(None),
             Err(e) if e.is_transient() || e.is_gone() => return Ok(Some(e.to_string())),

@@ -77,12 +77,16 @@ impl Tunnel {
         let port = route.backend.port_on(pod, &route.remote)?;
         let (namespace, name) = (&route.backend.namespace, pod.name_any());
         if !route.tunnels.barred.load(Ordering::Relaxed) {
-            if let Some(session) = route.tunnels.session(&route.cluster, namespace, pod).await? {
-                return route.tunnels.streams(&session, port);
-            }
+            let status = match route.tunnels.session(&route.cluster, namespace, pod).await? {
+                Ok(session) => return route.tunnels.streams(&session, port),
+                Err(status) => status,
+            };
             let tunnel = by_channels(&route.cluster, namespace, &name, port).await?;
-            tracing::info!("the multiplexed way to pods is barred; each connection gets a WebSocket");
-            route.tunnels.barred.store(true, Ordering::Relaxed);
+            // A server that is only not well may do better the next time.
+            if !status.is_server_error() {
+                tracing::info!("the multiplexed way to pods is barred; each connection gets a WebSocket");
+                route.tunnels.barred.store(true, Ordering::Relaxed);
+            }
             return Ok(tunnel);
         }
         by_channels(&route.cluster, namespace, &name, port).await
@@ -90,21 +94,27 @@ impl Tunnel {
 }
 
 impl Tunnels {
-    /// Opens the connection that the first tunnel to a pod would have to wait for.
-    pub(super) async fn warm(route: &Route, pod: &Pod) -> Result<(), Error> {
-        if !route.tunnels.barred.load(Ordering::Relaxed) {
-            route.tunnels.session(&route.cluster, &route.backend.namespace, pod).await?;
+    /// Opens the connection that the first tunnel to a pod would have to wait for; says whether it can be had.
+    pub(super) async fn warm(route: &Route, pod: &Pod) -> Result<bool, Error> {
+        if route.tunnels.barred.load(Ordering::Relaxed) {
+            return Ok(false);
         }
-        Ok(())
+        let session = route.tunnels.session(&route.cluster, &route.backend.namespace, pod).await?;
+        Ok(session.is_ok())
     }
 
-    /// A connection that is not held up, opened if there is none; `None` where there can be none.
-    async fn session(&self, cluster: &Cluster, namespace: &str, pod: &Pod) -> Result<Option<Session>, Error> {
+    /// A connection that is not held up, opened if there is none; or the status that this was answered with.
+    async fn session(
+        &self,
+        cluster: &Cluster,
+        namespace: &str,
+        pod: &Pod,
+    ) -> Result<Result<Session, StatusCode>, Error> {
         let sessions = self.of(&pod.uid().unwrap_or_default());
         let mut sessions = sessions.lock().await;
         sessions.retain(|session| !session.is_closed());
         if let Some(session) = sessions.iter().find(|session| !session.is_held_up()) {
-            return Ok(Some(session.clone()));
+            return Ok(Ok(session.clone()));
         }
         let opened = upgrade(cluster, namespace, &pod.name_any()).await?;
         sessions.extend(opened.clone());
@@ -124,7 +134,8 @@ impl Tunnels {
     fn streams(&self, session: &Session, port: u16) -> Result<Tunnel, Error> {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let headers = |kind: &str| -> Headers {
-            let pairs = [("streamtype", kind), ("port", &port.to_string()), ("requestid", &request.to_string())];
+            let pairs =
+                [("streamtype", kind), ("port", &port.to_string()), ("requestid", &request.to_string())];
             pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
         };
         let (error, _) = session.open(headers("error"), true).map_err(broken)?;
@@ -138,9 +149,13 @@ fn broken(why: podcov_spdy::Broken) -> Error {
     Error::Broken(why.0)
 }
 
-/// Asks the API server for a connection to the pod's kubelet; `None` if it, or what is before it, gives another
-/// answer than that.
-async fn upgrade(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Option<Session>, Error> {
+/// Asks the API server for a connection to the pod's kubelet; or the status if it, or what is before it, gives
+/// another answer than that. Why shows when the other way is tried.
+async fn upgrade(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+) -> Result<Result<Session, StatusCode>, Error> {
     let doing = format!("port-forward to pod {namespace}/{pod}");
     let request = hyper::Request::get(format!("/api/v1/namespaces/{namespace}/pods/{pod}/portforward"))
         .header("Connection", "Upgrade")
@@ -151,10 +166,10 @@ async fn upgrade(cluster: &Cluster, namespace: &str, pod: &str) -> Result<Option
     let response = cluster.ask(&doing, cluster.client().send(request)).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         tracing::debug!("{doing}: answered {} to an upgrade to SPDY", response.status());
-        return Ok(None);
+        return Ok(Err(response.status()));
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(|e| Error::Broken(e.to_string()))?;
-    podcov_spdy::client(TokioIo::new(upgraded)).map(Some).map_err(broken)
+    podcov_spdy::client(TokioIo::new(upgraded)).map(Ok).map_err(broken)
 }
 
 async fn by_channels(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -> Result<Tunnel, Error> {

@@ -41,7 +41,9 @@ async fn handle(
     Extension(hangup): Extension<Hangup>,
     request: Request,
 ) -> Response {
-    let info = Info::new(request.method(), request.uri());
+    let mut info = Info::new(request.method(), request.uri());
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    info.upgrade = upgrade.unwrap_or_default().to_ascii_lowercase();
     cluster.requests.record(&info);
     answer(&cluster, &hangup, info, request).await.unwrap_or_else(Failure::into_response)
 }

@@ -16,6 +16,8 @@ pub(crate) struct Info {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) path: String,
+    /// What the connection is to be upgraded to, in lower case; empty if it is not.
+    pub(crate) upgrade: String,
     query: Vec<(String, String)>,
 }
 

@@ -1,6 +1,11 @@
 //! The real kubectl against the testbed, where it is installed.
 
-use std::{path::Path, process::Command};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::common::hello;
 
@@ -39,6 +44,35 @@ async fn gets_and_execs() {
         assert_eq!(out, "starting\n");
         let (out, err, code) = run(&["delete", "pod", &name]).unwrap();
         assert_eq!(code, Some(0), "{out}{err}");
+    });
+    checked.await.unwrap();
+    bed.shutdown().await;
+}
+
+/// kubectl asks for a WebSocket that carries SPDY's streams, and when it gets none for the streams themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn forwards_ports() {
+    let (bed, _client, name) = hello().await;
+    let config = bed.kubeconfig().to_owned();
+    let checked = tokio::task::spawn_blocking(move || {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(&config).args(["port-forward", &format!("pod/{name}"), ":8080"]);
+        // Not installed: nothing to check.
+        let Ok(mut kubectl) = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else { return };
+        let mut line = String::new();
+        // Kept, for kubectl ends when nobody takes what it says of each connection.
+        let mut said = BufReader::new(kubectl.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        let address = line.split(' ').find(|word| word.starts_with("127.0.0.1:")).unwrap();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+        }
+        kubectl.kill().unwrap();
+        kubectl.wait().unwrap();
     });
     checked.await.unwrap();
     bed.shutdown().await;
