@@ -52,6 +52,7 @@ test: need-rust-and-go ## Run all tests
 e2e: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)
 e2e: need-rust-and-go $(E2E_TOOLS) ## Run the tests on a real Kubernetes, started and ended here (needs root)
 	cargo build --locked --workspace --bins --examples
+	$(if $(PODCOV_E2E_CONTEXT),,cargo test --locked --workspace --test lifecycle $(CARGO_TEST_FLAGS))
 	$(WITH_CLUSTER) cargo test --locked --workspace --test cluster $(CARGO_TEST_FLAGS)
 
 bench-e2e: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)
@@ -86,7 +87,7 @@ $(E2E)/debian/bin/busybox: e2e/debian
 
 lint: need-rust-and-go ## Check the formatting and the lints of the Rust and the Go code
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --test cluster --bench hooks -- -D warnings
+	cargo clippy --locked --workspace --all-targets --test cluster --test lifecycle --bench hooks -- -D warnings
 	@unformatted=$$(find crates e2e examples -name '*.go' -exec gofmt -l {} +) && \
 	    if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	for module in $(GO_MODULES); do go -C "$$module" vet -tags=integration ./... || exit; done

@@ -28,4 +28,4 @@ pub use folder::Folder;
 pub use image::Image;
 pub use init::init;
 pub use keeper::keep;
-pub use starter::{Access, down, up, with};
+pub use starter::{Access, down, gone, up, with};

@@ -68,7 +68,7 @@ pub async fn down(folder: &Folder) -> Result<()> {
         let status = as_root("kill").arg(keeper.as_raw_nonzero().to_string()).status().await?;
         ensure!(status.success(), "cannot end the cluster's keeper, process {keeper}: {status}");
     }
-    released(folder).await
+    gone(folder).await
 }
 
 /// Runs a command with a cluster there, and ends the cluster after it, however it ends; one that was there before
@@ -87,7 +87,7 @@ pub async fn with(folder: &Folder, command: &[OsString]) -> Result<ExitStatus> {
                 // With the lifeline the keeper ends, wherever it was.
                 signal = signals.next() => {
                     drop(lifeline);
-                    released(folder).await?;
+                    gone(folder).await?;
                     bail!("ended by {signal:?}");
                 }
             }
@@ -101,7 +101,11 @@ pub async fn with(folder: &Folder, command: &[OsString]) -> Result<ExitStatus> {
     ended
 }
 
-async fn released(folder: &Folder) -> Result<()> {
+/// Waits until no keeper is there, and so nothing of a cluster.
+///
+/// # Errors
+/// When its lock cannot be looked at.
+pub async fn gone(folder: &Folder) -> Result<()> {
     let folder = folder.clone();
     tokio::task::spawn_blocking(move || lock::released(&folder)).await?
 }
@@ -154,7 +158,10 @@ fn as_root(program: impl Into<OsString>) -> Command {
 async fn run(folder: &Folder, command: &[OsString], signals: &mut Signals) -> Result<ExitStatus> {
     let (program, args) = command.split_first().context("no command")?;
     let access = Access::read(folder)?;
-    let mut child = Command::new(program).args(args).envs(access.environment()).spawn();
+    // Killed, this process can hand nothing on: then the kernel tells the command.
+    let mut child = Command::new("setpriv");
+    let child = child.args(["--pdeathsig", "TERM"]).arg(program).args(args).envs(access.environment());
+    let mut child = child.spawn();
     let child = child.as_mut().map_err(|e| anyhow::anyhow!("{}: {e}", program.display()))?;
     loop {
         tokio::select! {

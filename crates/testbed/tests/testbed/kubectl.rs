@@ -66,7 +66,7 @@ async fn forwards_ports() {
         let address = line.split(' ').find(|word| word.starts_with("127.0.0.1:")).unwrap();
         for _ in 0..20 {
             let mut stream = TcpStream::connect(address).unwrap();
-            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");

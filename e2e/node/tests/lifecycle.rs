@@ -1,0 +1,151 @@
+//! A cluster that is started leaves nothing behind, whichever way it ends: `make e2e`.
+//!
+//! One test, as there is one bridge: two clusters would be in each other's way.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{chown, symlink};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use fs_err as fs;
+use podcov_node::Folder;
+use rustix::process::{Pid, Signal, kill_process};
+
+#[tokio::test]
+async fn nothing_stays_behind() {
+    if Path::new("/sys/class/net/podcov0").exists() {
+        eprintln!("skipped: e2e/node/tests/lifecycle.rs: a cluster runs on this machine (make cluster-down)");
+        return;
+    }
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::at(place.path()).unwrap();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/e2e");
+    for name in ["bin", "debian"] {
+        symlink(fs::canonicalize(built.join(name)).unwrap(), place.path().join(name)).unwrap();
+    }
+    let before = outside(&folder);
+
+    // A command that ends well, and one that does not.
+    assert_eq!(cluster(&folder, "true").status().unwrap().code(), Some(0));
+    assert_eq!(outside(&folder), before);
+    assert_eq!(cluster(&folder, "kubectl get nodes && exit 7").status().unwrap().code(), Some(7));
+    assert_eq!(outside(&folder), before);
+
+    // A signal goes to the command, and the cluster ends after it.
+    let (child, _) = started(&folder);
+    signal(child.id(), Signal::INT);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    assert_eq!(outside(&folder), before);
+
+    // Nobody can hold that one up: the keeper sees that its starter is gone.
+    let (mut child, command) = started(&folder);
+    signal(child.id(), Signal::KILL);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    podcov_node::gone(&folder).await.unwrap();
+    assert_eq!(outside(&folder), before);
+    while fs::metadata(format!("/proc/{command}")).is_ok() {
+        tokio::task::yield_now().await;
+    }
+
+    // Nor that one: the cluster's processes end with it, and the next start takes the rest away.
+    let (child, _) = started(&folder);
+    let keeper: u32 = fs::read_to_string(place.path().join("keeper")).unwrap().parse().unwrap();
+    signal(keeper, Signal::KILL);
+    signal(child.id(), Signal::TERM);
+    child.wait_with_output().unwrap();
+    assert_eq!(cluster(&folder, "true").status().unwrap().code(), Some(0));
+    assert_eq!(outside(&folder), before);
+
+    // A cluster that stays until it is told.
+    podcov_example(&folder, &["up"]);
+    assert_ne!(outside(&folder), before);
+    podcov_example(&folder, &["up"]);
+    podcov_example(&folder, &["down"]);
+    assert_eq!(outside(&folder), before);
+    podcov_example(&folder, &["down"]);
+
+    // Without root one line says what to do.
+    chown(place.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::remove_dir_all(folder.logs()).unwrap();
+    let refused = cluster(&folder, "true").uid(NOBODY).gid(NOBODY).output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.starts_with("cluster: error: the cluster needs root") && said.lines().count() == 1,
+        "{said}"
+    );
+}
+
+const NOBODY: u32 = 65534;
+
+/// `cluster run` of a shell's command.
+fn cluster(folder: &Folder, command: &str) -> Command {
+    let mut cluster = Command::new(example());
+    cluster.arg("--folder").arg(folder.bin().parent().unwrap()).args(["run", "--", "sh", "-c", command]);
+    let path = format!("{}:{}", folder.bin().display(), std::env::var("PATH").unwrap());
+    cluster.env("PATH", path).stdin(Stdio::null());
+    cluster
+}
+
+/// A cluster whose command runs, and that command's process.
+fn started(folder: &Folder) -> (Child, u32) {
+    let mut child = cluster(folder, "echo $$; exec sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    (child, line.trim().parse().unwrap())
+}
+
+fn podcov_example(folder: &Folder, args: &[&str]) {
+    let mut command = Command::new(example());
+    command.arg("--folder").arg(folder.bin().parent().unwrap()).args(args).stdout(Stdio::null());
+    assert!(command.status().unwrap().success(), "{args:?}");
+}
+
+fn example() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.join("examples/cluster")
+}
+
+fn signal(process: u32, signal: Signal) {
+    kill_process(Pid::from_raw(process.cast_signed()).unwrap(), signal).unwrap();
+}
+
+/// All of a cluster that can be seen from outside of it.
+fn outside(folder: &Folder) -> Vec<String> {
+    let place = folder.bin().parent().unwrap().to_owned();
+    let mut seen = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+        if ["kube", "etcd", "containerd", "crane"].iter().any(|name| {
+            command.contains(&format!("/run/podcov/bin/{name}"))
+                || command.contains(&format!("/run/podcov/debian/usr/bin/{name}"))
+        }) {
+            seen.push(command);
+        }
+    }
+    let devices = fs::read_dir("/sys/class/net").unwrap().map(|entry| entry.unwrap().path());
+    // The veth of each pod goes with its namespace, in the kernel's own time.
+    seen.extend(devices.filter(|path| !path.ends_with("lo")).map(|path| path.display().to_string()));
+    seen.extend(fs::read_to_string("/proc/self/mounts").unwrap().lines().map(str::to_owned));
+    for controller in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        seen.extend(
+            fs::read_dir(controller.path())
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|entry| entry.path().is_dir())
+                .map(|entry| entry.path().display().to_string()),
+        );
+    }
+    seen.extend(
+        fs::read_dir(place)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path().display().to_string())
+            .filter(|path| path.ends_with("/state")),
+    );
+    seen.sort();
+    seen
+}
