@@ -112,6 +112,27 @@ mod tests {
         }
     }
 
+    /// What `spdy.Framer` of `github.com/moby/spdystream` v0.5.0 writes for the two streams of a port-forward.
+    #[test]
+    fn blocks_as_go_writes_them() {
+        let blocks: [(&[u8], &str); 2] = [
+            (
+                b"\x78\xf9\xe3\xc6\xa7\xc2\x02\x25\x3a\x70\x3a\x2b\x29\x4a\x4d\xcc\x85\x16\x25\xac\xa9\xa0\x80\x86\x14\
+                  \xcb\x45\xe0\x1c\x60\x61\x60\x61\xc0\xc0\xc0\xc0\x59\x04\x89\xc6\x4c\x50\xf2\x66\x34\x00\x00\x00\x00\
+                  \xff\xff",
+                "error",
+            ),
+            (b"\xc2\xaa\x19\x54\x0e\x25\x12\xd6\x0b\x00\x00\x00\xff\xff", "data"),
+        ];
+        let mut inflater = Inflater::new();
+        for (block, kind) in blocks {
+            let mut read = inflater.block(block).unwrap();
+            // Go writes the pairs in no order.
+            read.sort();
+            assert_eq!(read, headers(&[("port", "8080"), ("requestid", "0"), ("streamtype", kind)]));
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_give_headers_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..1024)) {
