@@ -30,7 +30,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test e2e cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
+.PHONY: help demo test e2e e2e-tools cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -47,6 +47,8 @@ test: need-rust-and-go ## Run all tests
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace $(CARGO_TEST_FLAGS)
 	go -C examples/hello test $(GO_TEST_FLAGS) ./...
+
+e2e-tools: $(E2E_TOOLS) ## Build and unpack what that takes, once (minutes)
 
 # Ctrl-C ends the cluster in good order too; so does a failing test.
 e2e: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)

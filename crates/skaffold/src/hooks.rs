@@ -13,7 +13,6 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -41,15 +40,6 @@ pub struct HookEnv {
     /// The environment that Skaffold itself was started with. It comes last, so an exported
     /// `SKAFFOLD_RUN_ID` wins over the run's own.
     pub shell: Vec<(OsString, OsString)>,
-}
-
-/// When hooks run, as Skaffold names it in its output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Before the manifests are applied.
-    PreDeploy,
-    /// Once what was applied is ready.
-    PostDeploy,
 }
 
 /// How a hook that did not fail ended.
@@ -115,38 +105,6 @@ impl HookEnv {
         ];
         own.map(|(name, value)| (name.into(), value)).into_iter().chain(self.shell.iter().cloned())
     }
-}
-
-/// Runs the hooks of one phase in order, and stops at the first that fails.
-///
-/// `out` gets what they print, between the lines that Skaffold prints around them. When `cancel` completes
-/// the running hook is stopped as by [`run_host_hook`].
-///
-/// # Errors
-/// The first hook's that did not end well.
-pub async fn run_host_hooks(
-    phase: Phase,
-    hooks: &[HostHook],
-    env: &HookEnv,
-    grace: Duration,
-    cancel: impl Future<Output = ()>,
-    out: &mut (impl AsyncWrite + Unpin),
-) -> Result<(), HookError> {
-    let phase = match phase {
-        Phase::PreDeploy => "pre-deploy hooks",
-        Phase::PostDeploy => "post-deploy hooks",
-    };
-    let mut cancel = pin!(cancel);
-    for (i, hook) in hooks.iter().enumerate() {
-        if i == 0 {
-            say(out, &format!("Starting {phase}...\n"), hook).await?;
-        }
-        run_host_hook(hook, env, grace, cancel.as_mut(), out).await?;
-        if i + 1 == hooks.len() {
-            say(out, &format!("Completed {phase}\n"), hook).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Runs one hook: stdin is empty, stdout and stderr are one pipe whose content goes to `out`, the environment
@@ -236,11 +194,6 @@ fn go_os() -> &'static str {
     }
 }
 
-async fn say(out: &mut (impl AsyncWrite + Unpin), line: &str, hook: &HostHook) -> Result<(), HookError> {
-    let written = out.write_all(line.as_bytes()).await;
-    written.map_err(|source| HookError::Lost { hook: hook.command.join(" "), source })
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::pending;
@@ -322,28 +275,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failing_hook_stops_the_rest() {
-        let hooks = [sh("echo first"), sh("echo second; exit 3"), sh("echo third")];
-        let run = async |hooks: &[HostHook]| {
-            let mut out = Vec::new();
-            let env = env(Path::new("/"));
-            let result =
-                run_host_hooks(Phase::PostDeploy, hooks, &env, INTENDED_GRACE, pending(), &mut out).await;
-            (result, String::from_utf8(out).unwrap())
-        };
-        let (result, text) = run(&hooks).await;
-        assert_eq!(text, "Starting post-deploy hooks...\nfirst\nsecond\n");
-        assert_eq!(
-            result.unwrap_err().to_string(),
-            "hook `sh -c echo second; exit 3` failed: exit status: 3"
-        );
-
-        let (result, text) = run(&hooks[..1]).await;
-        result.unwrap();
-        assert_eq!(text, "Starting post-deploy hooks...\nfirst\nCompleted post-deploy hooks\n");
-        let (result, text) = run(&[]).await;
-        result.unwrap();
-        assert_eq!(text, "");
+    async fn a_failing_hook_is_an_error() {
+        let (result, text) = output(&sh("echo first; exit 3"), &env(Path::new("/"))).await;
+        assert_eq!(text, "first\n");
+        let error = result.unwrap_err().to_string();
+        assert_eq!(error, "hook `sh -c echo first; exit 3` failed: exit status: 3");
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ mod schema;
 pub use build::build;
 pub use cluster::Cluster;
 pub use config::{Artifact, Config, HostHook};
-pub use hooks::{HookEnv, HookError, INTENDED_GRACE, Outcome, Phase, run_host_hook, run_host_hooks};
+pub use hooks::{HookEnv, HookError, INTENDED_GRACE, Outcome, run_host_hook};
 pub use label::{RUN_ID_LABEL, label};
 pub use namespaces::post_deploy_namespaces;
 pub use render::render;

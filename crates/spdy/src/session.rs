@@ -1,4 +1,4 @@
-//! A session: the two tasks that read and write its connection, and what streams see of them.
+//! A session: the task that reads and writes its connection, and what streams see of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -95,15 +95,16 @@ where
         },
         inflater: Inflater::new(),
     };
-    let reads = tokio::spawn(async move {
-        let registry = Arc::clone(&reading.registry);
-        registry.close(reading.run(reader).await);
-    });
     tokio::spawn(async move {
-        if let Err(why) = write(writer, queued, deflater, &registry).await {
+        let writing = write(writer, queued, deflater, &registry);
+        // Whichever ends first ends the other, and with it the connection.
+        let ended = tokio::select! {
+            why = reading.run(reader) => Err(why),
+            written = writing => written,
+        };
+        if let Err(why) = ended {
             registry.close(why);
         }
-        reads.abort();
     });
     Ok(Session(shared))
 }
@@ -153,7 +154,7 @@ impl Session {
     }
 }
 
-/// The task that reads.
+/// The part that reads.
 struct Reading {
     registry: Arc<Registry>,
     role: Role,

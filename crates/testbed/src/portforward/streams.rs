@@ -1,7 +1,7 @@
 //! port-forward by streams: two for each connection, which have its number in their headers, one for the data, one
 //! for an error (`k8s.io/kubelet/pkg/cri/streaming/portforward/httpstream.go`).
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use axum::{
     body::Body,
@@ -75,7 +75,8 @@ async fn serve(pod: String, port: u16, local: Option<u16>, mut data: Accepted, m
             let (from, to) = connection.into_split();
             let copied =
                 tokio::try_join!(to_pod(&mut data.incoming, to), to_client(from, &mut data.outgoing));
-            copied.err().map(|why| format!("error forwarding port {port} to pod {pod}, uid : {why}"))
+            let why = copied.err().and_then(|Gone(why)| why);
+            why.map(|why| format!("error forwarding port {port} to pod {pod}, uid : {why}"))
         }
         Err(why) => Some(refusal(&pod, port, &why)),
     };
@@ -88,23 +89,39 @@ async fn serve(pod: String, port: u16, local: Option<u16>, mut data: Accepted, m
     let _ = error.incoming.next().await;
 }
 
-/// Copies what the client sends, and its half-close. That the client goes cuts the connection.
-async fn to_pod(incoming: &mut Incoming, mut to: OwnedWriteHalf) -> Result<(), String> {
-    while let Some(data) = incoming.next().await.map_err(|why| why.to_string())? {
-        to.write_all(&data).await.map_err(|why| why.to_string())?;
+/// The connection has gone before its end, and why if that was not the client's doing.
+struct Gone(Option<String>);
+
+impl From<podcov_spdy::Broken> for Gone {
+    fn from(_: podcov_spdy::Broken) -> Self {
+        Self(None)
     }
-    to.shutdown().await.map_err(|why| why.to_string())
+}
+
+impl From<io::Error> for Gone {
+    fn from(why: io::Error) -> Self {
+        Self(Some(why.to_string()))
+    }
+}
+
+/// Copies what the client sends, and its half-close.
+async fn to_pod(incoming: &mut Incoming, mut to: OwnedWriteHalf) -> Result<(), Gone> {
+    while let Some(data) = incoming.next().await? {
+        to.write_all(&data).await?;
+    }
+    // A pod that has ended the connection need not be told.
+    let _ = to.shutdown().await;
+    Ok(())
 }
 
 /// Copies what the pod sends, and its end.
-async fn to_client(mut from: OwnedReadHalf, outgoing: &mut Outgoing) -> Result<(), String> {
+async fn to_client(mut from: OwnedReadHalf, outgoing: &mut Outgoing) -> Result<(), Gone> {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(CHUNK);
-        match from.read_buf(&mut buffer).await {
-            Ok(0) => return outgoing.end().map_err(|why| why.to_string()),
-            Ok(_) => outgoing.send(buffer.split().freeze()).await.map_err(|why| why.to_string())?,
-            Err(why) => return Err(why.to_string()),
+        if from.read_buf(&mut buffer).await? == 0 {
+            return Ok(outgoing.end()?);
         }
+        outgoing.send(buffer.split().freeze()).await?;
     }
 }
