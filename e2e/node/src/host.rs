@@ -3,11 +3,13 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use fs_err as fs;
 
 use crate::Folder;
+use crate::client::LOOK_AGAIN;
 
 /// The bridge that pods are on, and that has the node's address, for the node's may not be of loopback.
 pub(crate) const BRIDGE: &str = "podcov0";
@@ -19,6 +21,9 @@ pub(crate) const NETWORK: &str = "198.18.0.0/16";
 pub(crate) const FIRST_POD: &str = "198.18.1.1";
 /// The control group above those of the pods.
 pub(crate) const CGROUP: &str = "podcov-e2e";
+
+/// How long processes may take to end that have been killed.
+const ENDING: Duration = Duration::from_secs(30);
 
 /// Makes the bridge.
 pub(crate) fn prepare(folder: &Folder) -> Result<()> {
@@ -58,7 +63,16 @@ fn remove_cgroup(path: &Path) -> Result<()> {
             remove_cgroup(&entry.path())?;
         }
     }
-    Ok(fs::remove_dir(path)?)
+    // The processes of a cluster whose keeper was killed may still be ending.
+    let begun = Instant::now();
+    loop {
+        match fs::remove_dir(path) {
+            Err(e) if e.kind() == ErrorKind::ResourceBusy && begun.elapsed() < ENDING => {
+                std::thread::park_timeout(LOOK_AGAIN);
+            }
+            removed => return Ok(removed?),
+        }
+    }
 }
 
 /// Busybox's, which is there for the images anyway.

@@ -53,7 +53,7 @@ pub struct Args {
     pub defer_failure: bool,
 
     /// How many containers to collect from at a time
-    #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Transfer")]
+    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Transfer")]
     pub parallel: u16,
 
     /// How often to try each container
