@@ -11,15 +11,15 @@ const PIECE: usize = 64 * 1024;
 
 fn pair() -> (Session, UnboundedReceiver<Accepted>) {
     let (here, there) = duplex(PIECE);
-    (client(here).unwrap(), server(there).unwrap())
+    (client(here).expect("a client"), server(there).expect("a server"))
 }
 
 async fn opened(
     session: &Session,
     accepted: &mut UnboundedReceiver<Accepted>,
 ) -> ((Incoming, Outgoing), Accepted) {
-    let stream = session.open(vec![("n".to_owned(), "v".to_owned())], false).unwrap();
-    (stream, accepted.recv().await.unwrap())
+    let stream = session.open(vec![("n".to_owned(), "v".to_owned())], false).expect("a stream");
+    (stream, accepted.recv().await.expect("its other end"))
 }
 
 async fn all(incoming: &mut Incoming) -> Result<Vec<u8>, Broken> {
@@ -160,7 +160,7 @@ async fn what_a_server_says_of_the_session() {
 
 async fn skip_frame(from: &mut DuplexStream) {
     let mut head = [0; 8];
-    from.read_exact(&mut head).await.unwrap();
+    from.read_exact(&mut head).await.expect("a head");
     let length = u32::from_be_bytes([0, head[5], head[6], head[7]]) as usize;
-    from.read_exact(&mut vec![0; length]).await.unwrap();
+    from.read_exact(&mut vec![0; length]).await.expect("a payload");
 }
