@@ -133,6 +133,19 @@ async fn a_container_that_its_kubelet_restarts() -> Result<()> {
     as_go_says(&space, &collected.stdout, &[(&pod, "app")])
 }
 
+/// podcov-collect can do podcov-signal's work in its own exec.
+#[tokio::test(flavor = "multi_thread")]
+async fn signal_and_collect_at_once() -> Result<()> {
+    let space = Space::new().await?;
+    space.deploy(&Service { replicas: 5, ..Service::WRITES }).await?;
+    let collected = space.run("podcov-collect", "--signal USR1").await?;
+    assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
+    let pods: Vec<String> = space.pods("writes").await?.iter().map(ResourceExt::name_any).collect();
+    let containers: Vec<_> = pods.iter().map(|pod| (pod.as_str(), "app")).collect();
+    assert_eq!(containers.len(), 5);
+    as_go_says(&space, &collected.stdout, &containers)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_with_a_shell_and_tar_and_no_kill() -> Result<()> {
     let space = Space::new().await?;

@@ -115,7 +115,7 @@ async fn a_shell_alone_is_enough() -> Result<()> {
         replaced(&world, "writes", pod).await?;
         let signalled = signal(&world, "").await?;
         assert_eq!(signalled.code, code, "{signalled:?}");
-        let says_so = signalled.stderr.contains("the image has no shell, which podcov-signal needs");
+        let says_so = signalled.stderr.contains("the image has no shell, which is needed");
         assert_eq!(says_so, code == 4, "{signalled:?}");
     }
     Ok(())
@@ -170,5 +170,60 @@ async fn processes_can_be_named() -> Result<()> {
     let none = signal(&world, "--process no-such-thing").await?;
     assert_eq!(none.code, 4);
     assert!(none.stderr.contains("no process has that name"), "{none:?}");
+    Ok(())
+}
+
+/// podcov-collect can do both in one exec.
+#[tokio::test(flavor = "multi_thread")]
+async fn signal_and_collect_at_once() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &Service { replicas: 3, ..WRITES }).await?;
+    for round in 1..=2 {
+        let collected = world.run("podcov-collect", &format!("--run-id {RUN} --signal USR1")).await?;
+        assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
+        let folders: Vec<_> =
+            pods_of(&world, "writes").iter().map(|pod| world.report(&format!("default/{pod}/app"))).collect();
+        assert!(collected.stdout.starts_with(&go_percent(&folders)?), "{}", collected.stdout);
+        let counters = |folder: &std::path::PathBuf| {
+            let names = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().starts_with("covcounters.")).count()
+        };
+        assert!(folders.iter().all(|folder| counters(folder) == round));
+    }
+    assert_eq!(world.bed.requests().execs(), 6, "one exec a container and round");
+    Ok(())
+}
+
+/// What one container does not write costs neither what it had written nor any other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn collecting_where_one_does_not_write() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    deploy(&world, &Service { name: "ignores", env: &[], ..WRITES }).await?;
+    let collected =
+        world.run("podcov-collect", &format!("--run-id {RUN} --signal USR1 --flush-timeout 3")).await?;
+    assert_eq!(collected.code, 4, "{collected:?}");
+    let [ignores] = &pods_of(&world, "ignores")[..] else { anyhow::bail!("one pod") };
+    let words = format!(
+        "podcov-collect: error: pod default/{ignores} container app: no counter file appeared within 3s of SIGUSR1; "
+    );
+    assert!(collected.stderr.contains(&words), "{}", collected.stderr);
+    let [writes] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
+    let both = [writes, ignores].map(|pod| format!("reports/coverage/default/{pod}/app"));
+    assert_eq!(both.map(|folder| world.files(&folder).unwrap().len()), [2, 1], "the meta-data is there");
+    Ok(())
+}
+
+/// The stream breaks after the program has written: the next try does not signal again.
+#[tokio::test(flavor = "multi_thread")]
+async fn collecting_when_the_connection_breaks_after_the_signal() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let cut = world.bed.fault(Rule::new(Fault::CutStdout(400)).exec().first(1));
+    let collected = world.run("podcov-collect", &format!("--run-id {RUN} --signal USR1")).await?;
+    assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
+    assert_eq!(cut.hits(), 1);
+    let [pod] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
+    assert_eq!(world.files(&format!("reports/coverage/default/{pod}/app"))?.len(), 2, "one signal, one file");
     Ok(())
 }

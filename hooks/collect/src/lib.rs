@@ -18,6 +18,7 @@ use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 use tokio_util::task::TaskTracker;
 
 use manifest::{Collected, Manifest};
+use podcov_flush::Request;
 use staging::Staging;
 use transfer::Transfer;
 use unpack::Rules;
@@ -35,6 +36,23 @@ pub struct Args {
     /// Which pods and containers
     #[command(flatten)]
     pub select: SelectArgs,
+
+    /// Send this signal first and collect when new counter files are there, in the same exec: podcov-signal's work
+    /// and this one's for the price of one
+    #[arg(long, value_name = "NAME", value_parser = podcov_flush::signal_name, help_heading = "Signal")]
+    pub signal: Option<String>,
+
+    /// The process to send it to, as the container counts
+    #[arg(long, value_name = "PID", default_value = "1", requires = "signal", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
+    pub pid: u32,
+
+    /// Send it to the container's processes of this name instead (/proc/PID/comm: 15 characters at most)
+    #[arg(long, value_name = "NAME", conflicts_with = "pid", requires = "signal", help_heading = "Signal")]
+    pub process: Option<String>,
+
+    /// How long a program may take to write its counters on the signal
+    #[arg(long, value_name = "SECONDS", default_value = "10", requires = "signal", value_parser = podcov_cli::seconds, help_heading = "Signal")]
+    pub flush_timeout: Duration,
 
     /// The reports' folder; it is replaced as a whole
     #[arg(short, long, value_name = "DIR", default_value = "reports/coverage", help_heading = "Report")]
@@ -141,8 +159,15 @@ async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
             .into());
     }
     let staging = Staging::beside(&args.out)?;
+    let flush = args.signal.as_deref().map(|signal| Request {
+        signal,
+        pid: args.pid,
+        process: args.process.as_deref(),
+        timeout: args.flush_timeout,
+    });
     let transfer = Transfer {
         cluster: &cluster,
+        flush,
         staging: staging.path(),
         rules: Rules {
             archive: args.max_size << 20,

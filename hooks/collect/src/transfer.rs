@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
 use podcov_cluster::{Cluster, CoverDir, Error, Output, Target};
+use podcov_flush::{Request, Taking};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,8 @@ exec tar -c${z}f - "$@"
 /// How a transfer is done.
 pub(crate) struct Transfer<'a> {
     pub(crate) cluster: &'a Cluster,
+    /// The signal that makes the programs write first.
+    pub(crate) flush: Option<Request<'a>>,
     /// The report's staging folder.
     pub(crate) staging: &'a Path,
     pub(crate) rules: Rules,
@@ -88,9 +91,17 @@ impl Transfer<'_> {
         let mut collected = Collected::new(container, folder);
         let folder = self.staging.join(&collected.folder);
         let mut pause = PAUSE;
+        let (mut taking, unflushed) = match &self.flush {
+            Some(request) => match podcov_flush::flush_and_take(self.cluster, target, request).await {
+                Ok(taking) => (Some(taking), None),
+                // What was written before is taken all the same.
+                Err(why) => (None, Some(why)),
+            },
+            None => (None, None),
+        };
         loop {
             collected.attempts += 1;
-            let shortfalls = self.attempt(target, &folder, &mut collected).await?;
+            let shortfalls = self.attempt(target, &folder, &mut collected, taking.take()).await?;
             let again = !shortfalls.is_empty() && shortfalls.iter().all(|s| s.again);
             if !again || collected.attempts >= self.tries {
                 collected.errors = shortfalls.into_iter().map(|s| s.message).collect();
@@ -107,6 +118,7 @@ impl Transfer<'_> {
         {
             collected.errors.push(became);
         }
+        collected.errors.extend(unflushed);
         Ok(collected)
     }
 
@@ -115,8 +127,10 @@ impl Transfer<'_> {
         target: &Target,
         folder: &Path,
         collected: &mut Collected,
+        taking: Option<Taking>,
     ) -> Result<Vec<Shortfall>> {
-        let streamed = tokio::time::timeout(self.timeout, self.stream(target, folder, collected.way)).await;
+        let stream = self.stream(target, folder, collected.way, taking);
+        let streamed = tokio::time::timeout(self.timeout, stream).await;
         let streamed = streamed.unwrap_or_else(|_| {
             Ok(Err(Shortfall::passing(format!("not done within {}s", self.timeout.as_secs_f32()))))
         })?;
@@ -128,7 +142,7 @@ impl Transfer<'_> {
         let no_shell = matches!(end, Err(Error::NoProgram { .. })) && collected.way == Way::ExecShTar;
         if no_shell && matches!(target.dir, CoverDir::Path(_)) {
             collected.way = Way::ExecTar;
-            return Box::pin(self.attempt(target, folder, collected)).await;
+            return Box::pin(self.attempt(target, folder, collected, None)).await;
         }
         collected.gzip = unpacked.gzip;
         // What an earlier try brought is whole, and Go never writes a name twice: it stays.
@@ -138,12 +152,14 @@ impl Transfer<'_> {
         Ok(shortfalls(target, collected.way, &unpacked, end))
     }
 
-    /// Runs tar in the container and unpacks what comes. The outer error is the disk's.
+    /// Runs tar in the container, unless an exec is there that has begun with it, and unpacks what comes. The outer
+    /// error is the disk's.
     async fn stream(
         &self,
         target: &Target,
         folder: &Path,
         way: Way,
+        taking: Option<Taking>,
     ) -> Result<Result<(Unpacked, Result<i32, Error>), Shortfall>> {
         let dir = match &target.dir {
             CoverDir::Path(path) => path.as_str(),
@@ -153,8 +169,15 @@ impl Transfer<'_> {
             Way::ExecShTar => &["sh", "-c", SCRIPT, "podcov", dir],
             Way::ExecTar => &["tar", "-C", dir, "-cf", "-", "."],
         };
-        let mut exec = match self.cluster.exec(&target.container, command, false, STALL).await {
-            Ok(exec) => exec,
+        let exec = match taking {
+            Some(taking) => Ok(taking),
+            None => {
+                let exec = self.cluster.exec(&target.container, command, false, STALL).await;
+                exec.map(|exec| Taking { begun: Bytes::new(), exec })
+            }
+        };
+        let Taking { begun, mut exec } = match exec {
+            Ok(taking) => taking,
             Err(e) if e.is_transient() => return Ok(Err(Shortfall::passing(e.to_string()))),
             Err(e) => return Ok(Err(Shortfall::last(with_hint(&e)))),
         };
@@ -163,6 +186,10 @@ impl Transfer<'_> {
         let asked_for_all = way == Way::ExecShTar;
         let unpacking =
             self.tracker.spawn_blocking(move || unpack(Pieces::from(receiver), &into, rules, asked_for_all));
+        if !begun.is_empty() {
+            // That nobody listens any more shows below.
+            let _ = pieces.send(Ok(begun)).await;
+        }
         let mut stderr = String::new();
         let end = loop {
             match exec.next().await {

@@ -1,8 +1,5 @@
 //! Signals every target of the run and returns when each has written its counters.
 
-mod flush;
-mod session;
-
 use std::io::Write;
 use std::time::Duration;
 
@@ -11,7 +8,7 @@ use futures_util::StreamExt;
 use podcov_cli::{CommonArgs, Exit, Failure, Progress, Shutdown, say};
 use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 
-use flush::{Flushed, Request};
+use podcov_flush::{Flushed, Request, flush, signal_name};
 
 const NAME: &str = "podcov-signal";
 
@@ -90,7 +87,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     };
     let progress = Progress::new(targets.len(), "waiting for counters");
     let mut flushes = futures_util::stream::iter(&targets)
-        .map(|target| flush::flush(&cluster, target, &request))
+        .map(|target| flush(&cluster, target, &request))
         .buffer_unordered(args.parallel.into());
     let mut flushed: Vec<Flushed> = Vec::new();
     while let Some(result) = flushes.next().await {
@@ -113,32 +110,4 @@ async fn signal_all(args: &Args) -> Result<Exit> {
         writeln!(out, "{done} of {} containers wrote their counters: {files} new files", flushed.len())?;
     }
     Ok(if failed > 0 || lost { Exit::Incomplete } else { Exit::Done })
-}
-
-/// `USR1`, `SIGUSR1`, `usr1` or a number, as `kill -s` takes it.
-fn signal_name(text: &str) -> Result<String, String> {
-    let name = text.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let is_name =
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'-');
-    if is_name && !name.starts_with('-') {
-        Ok(name.to_owned())
-    } else {
-        Err("not a signal's name".to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn signal_names() {
-        for (text, name) in [("USR1", "USR1"), ("SIGUSR2", "USR2"), ("usr1", "USR1"), ("10", "10")] {
-            assert_eq!(signal_name(text).as_deref(), Ok(name));
-        }
-        for wrong in ["", "SIG", "USR1; reboot", "-9"] {
-            assert!(signal_name(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use bytes::Bytes;
 use podcov_cluster::{Cluster, Container, CoverDir, Error, Exec, Output, Target};
 
 /// A shell that answers nothing for this long counts as broken.
@@ -37,6 +38,14 @@ while read -r verb what; do
     names) names covcounters ;;
     take) command -v tar >/dev/null 2>&1 || { echo none; exit 0; }
           echo tar; exec tar -cf - $what ;;
+    all)  command -v tar >/dev/null 2>&1 || { echo none; exit 0; }
+          set -- covcounters.*
+          [ -e "$1" ] || shift
+          set -- covmeta.* "$@"
+          [ -e "$1" ] || shift
+          [ "$#" -le 10000 ] || set -- .
+          z=; case $(command -v gzip) in /*) z=z ;; esac
+          echo tar; exec tar -c${z}f - "$@" ;;
     *) exit 0 ;;
   esac
 done
@@ -71,6 +80,14 @@ pub(crate) enum Taken {
     Archive(Vec<u8>),
     NoTar,
     Failed(String),
+}
+
+/// An archive of everything, on its way.
+pub struct Taking {
+    /// What of it has come already.
+    pub begun: Bytes,
+    /// What brings the rest.
+    pub exec: Exec,
 }
 
 /// The script ended before it should.
@@ -155,6 +172,16 @@ impl Session {
             0 => Ok(Taken::Archive(archive)),
             code => Ok(Taken::Failed(format!("tar ended with exit code {code}: {}", self.stderr.trim()))),
         }
+    }
+
+    /// Asks for all coverage files of the folder, for the whole folder where there are more names than a command line
+    /// holds; the shell ends with it. `None` if the image has no tar.
+    pub(crate) async fn take_all(mut self) -> Result<Option<Taking>, Error> {
+        self.exec.write(b"all\n").await?;
+        if self.line().await?.as_deref() != Some("tar") {
+            return Ok(None);
+        }
+        Ok(Some(Taking { begun: self.unread.into_iter().collect(), exec: self.exec }))
     }
 
     /// The next line of the shell's output; `None` at its end.

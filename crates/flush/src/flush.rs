@@ -10,34 +10,39 @@ use podcov_cluster::{Cluster, Container, Error, Target};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::session::{Early, Heard, Opening, Session, Taken};
+use crate::session::{Early, Heard, Opening, Session, Taken, Taking};
 
 /// A listing is asked for again after this long at first, twice as long each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 /// What is asked of every target.
-pub(crate) struct Request<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
     /// As `kill -s` takes it.
-    pub(crate) signal: &'a str,
-    pub(crate) pid: u32,
-    pub(crate) process: Option<&'a str>,
+    pub signal: &'a str,
+    /// The process that gets it, as the container counts.
+    pub pid: u32,
+    /// The processes that get it instead, by their name.
+    pub process: Option<&'a str>,
     /// From the signal to the counters.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
 }
 
 /// What came of one target.
 #[derive(Debug, Serialize)]
-pub(crate) struct Flushed {
+pub struct Flushed {
+    /// The container.
     #[serde(flatten)]
-    pub(crate) container: Container,
+    pub container: Container,
     /// The new counter files.
-    pub(crate) files: Vec<String>,
+    pub files: Vec<String>,
     /// They were read back and are whole. Without tar in the image that Go renames only whole files to a final
     /// name must do.
-    pub(crate) verified: bool,
+    pub verified: bool,
+    /// Why there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
 /// What a target was like before the signal, and how far things are.
@@ -47,13 +52,54 @@ struct Progress {
     signalled_at: Option<Instant>,
 }
 
-pub(crate) async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) -> Flushed {
+/// Signals one target and returns when its new counter files are there and have been read back.
+pub async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) -> Flushed {
+    let outcome = until_done(cluster, target, request, async |session, new| {
+        let verified = verify(session, &new).await?;
+        Ok((new, verified))
+    });
+    let container = target.container.clone();
+    match outcome.await {
+        Ok((files, verified)) => {
+            tracing::info!("{container}: {} new counter files, verified: {verified}", files.len());
+            Flushed { container, files, verified, error: None }
+        }
+        Err(error) => Flushed { container, files: Vec::new(), verified: false, error: Some(error) },
+    }
+}
+
+/// Signals one target and, when its new counter files are there, has all of its coverage files sent in the same exec.
+///
+/// # Errors
+/// Why there are no new counter files, or why nothing can be sent.
+pub async fn flush_and_take(
+    cluster: &Cluster,
+    target: &Target,
+    request: &Request<'_>,
+) -> Result<Taking, String> {
+    until_done(cluster, target, request, async |session, _new| {
+        session.take_all().await?.ok_or_else(|| Failed::Said("the image has no tar".to_owned()))
+    })
+    .await
+}
+
+/// Tries until there are new counter files and `then` has done with them, or there is no more sense in it.
+async fn until_done<T>(
+    cluster: &Cluster,
+    target: &Target,
+    request: &Request<'_>,
+    then: impl AsyncFn(Session, Vec<String>) -> Result<T, Failed>,
+) -> Result<T, String> {
     let mut progress = Progress::default();
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
-    let outcome = loop {
-        let failed = match attempt(cluster, target, request, &mut progress).await {
-            Ok(done) => break Ok(done),
+    loop {
+        let done = match attempt(cluster, target, request, &mut progress).await {
+            Ok((session, new)) => then(session, new).await,
+            Err(failed) => Err(failed),
+        };
+        let failed = match done {
+            Ok(done) => return Ok(done),
             Err(failed) => failed,
         };
         let became = cluster.what_became_of(&target.container).await;
@@ -66,19 +112,11 @@ pub(crate) async fn flush(cluster: &Cluster, target: &Target, request: &Request<
             (Failed::Cluster(_), Some(at)) => at.elapsed() < request.timeout,
         };
         if !again {
-            break Err(word(&failed, became, request, progress.signalled_at.is_some()));
+            return Err(word(&failed, became, request, progress.signalled_at.is_some()));
         }
         tracing::info!("{}: {failed}; trying again", target.container);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-    };
-    let container = target.container.clone();
-    match outcome {
-        Ok((files, verified)) => {
-            tracing::info!("{container}: {} new counter files, verified: {verified}", files.len());
-            Flushed { container, files, verified, error: None }
-        }
-        Err(error) => Flushed { container, files: Vec::new(), verified: false, error: Some(error) },
     }
 }
 
@@ -110,7 +148,7 @@ async fn attempt(
     target: &Target,
     request: &Request<'_>,
     progress: &mut Progress,
-) -> Result<(Vec<String>, bool), Failed> {
+) -> Result<(Session, Vec<String>), Failed> {
     // A connection made anew must not signal again: the program may be about to answer the first one.
     let signal = if progress.signalled_at.is_none() { request.signal } else { "" };
     let opening = Opening { dir: &target.dir, signal, pid: request.pid, process: request.process };
@@ -133,8 +171,7 @@ async fn attempt(
             let now = session.list().await?;
             let new: Vec<String> = now.difference(&before).cloned().collect();
             if !new.is_empty() {
-                let verified = verify(session, &new).await?;
-                return Ok((new, verified));
+                return Ok((session, new));
             }
         }
         if heard == Heard::Gone {
@@ -235,10 +272,40 @@ fn word(failed: &Failed, became: Option<String>, request: &Request<'_>, signalle
         }
         (Failed::Said(message), _) => message.clone(),
         (Failed::Cluster(Error::NoProgram { .. }), None) => {
-            "the image has no shell, which podcov-signal needs for its kill and to see the new files"
-                .to_owned()
+            "the image has no shell, which is needed to send the signal and to see the new files".to_owned()
         }
         (Failed::Cluster(e), None) => e.to_string(),
         (Failed::Cluster(e), Some(became)) => format!("{became} ({e})"),
+    }
+}
+
+/// `USR1`, `SIGUSR1`, `usr1` or a number, as `kill -s` takes it.
+///
+/// # Errors
+/// When it is none of these.
+pub fn signal_name(text: &str) -> Result<String, String> {
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let is_name =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'-');
+    if is_name && !name.starts_with('-') {
+        Ok(name.to_owned())
+    } else {
+        Err("not a signal's name".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signal_names() {
+        for (text, name) in [("USR1", "USR1"), ("SIGUSR2", "USR2"), ("usr1", "USR1"), ("10", "10")] {
+            assert_eq!(signal_name(text).as_deref(), Ok(name));
+        }
+        for wrong in ["", "SIG", "USR1; reboot", "-9"] {
+            assert!(signal_name(wrong).is_err(), "{wrong}");
+        }
     }
 }
