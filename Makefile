@@ -76,11 +76,14 @@ cluster-down: need-rust-and-go ## End it
 	cargo build --locked --workspace --examples
 	$(CLUSTER) down
 
+# They say which version they are, as released ones do: Skaffold asks kubectl.
+KUBE_MINOR := $(word 2,$(subst ., ,$(KUBERNETES)))
+KUBE_VERSION := $(foreach package,k8s.io/component-base/version k8s.io/client-go/pkg/version,\
+    -X $(package).gitVersion=$(KUBERNETES) -X $(package).gitMajor=1 -X $(package).gitMinor=$(KUBE_MINOR))
+
 # One binary of all but kubectl, for they share most of their code; kubectl starts faster alone, as its users have it.
 $(E2E)/bin/kube: $(wildcard e2e/kube/*)
-	go -C e2e/kube build -trimpath -o "$(CURDIR)/$(@D)/" -ldflags="-s -w \
-	    -X k8s.io/component-base/version.gitVersion=$(KUBERNETES) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBERNETES)" \
-	    . k8s.io/kubernetes/cmd/kubectl
+	go -C e2e/kube build -trimpath -ldflags="-s -w $(KUBE_VERSION)" -o "$(CURDIR)/$(@D)/" . k8s.io/kubernetes/cmd/kubectl
 	for program in $(KUBE_PROGRAMS); do ln -sf kube "$(@D)/$$program" || exit; done
 
 # And crane, which is of the same module as ko's own use of registries.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -11,8 +12,13 @@ use crate::Broken;
 
 /// How much may wait to be taken by slow readers, all streams together, in bytes.
 const DOWN: usize = 4 << 20;
+/// Less than this is copied, in bytes.
+const SMALL: usize = 16 * 1024;
 /// How much may wait to be written, all streams together, in bytes.
 const UP: usize = 1 << 20;
+
+/// A write that takes longer waits for somebody who does not read.
+const STUCK: Duration = Duration::from_millis(200);
 
 /// What comes on a stream.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub(crate) struct Registry {
     up: Arc<Semaphore>,
     /// Anything has come since it was last asked.
     heard: AtomicBool,
+    /// Since when the connection has not taken what is to be written.
+    writing: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -45,6 +53,7 @@ impl Registry {
             down: Arc::new(Semaphore::new(DOWN)),
             up: Arc::new(Semaphore::new(UP)),
             heard: AtomicBool::new(true),
+            writing: Mutex::default(),
         }
     }
 
@@ -75,6 +84,8 @@ impl Registry {
         if data.is_empty() {
             return;
         }
+        // A small piece would hold all that it was read with, which the limit does not count.
+        let data = if data.len() < SMALL { Bytes::copy_from_slice(&data) } else { data };
         let share = data.len().min(DOWN) as u32;
         if let Ok(permit) = Arc::clone(&self.down).acquire_many_owned(share).await {
             self.tell(id, Event::Data(data, permit));
@@ -113,7 +124,22 @@ impl Registry {
 
     /// A slow reader, or a slow connection, is about to stop the others.
     pub(crate) fn is_held_up(&self) -> bool {
-        self.down.available_permits() < DOWN / 2 || self.up.available_permits() == 0
+        let stuck = self.writing().is_some_and(|since| since.elapsed() > STUCK);
+        self.down.available_permits() < DOWN / 2 || self.up.available_permits() == 0 || stuck
+    }
+
+    /// A write begins.
+    pub(crate) fn begin_write(&self) {
+        *self.writing() = Some(Instant::now());
+    }
+
+    /// It is done.
+    pub(crate) fn end_write(&self) {
+        *self.writing() = None;
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn hear(&self) {

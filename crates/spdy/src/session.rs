@@ -280,8 +280,10 @@ async fn write(
             rooms.extend(put(&mut batch, &mut deflater, queued_now)?);
             next = if batch.len() < BATCH { queued.try_recv().ok() } else { None };
         }
+        registry.begin_write();
         writer.write_all(&batch).await.map_err(broken)?;
         writer.flush().await.map_err(broken)?;
+        registry.end_write();
         batch.clear();
         rooms.clear();
     }

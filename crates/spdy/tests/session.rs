@@ -140,7 +140,7 @@ async fn what_a_server_says_of_the_session() {
     let session = client(here).unwrap();
     let (mut incoming, _outgoing) = session.open(Vec::new(), true).unwrap();
     skip_frame(&mut there).await;
-    // A ping comes back as it was, a stream that it opens is refused: here is no server.
+    // A ping comes back as it was.
     there.write_all(b"\x80\x03\x00\x06\x00\x00\x00\x04\x00\x00\x00\x02").await.unwrap();
     let mut answer = [0; 12];
     there.read_exact(&mut answer).await.unwrap();

@@ -21,6 +21,7 @@ pub(crate) const NODE_NAME: &str = "node";
 pub(crate) const CONTEXT: &str = "podcov-e2e";
 /// Services' addresses, which nothing routes: there is no kube-proxy, and a port-forward does not need one.
 const SERVICES: &str = "198.19.0.0/16";
+const DNS: &str = "198.19.0.10";
 /// The first of [`SERVICES`], which the API server gives itself.
 const API_SERVICE: &str = "198.19.0.1";
 
@@ -176,6 +177,10 @@ fn kubelet_config(ports: &Ports) -> Value {
         // A developer's disk is often nearly full.
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "resolvConf": "",
+        // Nobody answers there; without an address every pod gets a warning, which Skaffold shows.
+        "clusterDNS": [DNS],
+        // Skaffold's images are pulled anew for every pod, and 20 of them at once are no error.
+        "registryPullQPS": 0,
         "maxPods": 200,
     })
 }

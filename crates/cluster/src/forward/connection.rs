@@ -138,7 +138,7 @@ async fn try_pod(
             biased;
             outcome = &mut down => outcome,
             gone = &mut up => match gone {
-                ClientGone(true) => Ok(FromPod::Closed),
+                ClientGone(true) => return Ok(Ended::Over),
                 ClientGone(false) => down.await,
             },
         }

@@ -82,8 +82,8 @@ impl Tunnel {
                 Err(status) => status,
             };
             let tunnel = by_channels(&route.cluster, namespace, &name, port).await?;
-            // A server that is only not well may do better the next time.
-            if !status.is_server_error() {
+            // A server that is only not well, or had no such pod just then, may do better the next time.
+            if !(status.is_server_error() || [404, 410, 429].contains(&status.as_u16())) {
                 tracing::info!("the multiplexed way to pods is barred; each connection gets a WebSocket");
                 route.tunnels.barred.store(true, Ordering::Relaxed);
             }
@@ -255,7 +255,8 @@ impl Outgoing {
         }
     }
 
-    /// Ends the connection; that the other end is gone already is no error.
+    /// Ends the connection; that the other end is gone already is no error. Without it a stream that is dropped is cut,
+    /// so that a program does not take the half of something for the whole.
     pub(super) async fn finish(&mut self) {
         match self {
             Self::Stream(stream) => drop(stream.end()),
