@@ -10,22 +10,33 @@
 //! Everything listens on loopback, on free ports; pods have a network of their own, from the block that is set
 //! aside for tests of network devices (RFC 2544), on a bridge that leads nowhere.
 //!
-//! The keeper needs root, for namespaces, mounts and the bridge. Nothing else here does.
-#![cfg(target_os = "linux")]
+//! The keeper needs root, for namespaces, mounts and the bridge. Nothing else here does. All of it needs Linux;
+//! elsewhere there are only the [`Image`]s that tests push for another cluster.
 
+#[cfg(target_os = "linux")]
 mod authority;
+#[cfg(target_os = "linux")]
 mod client;
+#[cfg(target_os = "linux")]
 mod config;
 mod folder;
+#[cfg(target_os = "linux")]
 mod host;
 mod image;
+#[cfg(target_os = "linux")]
 mod init;
+#[cfg(target_os = "linux")]
 mod keeper;
+#[cfg(target_os = "linux")]
 mod lock;
+#[cfg(target_os = "linux")]
 mod starter;
 
 pub use folder::Folder;
 pub use image::Image;
+#[cfg(target_os = "linux")]
 pub use init::init;
+#[cfg(target_os = "linux")]
 pub use keeper::keep;
+#[cfg(target_os = "linux")]
 pub use starter::{Access, down, gone, up, with};

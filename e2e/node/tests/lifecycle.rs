@@ -2,6 +2,7 @@
 //!
 //! One test, as there is one bridge: two clusters would be in each other's way. For the same reason it fails where a
 //! cluster runs.
+#![cfg(target_os = "linux")]
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{chown, symlink};

@@ -159,17 +159,17 @@ async fn programs_that_write_nothing_and_why() -> Result<()> {
     let cases = [
         (
             Service { name: "ignores", env: &[], ..Service::WRITES },
-            "no counter file appeared within 3s of SIGUSR1; is the program built with -covermode=atomic and does it handle SIGUSR1?",
+            "no counter file appeared within 5s of SIGUSR1; is the program built with -covermode=atomic and does it handle SIGUSR1?",
             "no counters were written; signal the program first (podcov-signal), or was it killed?",
         ),
         (
             Service { name: "set-mode", build: &["-cover", "-covermode=set"], ..Service::WRITES },
-            "no counter file appeared within 3s of SIGUSR1; the program is built with -covermode=set, and only -covermode=atomic can write while it runs",
+            "no counter file appeared within 5s of SIGUSR1; the program is built with -covermode=set, and only -covermode=atomic can write while it runs",
             "no counters were written; signal the program first (podcov-signal), or was it killed?",
         ),
         (
             Service { name: "uncovered", build: &[], ..Service::WRITES },
-            "no counter file appeared within 3s of SIGUSR1, and /coverage-data holds no meta-data file; is the program built with -cover, and may it write there?",
+            "no counter file appeared within 5s of SIGUSR1, and /coverage-data holds no meta-data file; is the program built with -cover, and may it write there?",
             "/coverage-data holds no coverage files; is the program built with -cover, and may it write there?",
         ),
     ];
@@ -178,7 +178,7 @@ async fn programs_that_write_nothing_and_why() -> Result<()> {
     for (service, _, _) in &cases {
         space.deploy(service).await?;
     }
-    let signalled = space.run("podcov-signal", "--timeout 3").await?;
+    let signalled = space.run("podcov-signal", "--timeout 5").await?;
     assert_eq!(signalled.code, 4, "{signalled:?}");
     assert_eq!(signalled.stdout, "1 of 4 containers wrote their counters: 1 new files\n");
     let collected = collect(&space).await?;

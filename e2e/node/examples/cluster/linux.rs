@@ -1,4 +1,4 @@
-//! `make e2e`, `make cluster-up` and `make cluster-down`: a real Kubernetes on this machine.
+//! The command line.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -45,7 +45,7 @@ enum What {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+pub(crate) async fn main() -> ExitCode {
     let args = Args::parse();
     // What those two say is passed on by whoever started them.
     let prefix = if matches!(args.what, What::Keep { .. } | What::Init) { "" } else { "cluster: error: " };
