@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
-use podcov_e2e::World;
+use podcov_e2e::{World, on_path};
 use podcov_testbed::FixedPod;
 use serde_json::json;
 use tokio::process::Command;
@@ -102,9 +102,7 @@ fn peak(pid: u32) -> Option<u64> {
 
 /// What the tutorial's script does: one pod after the other. `None` where there is no kubectl.
 async fn shell_script(pods: usize) -> Result<Option<Duration>> {
-    let on_path = std::env::var_os("PATH")
-        .is_some_and(|p| std::env::split_paths(&p).any(|d| d.join("kubectl").is_file()));
-    if !on_path {
+    if !on_path("kubectl") {
         println!("skipped: the script's way needs kubectl, which is not on PATH");
         return Ok(None);
     }

@@ -77,31 +77,17 @@ async fn hooks(space: &Space, pods: usize) -> Result<()> {
         }
         at_once.push(timed(space.command("podcov-collect", ["--signal", "USR1"])).await?);
     }
-    let mut sums = [Duration::ZERO; 2];
-    let [mut tested, mut test_script] = [Duration::ZERO; 2];
-    for (name, [ours, scripts]) in ["podcov-test", "podcov-signal", "podcov-collect"].into_iter().zip(times) {
-        let medians = [median(ours), median(scripts)];
-        print(&format!("{name}, {pods}"), medians.map(|time| time.as_secs_f64()), true);
-        if tested.is_zero() {
-            [tested, test_script] = medians;
-        }
-        sums = [sums[0] + medians[0], sums[1] + medians[1]];
-    }
-    print(&format!("all three, {pods}"), sums.map(|time| time.as_secs_f64()), true);
+    let seconds = |times: Vec<Duration>| median(times).as_secs_f64();
+    let [test, signal, collect] = times.map(|both| both.map(seconds));
+    let scripts = test[1] + signal[1] + collect[1];
+    print(&format!("podcov-test, {pods}"), test, true);
+    print(&format!("podcov-signal, {pods}"), signal, true);
+    print(&format!("podcov-collect, {pods}"), collect, true);
+    print(&format!("all three, {pods}"), [test[0] + signal[0] + collect[0], scripts], true);
     // Two hooks instead of three, one exec a container instead of two; the scripts' times are those above.
-    let [.., scripts] = sums;
-    let both = median(at_once);
-    let signal_and_collect = scripts.saturating_sub(test_script);
-    print(
-        &format!("podcov-collect --signal, for both, {pods}"),
-        [both, signal_and_collect].map(|time| time.as_secs_f64()),
-        true,
-    );
-    print(
-        &format!("podcov-test, podcov-collect --signal, {pods}"),
-        [tested + both, scripts].map(|time| time.as_secs_f64()),
-        true,
-    );
+    let both = seconds(at_once);
+    print(&format!("podcov-collect --signal, for both, {pods}"), [both, signal[1] + collect[1]], true);
+    print(&format!("podcov-test, podcov-collect --signal, {pods}"), [test[0] + both, scripts], true);
     Ok(())
 }
 

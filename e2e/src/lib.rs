@@ -5,7 +5,7 @@ mod open;
 mod space;
 
 pub use open::{Open, ask};
-pub use space::{Service, Space};
+pub use space::{Service, Space, is_ready};
 
 use std::ffi::{OsStr, OsString};
 use std::ops::Deref;
@@ -229,6 +229,12 @@ pub fn program(name: &str) -> PathBuf {
         path.pop();
     }
     path.join(name)
+}
+
+/// Whether a program of that name is on PATH.
+pub fn on_path(name: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
 }
 
 /// The top of the repository.

@@ -43,6 +43,31 @@ impl Open {
         ask(&self.addresses[0], command).await
     }
 
+    /// What comes back on one connection of what is sent, both at once.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn echo(&self, sent: &[u8]) -> Result<Vec<u8>> {
+        let (mut from, mut to) = self.connect().await?.into_split();
+        let mut back = vec![0; sent.len()];
+        to.write_all(b"ECHO\n").await?;
+        tokio::try_join!(to.write_all(sent), from.read_exact(&mut back))?;
+        Ok(back)
+    }
+
+    /// What one connection answers when its sending side is closed at once.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn half_closed(&self, said: &str) -> Result<Vec<u8>> {
+        let mut stream = self.connect().await?;
+        stream.write_all(said.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(answer)
+    }
+
     /// Ends it, and gives what it wrote to standard error.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A namespace of its own, a folder to run hooks in, and the environment that Skaffold would give them.
 pub struct Space {
-    /// The namespace's name, which also is the run's id.
+    /// The namespace's name.
     pub name: String,
     /// As the administrator.
     pub client: Client,
@@ -35,6 +35,8 @@ pub struct Space {
     pub context: String,
     /// The registry that the cluster pulls from.
     pub registry: String,
+    /// The run that everything here belongs to.
+    run: String,
     kubeconfig: PathBuf,
     desk: Desk,
 }
@@ -91,7 +93,8 @@ impl Space {
             .with("SKAFFOLD_KUBE_CONTEXT", &context)
             .with("SKAFFOLD_NAMESPACES", &name)
             .with("SKAFFOLD_RUN_ID", &name);
-        let space = Self { name, client, context, registry, kubeconfig, desk };
+        let run = name.clone();
+        let space = Self { name, client, context, registry, run, kubeconfig, desk };
         // No pod is admitted before.
         let there = |account: Option<&ServiceAccount>| account.is_some();
         space.until::<ServiceAccount>("default", "the default service account", there).await?;
@@ -104,7 +107,8 @@ impl Space {
     /// As [`Self::new`].
     pub async fn another(&self) -> Result<Self> {
         let mut other = Self::new().await?;
-        other.desk = Desk::new(&other.kubeconfig)?.with("SKAFFOLD_RUN_ID", &self.name);
+        other.run = self.run.clone();
+        other.desk = Desk::new(&other.kubeconfig)?.with("SKAFFOLD_RUN_ID", &self.run);
         Ok(other)
     }
 
@@ -182,7 +186,7 @@ impl Space {
         Ok(json!({
             "metadata": {"name": name},
             "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": {
-                "metadata": {"labels": {"app": name, "skaffold.dev/run-id": self.run()}},
+                "metadata": {"labels": {"app": name, "skaffold.dev/run-id": self.run}},
                 "spec": {
                     "terminationGracePeriodSeconds": 0,
                     "automountServiceAccountToken": false,
@@ -276,12 +280,6 @@ impl Space {
         self.report(&format!("{}/{pod}/{container}", self.name))
     }
 
-    /// The run that everything here belongs to.
-    fn run(&self) -> String {
-        let run = self.desk.environment.iter().rev().find(|(name, _)| *name == "SKAFFOLD_RUN_ID");
-        run.map(|(_, id)| id.to_string_lossy().into_owned()).unwrap_or_default()
-    }
-
     /// A service's image, pushed once by each process.
     fn image(&self, service: &Service) -> Result<String> {
         let flags: String = service.build.concat().replace(['-', '='], "");
@@ -342,7 +340,8 @@ fn busybox(programs: &[&str]) -> Result<Image> {
     Ok(programs.iter().fold(image, |image, program| image.link(&format!("bin/{program}"), "busybox")))
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether a pod has the condition Ready.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -156,13 +156,14 @@ async fn attempt(
     let meta = session.names().await?.map_err(|end| end.failed(target, request))?;
     let listed = session.names().await?.map_err(|end| end.failed(target, request))?;
     let before = progress.before.get_or_insert(listed).clone();
-    let signalled = session.signalled().await?;
-    if signalled.as_ref().err().is_none_or(Early::was_killed) {
+    if let Err(end) = session.signalled().await? {
         // A program that ends on the signal takes the shell with it, perhaps before that has said a word.
-        progress.signalled_at.get_or_insert_with(Instant::now);
+        if end.was_killed() {
+            progress.signalled_at.get_or_insert_with(Instant::now);
+        }
+        return Err(end.failed(target, request));
     }
-    signalled.map_err(|end| end.failed(target, request))?;
-    let deadline = progress.signalled_at.unwrap_or_else(Instant::now) + request.timeout;
+    let deadline = *progress.signalled_at.get_or_insert_with(Instant::now) + request.timeout;
 
     let mut pause = FIRST_PAUSE;
     loop {

@@ -8,4 +8,4 @@ mod flush;
 mod session;
 
 pub use flush::{Flushed, Request, flush, flush_and_take, signal_name};
-pub use session::Taking;
+pub use session::{ALL, Taking};

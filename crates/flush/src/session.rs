@@ -15,6 +15,22 @@ const STALL: Duration = Duration::from_secs(15);
 /// The most that is read back to be verified, 64 MiB: a counter file of the largest programs has some 100 KB.
 const MOST: usize = 64 << 20;
 
+/// A function of the shell, `all`: it becomes a tar of the coverage files in the working directory, or of the whole
+/// directory where there are more names than a command line holds. Without any it ends with exit code 43. gzip serves
+/// where it is a file on PATH, for tar runs it itself: busybox's shell may have one that nobody else can run.
+pub const ALL: &str = r#"
+all() {
+  set -- covcounters.*
+  [ -e "$1" ] || shift
+  set -- covmeta.* "$@"
+  [ -e "$1" ] || shift
+  [ "$#" -gt 0 ] || exit 43
+  [ "$#" -le 10000 ] || set -- .
+  z=; case $(command -v gzip) in /*) z=z ;; esac
+  exec tar -c${z}f - "$@"
+}
+"#;
+
 /// Arguments: folder, signal (empty: send none), pid, process name (empty: go by pid).
 const SCRIPT: &str = r#"
 cd -- "${1:-$GOCOVERDIR}" || exit 41
@@ -39,13 +55,7 @@ while read -r verb what; do
     take) command -v tar >/dev/null 2>&1 || { echo none; exit 0; }
           echo tar; exec tar -cf - $what ;;
     all)  command -v tar >/dev/null 2>&1 || { echo none; exit 0; }
-          set -- covcounters.*
-          [ -e "$1" ] || shift
-          set -- covmeta.* "$@"
-          [ -e "$1" ] || shift
-          [ "$#" -le 10000 ] || set -- .
-          z=; case $(command -v gzip) in /*) z=z ;; esac
-          echo tar; exec tar -c${z}f - "$@" ;;
+          echo tar; all ;;
     *) exit 0 ;;
   esac
 done
@@ -108,7 +118,8 @@ impl Session {
         };
         let pid = opening.pid.to_string();
         let process = opening.process.unwrap_or_default();
-        let command = ["sh", "-c", SCRIPT, "podcov", dir, opening.signal, &pid, process];
+        let script = format!("{ALL}{SCRIPT}");
+        let command = ["sh", "-c", &script, "podcov", dir, opening.signal, &pid, process];
         let exec = cluster.exec(container, &command, true, STALL).await?;
         Ok(Self { exec, unread: VecDeque::new(), stderr: String::new() })
     }

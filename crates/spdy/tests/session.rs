@@ -98,6 +98,7 @@ async fn a_reader_that_does_not_read_holds_the_session_up_until_it_does() {
         }
         other.outgoing.end().unwrap();
     });
+    // Nobody announces it: it shows when a stream is to be opened.
     while !session.is_held_up() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

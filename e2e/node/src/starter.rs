@@ -159,10 +159,9 @@ async fn run(folder: &Folder, command: &[OsString], signals: &mut Signals) -> Re
     let (program, args) = command.split_first().context("no command")?;
     let access = Access::read(folder)?;
     // Killed, this process can hand nothing on: then the kernel tells the command.
-    let mut child = Command::new("setpriv");
-    let child = child.args(["--pdeathsig", "TERM"]).arg(program).args(args).envs(access.environment());
-    let mut child = child.spawn();
-    let child = child.as_mut().map_err(|e| anyhow::anyhow!("{}: {e}", program.display()))?;
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]).arg(program).args(args).envs(access.environment());
+    let mut child = command.spawn().context("cannot run setpriv, of the package util-linux")?;
     loop {
         tokio::select! {
             status = child.wait() => return Ok(status?),

@@ -7,7 +7,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{chown, symlink};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use fs_err as fs;
@@ -56,12 +56,12 @@ async fn nothing_stays_behind() {
     assert_eq!(outside(&folder), before);
 
     // A cluster that stays until it is told.
-    podcov_example(&folder, &["up"]);
+    stays(&folder, &["up"]);
     assert_ne!(outside(&folder), before);
-    podcov_example(&folder, &["up"]);
-    podcov_example(&folder, &["down"]);
+    stays(&folder, &["up"]);
+    stays(&folder, &["down"]);
     assert_eq!(outside(&folder), before);
-    podcov_example(&folder, &["down"]);
+    stays(&folder, &["down"]);
 
     // Without root one line says what to do.
     chown(place.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -78,8 +78,8 @@ const NOBODY: u32 = 65534;
 
 /// `cluster run` of a shell's command.
 fn cluster(folder: &Folder, command: &str) -> Command {
-    let mut cluster = Command::new(example());
-    cluster.arg("--folder").arg(folder.bin().parent().unwrap()).args(["run", "--", "sh", "-c", command]);
+    let mut cluster = example(folder);
+    cluster.args(["run", "--", "sh", "-c", command]);
     let path = format!("{}:{}", folder.bin().display(), std::env::var("PATH").unwrap());
     cluster.env("PATH", path).stdin(Stdio::null());
     cluster
@@ -93,17 +93,18 @@ fn started(folder: &Folder) -> (Child, u32) {
     (child, line.trim().parse().unwrap())
 }
 
-fn podcov_example(folder: &Folder, args: &[&str]) {
-    let mut command = Command::new(example());
-    command.arg("--folder").arg(folder.bin().parent().unwrap()).args(args).stdout(Stdio::null());
-    assert!(command.status().unwrap().success(), "{args:?}");
+/// `cluster up` and `cluster down`.
+fn stays(folder: &Folder, args: &[&str]) {
+    let ended = example(folder).args(args).stdout(Stdio::null()).status().unwrap();
+    assert!(ended.success(), "{args:?}");
 }
 
-fn example() -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.join("examples/cluster")
+/// The program, for this folder.
+fn example(folder: &Folder) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let mut command = Command::new(tests.parent().unwrap().with_file_name("examples/cluster"));
+    command.arg("--folder").arg(folder.bin().parent().unwrap());
+    command
 }
 
 fn signal(process: u32, signal: Signal) {

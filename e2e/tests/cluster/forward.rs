@@ -36,11 +36,10 @@ async fn a_hundred_megabytes_both_ways() -> Result<()> {
     assert_eq!(answer, format!("taken {BYTES}\n"));
 
     // And what goes up comes back as it was, both at once.
-    let (mut from, mut to) = open.connect().await?.into_split();
-    let mut back = vec![0; BYTES / 4];
-    to.write_all(b"ECHO\n").await?;
-    tokio::try_join!(to.write_all(&came[..BYTES / 4]), from.read_exact(&mut back))?;
-    assert!(back == came[..BYTES / 4], "what comes back is not what was sent");
+    assert!(
+        open.echo(&came[..BYTES / 4]).await? == came[..BYTES / 4],
+        "what comes back is not what was sent"
+    );
     assert_eq!(open.close().await?, "");
     Ok(())
 }
@@ -51,12 +50,8 @@ async fn two_hundred_connections_at_once() -> Result<()> {
     space.deploy(&Service::WRITES).await?;
     let open = Open::new(&space, "service/writes 70").await?;
     let echo = async |n: u8| {
-        let (mut from, mut to) = open.connect().await?.into_split();
         let sent = vec![n; 100_000];
-        let mut back = vec![0; sent.len()];
-        to.write_all(b"ECHO\n").await?;
-        tokio::try_join!(to.write_all(&sent), from.read_exact(&mut back))?;
-        ensure!(back == sent, "what comes back is not what was sent");
+        ensure!(open.echo(&sent).await? == sent, "what comes back is not what was sent");
         anyhow::Ok(())
     };
     try_join_all((0..200).map(echo)).await?;
@@ -71,12 +66,7 @@ async fn a_half_close() -> Result<()> {
     let space = Space::new().await?;
     space.deploy(&Service::WRITES).await?;
     let open = Open::new(&space, "service/writes 70").await?;
-    let mut sent = open.connect().await?;
-    sent.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
-    sent.shutdown().await?;
-    let mut answer = Vec::new();
-    sent.read_to_end(&mut answer).await?;
-    assert_eq!(answer.len(), BYTES);
+    assert_eq!(open.half_closed(&format!("SEND {BYTES}\n")).await?.len(), BYTES);
     assert_eq!(open.close().await?, "");
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
-use podcov_e2e::{Space, go_percent, program, run, top};
+use podcov_e2e::{Space, go_percent, on_path, program, run, top};
 
 /// A folder as a clone's, but for three things: the base image comes from the test's registry, the programs are built
 /// already, so that no hook has to build them, and there are as many replicas as asked for.
@@ -34,9 +34,7 @@ fn clone(space: &Space, replicas: u32) -> Result<()> {
 async fn skaffold_run(replicas: u32) -> Result<()> {
     let space = Space::new().await?;
     clone(&space, replicas)?;
-    let installed = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("skaffold").is_file()));
-    let skaffold = if installed { "skaffold".into() } else { program("examples/skaffold") };
+    let skaffold = if on_path("skaffold") { "skaffold".into() } else { program("examples/skaffold") };
     let mut command = tokio::process::Command::new(skaffold);
     command.args([
         "run",

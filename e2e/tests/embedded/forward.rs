@@ -8,10 +8,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::*;
 
-async fn open(world: &World, routes: &str) -> Result<Open> {
-    Open::new(world, routes).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_target() -> Result<()> {
     let world = World::new().await?;
@@ -28,7 +24,7 @@ async fn every_kind_of_target() -> Result<()> {
         format!("default/po/{pod} :main"),
     ];
     for route in routes {
-        let open = open(&world, &route).await?;
+        let open = Open::new(&world, &route).await?;
         assert_eq!(open.ask("NAME").await?.trim(), pod, "{route}");
         assert_eq!(open.close().await?, "", "{route}");
     }
@@ -40,7 +36,7 @@ async fn several_targets_each_with_its_address() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
     deploy(&world, &Service { name: "other", ..WRITES }).await?;
-    let open = open(&world, "a=svc/writes 70 b=svc/other 70").await?;
+    let open = Open::new(&world, "a=svc/writes 70 b=svc/other 70").await?;
     let names = [ask(&open.addresses[0], "NAME").await?, ask(&open.addresses[1], "NAME").await?];
     assert!(names[0].starts_with("writes-") && names[1].starts_with("other-"), "{names:?}");
     open.close().await?;
@@ -52,13 +48,8 @@ async fn a_client_that_half_closes_gets_its_whole_answer() -> Result<()> {
     const BYTES: usize = 20_000_000;
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
-    let open = open(&world, "svc/writes 70").await?;
-    let mut stream = open.connect().await?;
-    stream.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
-    stream.shutdown().await?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    assert_eq!(answer.len(), BYTES);
+    let open = Open::new(&world, "svc/writes 70").await?;
+    assert_eq!(open.half_closed(&format!("SEND {BYTES}\n")).await?.len(), BYTES);
     open.close().await?;
     Ok(())
 }
@@ -68,7 +59,7 @@ async fn long_transfers_and_many_connections_at_once() -> Result<()> {
     const BYTES: usize = 30_000_000;
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
-    let open = open(&world, "svc/writes 70").await?;
+    let open = Open::new(&world, "svc/writes 70").await?;
 
     let up = async {
         let mut stream = open.connect().await?;
@@ -80,12 +71,8 @@ async fn long_transfers_and_many_connections_at_once() -> Result<()> {
         anyhow::Ok(())
     };
     let echo = async |n: u8| {
-        let (mut from, mut to) = open.connect().await?.into_split();
         let sent = vec![n; 200_000];
-        let mut back = vec![0; sent.len()];
-        to.write_all(b"ECHO\n").await?;
-        tokio::try_join!(to.write_all(&sent), from.read_exact(&mut back))?;
-        assert!(back == sent, "what comes back is what was sent");
+        assert!(open.echo(&sent).await? == sent, "what comes back is what was sent");
         anyhow::Ok(())
     };
     let echoes = futures_util::future::try_join_all((0..100).map(echo));
@@ -99,13 +86,8 @@ async fn long_transfers_and_many_connections_at_once() -> Result<()> {
 async fn the_pod_is_told_of_a_half_close() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
-    let open = open(&world, "svc/writes 70").await?;
-    let mut stream = open.connect().await?;
-    stream.write_all(b"COUNT\n12345").await?;
-    stream.shutdown().await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    assert_eq!(answer, "counted 5\n");
+    let open = Open::new(&world, "svc/writes 70").await?;
+    assert_eq!(open.half_closed("COUNT\n12345").await?, b"counted 5\n");
     open.close().await?;
     Ok(())
 }
@@ -114,7 +96,7 @@ async fn the_pod_is_told_of_a_half_close() -> Result<()> {
 async fn two_hundred_connections_at_once_are_one_to_the_cluster() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
-    let open = open(&world, "svc/writes 70").await?;
+    let open = Open::new(&world, "svc/writes 70").await?;
     let answers = futures_util::future::try_join_all((0..200).map(|_| open.ask("NAME"))).await?;
     assert!(answers.iter().all(|answer| answer.starts_with("writes-")), "{answers:?}");
     assert_eq!(world.bed.requests().count("get", "pods/portforward"), 1);
@@ -127,7 +109,7 @@ async fn two_hundred_connections_at_once_are_one_to_the_cluster() -> Result<()> 
 async fn a_client_that_does_not_read_stops_nobody_who_comes_later() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
-    let open = open(&world, "svc/writes 70").await?;
+    let open = Open::new(&world, "svc/writes 70").await?;
     let mut lazy = open.connect().await?;
     const BYTES: usize = 50_000_000;
     lazy.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
@@ -149,23 +131,14 @@ async fn a_server_that_does_not_multiplex_gets_a_websocket_for_each_connection()
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
     let refused = world.bed.fault(Rule::new(Fault::status(400)).upgrade("spdy/3.1"));
-    let open = open(&world, "svc/writes 70").await?;
+    let open = Open::new(&world, "svc/writes 70").await?;
     for _ in 0..3 {
         assert!(open.ask("NAME").await?.starts_with("writes-"));
     }
-    let mut half_closed = open.connect().await?;
-    half_closed.write_all(format!("SEND {BYTES}\n").as_bytes()).await?;
-    half_closed.shutdown().await?;
-    let mut answer = Vec::new();
-    half_closed.read_to_end(&mut answer).await?;
-    assert_eq!(answer.len(), BYTES);
+    assert_eq!(open.half_closed(&format!("SEND {BYTES}\n")).await?.len(), BYTES);
     let asked_in_vain = refused.hits();
     let sent = vec![7; 1_000_000];
-    let mut back = vec![0; sent.len()];
-    let (mut from, mut to) = open.connect().await?.into_split();
-    to.write_all(b"ECHO\n").await?;
-    tokio::try_join!(to.write_all(&sent), from.read_exact(&mut back))?;
-    assert!(back == sent, "what comes back is what was sent");
+    assert!(open.echo(&sent).await? == sent, "what comes back is what was sent");
     assert_eq!(refused.hits(), asked_in_vain, "once it is known nobody asks again");
     assert_eq!(open.close().await?, "");
     Ok(())
@@ -175,7 +148,7 @@ async fn a_server_that_does_not_multiplex_gets_a_websocket_for_each_connection()
 async fn connections_go_to_the_pod_that_lives() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
-    let open = open(&world, "svc/writes 70").await?;
+    let open = Open::new(&world, "svc/writes 70").await?;
     for _ in 0..3 {
         let [old] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
         assert_eq!(open.ask("NAME").await?.trim(), old);
@@ -198,7 +171,7 @@ async fn a_rollout_loses_no_request() -> Result<()> {
     // As every service does that loses no request in a rollout: it goes on serving for a while.
     let serves_on = &[("ON_USR1", "write"), ("ON_TERM", "ignore")];
     deploy(&world, &Service { env: serves_on, ..WRITES }).await?;
-    let open = open(&world, "svc/writes 70").await?;
+    let open = Open::new(&world, "svc/writes 70").await?;
     let [old] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
     let rollout = async {
         deploy(&world, &Service { env: &[("ON_USR1", "write"), ("VERSION", "2")], ..WRITES }).await?;
@@ -228,7 +201,7 @@ async fn a_tunnel_that_is_refused_is_tried_again() -> Result<()> {
     deploy(&world, &WRITES).await?;
     for fault in [Fault::status(500), Fault::status(404), Fault::Close] {
         let twice = world.bed.fault(Rule::new(fault).resource("pods/portforward").first(2));
-        let open = open(&world, "svc/writes 70").await?;
+        let open = Open::new(&world, "svc/writes 70").await?;
         assert!(open.ask("NAME").await?.starts_with("writes-"));
         assert_eq!(twice.hits(), 2);
         open.close().await?;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use fs_err as fs;
 use k8s_openapi::api::core::v1::Pod;
 pub(crate) use podcov_e2e::go_percent;
-use podcov_e2e::{World, go_build};
+use podcov_e2e::{World, go_build, is_ready};
 use podcov_testbed::{FixedPod, Image};
 use serde_json::{Value, json};
 
@@ -76,15 +76,11 @@ pub(crate) fn pods_of(world: &World, name: &str) -> Vec<String> {
 
 /// Waits until a pod is gone and another one of its service is ready.
 pub(crate) async fn replaced(world: &World, name: &str, old: &str) -> Result<()> {
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-        conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
-    };
     let of =
         |pod: &&Pod| pod.metadata.labels.as_ref().is_some_and(|l| l.get("app").is_some_and(|a| a == name));
     let another = |pods: &[Pod]| {
         let mut pods = pods.iter().filter(of).peekable();
-        pods.peek().is_some() && pods.all(|p| ready(p) && p.metadata.name.as_deref() != Some(old))
+        pods.peek().is_some() && pods.all(|p| is_ready(p) && p.metadata.name.as_deref() != Some(old))
     };
     world.bed.wait_for("another pod", another).await.map(drop)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
 use podcov_cluster::{Cluster, CoverDir, Error, Output, Target};
-use podcov_flush::{Request, Taking};
+use podcov_flush::{ALL, Request, Taking};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -24,20 +24,11 @@ const PIECES: usize = 16;
 /// kubelet or an API server takes to be back after a restart.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What runs in the container. Where there are more names than a command line holds, the whole folder is asked
-/// for. The shell's builtins find the files. gzip serves where it is a file on PATH, for tar runs it itself: busybox's
-/// shell may have one that nobody else can run. Exit codes 41 to 43 are the script's own.
+/// What runs in the container, after [`ALL`]. Exit codes 41 to 43 are the script's own.
 const SCRIPT: &str = r#"
 cd -- "${1:-$GOCOVERDIR}" || exit 41
 command -v tar >/dev/null 2>&1 || exit 42
-set -- covcounters.*
-[ -e "$1" ] || shift
-set -- covmeta.* "$@"
-[ -e "$1" ] || shift
-[ "$#" -gt 0 ] || exit 43
-[ "$#" -le 10000 ] || set -- .
-z=; case $(command -v gzip) in /*) z=z ;; esac
-exec tar -c${z}f - "$@"
+all
 "#;
 
 /// How a transfer is done.
@@ -165,8 +156,9 @@ impl Transfer<'_> {
             CoverDir::Path(path) => path.as_str(),
             CoverDir::Env => "",
         };
+        let script = format!("{ALL}{SCRIPT}");
         let command: &[&str] = match way {
-            Way::ExecShTar => &["sh", "-c", SCRIPT, "podcov", dir],
+            Way::ExecShTar => &["sh", "-c", &script, "podcov", dir],
             Way::ExecTar => &["tar", "-C", dir, "-cf", "-", "."],
         };
         let exec = match taking {

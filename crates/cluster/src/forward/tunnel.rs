@@ -76,20 +76,22 @@ impl Tunnel {
     pub(super) async fn open(route: &Route, pod: &Pod) -> Result<Self, Error> {
         let port = route.backend.port_on(pod, &route.remote)?;
         let (namespace, name) = (&route.backend.namespace, pod.name_any());
+        let mut refused = None;
         if !route.tunnels.barred.load(Ordering::Relaxed) {
-            let status = match route.tunnels.session(&route.cluster, namespace, pod).await? {
+            match route.tunnels.session(&route.cluster, namespace, pod).await? {
                 Ok(session) => return route.tunnels.streams(&session, port),
-                Err(status) => status,
-            };
-            let tunnel = by_channels(&route.cluster, namespace, &name, port).await?;
-            // A server that is only not well, or had no such pod just then, may do better the next time.
-            if !(status.is_server_error() || [404, 410, 429].contains(&status.as_u16())) {
-                tracing::info!("the multiplexed way to pods is barred; each connection gets a WebSocket");
-                route.tunnels.barred.store(true, Ordering::Relaxed);
+                Err(status) => refused = Some(status),
             }
-            return Ok(tunnel);
         }
-        by_channels(&route.cluster, namespace, &name, port).await
+        let tunnel = by_channels(&route.cluster, namespace, &name, port).await?;
+        // A server that is only not well, or had no such pod just then, may do better the next time.
+        let for_good =
+            |status: StatusCode| !(status.is_server_error() || [404, 410, 429].contains(&status.as_u16()));
+        if refused.is_some_and(for_good) {
+            tracing::info!("the multiplexed way to pods is barred; each connection gets a WebSocket");
+            route.tunnels.barred.store(true, Ordering::Relaxed);
+        }
+        Ok(tunnel)
     }
 }
 
