@@ -13,6 +13,7 @@ pub use exit::{Exit, Failure, ResultExt};
 pub use progress::Progress;
 pub use shutdown::{Shutdown, Signal};
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -38,6 +39,28 @@ where
     let args = A::parse();
     start_logging(common(&args).verbose);
     main_with(name, |shutdown| run(args, shutdown))
+}
+
+/// [`main`] for a program that waits for nothing but files: its arguments, as the process got them, and no signals.
+/// Whoever stopped to read its output is no error.
+pub fn main_blocking<A: clap::Parser>(
+    name: &str,
+    args: impl IntoIterator<Item = OsString>,
+    common: fn(&A) -> &CommonArgs,
+    run: impl FnOnce(A) -> anyhow::Result<Exit>,
+) -> ExitCode {
+    let args = A::parse_from(args);
+    start_logging(common(&args).verbose);
+    match run(args) {
+        Ok(exit) => exit.into(),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => report(name, &error),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut errors = error.chain().filter_map(|error| error.downcast_ref::<std::io::Error>());
+    errors.any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// [`main`] for a program that has read its arguments already.

@@ -73,15 +73,21 @@ impl<'a> CounterFile<'a> {
     ///
     /// [`Error::Truncated`], [`Error::Malformed`] or [`Error::Version`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        Self::read_into(bytes, &mut Nowhere)
+    }
+
+    /// Parses, and puts each function's counters where the sink says. A file that turns out not to be whole ends in
+    /// an error after some of them.
+    pub(crate) fn read_into<S: Sink>(bytes: &'a [u8], sink: &mut S) -> Result<Self, S::Error> {
         let mut cursor = Cursor::new(bytes);
         let whole = bytes.first_chunk::<HEADER>();
         let header = whole.ok_or(Error::Truncated { offset: 0, what: "the header" })?;
         if cursor.array("the header")? != MAGIC {
-            return Err(Error::malformed(0, "not the first bytes of a counter file"));
+            return Err(Error::malformed(0, "not the first bytes of a counter file").into());
         }
         let version = cursor.u32("the header")?;
         if version != 1 {
-            return Err(Error::Version { found: version });
+            return Err(Error::Version { found: version }.into());
         }
         cursor.bytes(16, "the header")?; // the hash
         let flavour_at = cursor.position();
@@ -90,7 +96,8 @@ impl<'a> CounterFile<'a> {
             (1, _) => Encoding::RawBigEndian,
             (2, _) => Encoding::Uleb,
             (other, _) => {
-                return Err(Error::malformed(flavour_at, format!("no counter flavour has number {other}")));
+                let what = format!("no counter flavour has number {other}");
+                return Err(Error::malformed(flavour_at, what).into());
             }
         };
         cursor.bytes(6, "the header")?;
@@ -99,19 +106,19 @@ impl<'a> CounterFile<'a> {
         let announced = footer(&mut Cursor::new(&bytes[footer_at..]))
             .map_err(|()| Error::malformed(footer_at, "the file does not end in a footer"))?;
         if announced == 0 {
-            return Err(Error::malformed(footer_at, "no segments"));
+            return Err(Error::malformed(footer_at, "no segments").into());
         }
         let mut segments = Vec::new();
         for number in 1..=announced {
-            segments.push(Segment::parse(&mut cursor, encoding)?);
+            segments.push(Segment::read_into(&mut cursor, encoding, sink)?);
             let at = cursor.position();
             if footer(&mut cursor) != Ok(number) {
                 let what = format!("expected the footer of segment {number} behind its last function");
-                return Err(Error::malformed(at, what));
+                return Err(Error::malformed(at, what).into());
             }
         }
         if cursor.left() != 0 {
-            return Err(Error::malformed(cursor.position(), "data behind the last segment"));
+            return Err(Error::malformed(cursor.position(), "data behind the last segment").into());
         }
         Ok(Self { header, segments })
     }
@@ -137,7 +144,11 @@ impl<'a> CounterFile<'a> {
 }
 
 impl<'a> Segment<'a> {
-    fn parse(cursor: &mut Cursor<'a>, encoding: Encoding) -> Result<Self, Error> {
+    fn read_into<S: Sink>(
+        cursor: &mut Cursor<'a>,
+        encoding: Encoding,
+        sink: &mut S,
+    ) -> Result<Self, S::Error> {
         let start = cursor.position();
         let entries = cursor.u64("a segment header")?;
         let strings_len = cursor.u32("a segment header")? as usize;
@@ -150,11 +161,12 @@ impl<'a> Segment<'a> {
         }
 
         // Every entry takes bytes, so that a wrong number of them ends this at the end of the data.
-        let mut after = FunctionCountersIter { cursor: cursor.clone(), encoding };
-        for _ in 0..entries {
-            after.read()?;
+        let before = cursor.clone();
+        match encoding {
+            Encoding::Uleb => each_function(cursor, entries, sink, |cursor| cursor.uleb(COUNTERS), true)?,
+            raw => each_function(cursor, entries, sink, |cursor| raw.read(cursor), false)?,
         }
-        let payload = cursor.bytes(after.cursor.position() - cursor.position(), "counters")?;
+        let payload = cursor.since(&before);
         Ok(Self { args, entries, encoding, payload })
     }
 
@@ -188,6 +200,15 @@ impl<'a> Segment<'a> {
     pub fn command_line(&self) -> Vec<&'a [u8]> {
         let args: HashMap<_, _> = self.args.iter().copied().collect();
         (0..args.len()).map_while(|n| args.get(format!("argv{n}").as_bytes()).copied()).collect()
+    }
+
+    /// What is known of the process, as a whole.
+    pub(crate) fn args(&self) -> Args {
+        Args {
+            command_line: self.command_line().into_iter().map(<[u8]>::to_vec).collect(),
+            goos: self.goos().map(<[u8]>::to_vec),
+            goarch: self.goarch().map(<[u8]>::to_vec),
+        }
     }
 
     fn arg(&self, key: &[u8]) -> Option<&'a [u8]> {
@@ -242,6 +263,35 @@ impl Iterator for Counters<'_> {
 
 impl ExactSizeIterator for Counters<'_> {}
 
+/// Where counters go as they are read.
+pub(crate) trait Sink {
+    type Error: From<Error>;
+
+    /// The place for a function's counters, as many as it has; `None` where they are not wanted.
+    fn place(
+        &mut self,
+        package: u32,
+        function: u32,
+        counters: u32,
+    ) -> Result<Option<&mut [u64]>, Self::Error>;
+
+    /// Puts a counter into its place.
+    fn put(place: &mut u64, counter: u32);
+}
+
+/// For checking alone.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    type Error = Error;
+
+    fn place(&mut self, _: u32, _: u32, _: u32) -> Result<Option<&mut [u64]>, Error> {
+        Ok(None)
+    }
+
+    fn put(_: &mut u64, _: u32) {}
+}
+
 /// How a segment's numbers are written: Go's `CounterFlavor` and BigEndian flag in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
@@ -254,10 +304,92 @@ impl Encoding {
     #[inline]
     fn read(self, cursor: &mut Cursor<'_>) -> Result<u32, Error> {
         match self {
-            Self::RawLittleEndian => cursor.u32("a function's counters"),
-            Self::RawBigEndian => cursor.array("a function's counters").map(u32::from_be_bytes),
-            Self::Uleb => cursor.uleb("a function's counters"),
+            Self::RawLittleEndian => cursor.u32(COUNTERS),
+            Self::RawBigEndian => cursor.array(COUNTERS).map(u32::from_be_bytes),
+            Self::Uleb => cursor.uleb(COUNTERS),
         }
+    }
+}
+
+/// Reads functions into a sink. `may_be_short`: whether a byte below 128 is a number.
+#[inline]
+fn each_function<'a, S: Sink>(
+    from: &mut Cursor<'a>,
+    entries: u64,
+    sink: &mut S,
+    read: impl Fn(&mut Cursor<'a>) -> Result<u32, Error>,
+    may_be_short: bool,
+) -> Result<(), S::Error> {
+    // A copy, as what this loop alone knows of stays in registers.
+    let mut cursor = from.clone();
+    for _ in 0..entries {
+        let counters = read(&mut cursor)?;
+        let package = read(&mut cursor)?;
+        let function = read(&mut cursor)?;
+        let Some(place) = sink.place(package, function, counters)? else {
+            if may_be_short {
+                cursor.skip_ulebs(counters as usize, COUNTERS)?;
+            } else {
+                (0..counters).try_for_each(|_| read(&mut cursor).map(drop))?;
+            }
+            continue;
+        };
+        // Half of all functions have one counter.
+        if let [place] = place {
+            S::put(place, read(&mut cursor)?);
+            continue;
+        }
+        // Most counters are below 128, so most of eight bytes are eight counters.
+        for place in place.chunks_mut(8) {
+            let short = if may_be_short { cursor.short_ulebs(place.len()) } else { None };
+            if let Some(mut bytes) = short {
+                for place in place {
+                    S::put(place, bytes as u32 & 0xff);
+                    bytes >>= 8;
+                }
+                continue;
+            }
+            for place in place {
+                S::put(place, read(&mut cursor)?);
+            }
+        }
+    }
+    *from = cursor;
+    Ok(())
+}
+
+/// What a segment says of its process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Args {
+    pub(crate) command_line: Vec<Vec<u8>>,
+    pub(crate) goos: Option<Vec<u8>>,
+    pub(crate) goarch: Option<Vec<u8>>,
+}
+
+impl Args {
+    /// Keeps what is the same for another process. Go: `argstate.Merge` in `cmd/covdata`.
+    pub(crate) fn keep_common(&mut self, other: &Self) {
+        if self.command_line != other.command_line {
+            self.command_line.clear();
+        }
+        if self.goos != other.goos {
+            self.goos = None;
+        }
+        if self.goarch != other.goarch {
+            self.goarch = None;
+        }
+    }
+
+    /// Keys and values, sorted by key.
+    pub(crate) fn pairs(&self) -> Vec<(String, Vec<u8>)> {
+        let argc = self.command_line.len();
+        let argv = self.command_line.iter().enumerate();
+        let mut pairs: Vec<_> = argv.map(|(n, value)| (format!("argv{n}"), value.clone())).collect();
+        pairs.push(("argc".to_owned(), argc.to_string().into_bytes()));
+        let system = [("GOARCH", &self.goarch), ("GOOS", &self.goos)];
+        pairs.extend(system.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
+        pairs.sort();
+        pairs
     }
 }
 
@@ -304,6 +436,9 @@ fn footer(cursor: &mut Cursor<'_>) -> Result<u32, ()> {
         _ => Err(()),
     }
 }
+
+/// What an error calls them.
+const COUNTERS: &str = "a function's counters";
 
 pub(crate) const MAGIC: [u8; 4] = *b"\0cwm";
 pub(crate) const HEADER: usize = 32;

@@ -33,6 +33,11 @@ impl<'a> Cursor<'a> {
         Ok(Self { data: &self.data[..self.position], position })
     }
 
+    /// What was read since a copy of this cursor was taken.
+    pub(crate) fn since(&self, earlier: &Self) -> &'a [u8] {
+        &self.data[earlier.position..self.position]
+    }
+
     pub(crate) fn bytes(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], Error> {
         let rest = &self.data[self.position..];
         let bytes = rest.get(..len).ok_or_else(|| self.cut_off(what))?;
@@ -61,7 +66,7 @@ impl<'a> Cursor<'a> {
 
     /// A ULEB128 number, which is what nearly all of a file consists of. Go's own writer never exceeds 32
     /// bits; Go's reader would drop the bits above.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn uleb(&mut self, what: &'static str) -> Result<u32, Error> {
         match self.data[self.position..] {
             [a, ..] if a < 0x80 => {
@@ -73,22 +78,66 @@ impl<'a> Cursor<'a> {
                 self.position += 2;
                 Ok(u32::from(a & 0x7f) | u32::from(b) << 7)
             }
-            _ => self.long_uleb(what),
+            // By value, so that the position need not be in memory.
+            _ => {
+                let (value, position) = Self::long_uleb(self.data, self.position, what)?;
+                self.position = position;
+                Ok(value)
+            }
         }
     }
 
-    fn long_uleb(&mut self, what: &'static str) -> Result<u32, Error> {
-        let rest = &self.data[self.position..];
+    /// The next `count` ULEB128 numbers, from one to eight, if each is of one byte and eight bytes are left: the
+    /// first in the lowest byte, and zeros above the last.
+    #[inline(always)]
+    pub(crate) fn short_ulebs(&mut self, count: usize) -> Option<u64> {
+        let bytes = u64::from_le_bytes(*self.data[self.position..].first_chunk()?);
+        let bytes = bytes & (u64::MAX >> (64 - 8 * count));
+        (bytes & 0x8080_8080_8080_8080 == 0).then(|| {
+            self.position += count;
+            bytes
+        })
+    }
+
+    /// Passes over ULEB128 numbers, as [`uleb`](Self::uleb) would.
+    pub(crate) fn skip_ulebs(&mut self, mut count: usize, what: &'static str) -> Result<(), Error> {
+        const HIGHEST: u64 = 0x8080_8080_8080_8080;
+        while count > 0 {
+            // A number ends where a byte's highest bit is clear, so those in eight bytes are counted at once, unless
+            // one is so long that its value might exceed 32 bits.
+            if count >= 8
+                && let Some(bytes) = self.data[self.position..].first_chunk()
+            {
+                let goes_on = u64::from_le_bytes(*bytes) & HIGHEST;
+                if goes_on & goes_on >> 8 & goes_on >> 16 & goes_on >> 24 == 0 {
+                    let ends = !goes_on & HIGHEST;
+                    count -= ends.count_ones() as usize;
+                    self.position += 8 - ends.leading_zeros() as usize / 8;
+                    continue;
+                }
+            }
+            self.uleb(what)?;
+            count -= 1;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn long_uleb(data: &[u8], position: usize, what: &'static str) -> Result<(u32, usize), Error> {
+        let rest = &data[position..];
         let mut value = 0;
         for (n, &byte) in rest.iter().take(5).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * n);
             if byte < 0x80 {
-                let value = u32::try_from(value).map_err(|_| self.too_large(what))?;
-                self.position += n + 1;
-                return Ok(value);
+                let value = u32::try_from(value).map_err(|_| too_large(position, what))?;
+                return Ok((value, position + n + 1));
             }
         }
-        Err(if rest.len() < 5 { self.cut_off(what) } else { self.too_large(what) })
+        Err(if rest.len() < 5 {
+            Error::Truncated { offset: position, what }
+        } else {
+            too_large(position, what)
+        })
     }
 
     /// A string table: a number of strings, then each as its length and bytes
@@ -113,11 +162,11 @@ impl<'a> Cursor<'a> {
     fn cut_off(&self, what: &'static str) -> Error {
         Error::Truncated { offset: self.position, what }
     }
+}
 
-    #[cold]
-    fn too_large(&self, what: &'static str) -> Error {
-        Error::malformed(self.position, format!("{what} exceeds 32 bits"))
-    }
+#[cold]
+fn too_large(position: usize, what: &'static str) -> Error {
+    Error::malformed(position, format!("{what} exceeds 32 bits"))
 }
 
 #[cfg(test)]
@@ -150,6 +199,33 @@ mod tests {
         for len in 0..5 {
             assert!(matches!(uleb(&[0x80; 5][..len]), Err(Error::Truncated { offset: 0, .. })), "{len}");
         }
+    }
+
+    #[test]
+    fn skipping_is_reading() {
+        let numbers: &[&[u8]] = &[
+            &[0x05],
+            &[0x80, 0x01],
+            &[0xff, 0xff, 0x7f],
+            &[0xe5, 0x8e, 0xa6, 0x01],
+            &[0xff, 0xff, 0xff, 0xff, 0x0f],
+        ];
+        for first in 0..numbers.len() {
+            for count in 0..40 {
+                let picked = (0..count).map(|n| numbers[(first + n * n) % numbers.len()]);
+                let bytes: Vec<u8> = picked.flatten().copied().chain([0x80, 0x01]).collect();
+                let mut cursor = Cursor::new(&bytes);
+                assert_eq!(cursor.skip_ulebs(count, "it"), Ok(()));
+                assert_eq!((cursor.uleb("the last"), cursor.left()), (Ok(128), 0), "{first} {count}");
+                let mut cursor = Cursor::new(&bytes);
+                assert!(matches!(cursor.skip_ulebs(count + 2, "it"), Err(Error::Truncated { .. })));
+            }
+        }
+        let too_large = [&[1; 9][..], &[0xff, 0xff, 0xff, 0xff, 0x10], &[1; 9]].concat();
+        assert!(matches!(
+            Cursor::new(&too_large).skip_ulebs(19, "it"),
+            Err(Error::Malformed { offset: 9, .. })
+        ));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::MetaHash;
+use crate::{MetaHash, TextError};
 
 /// Why bytes, or a name, are not the coverage file which they should be. Offsets count bytes from the file's
 /// start.
@@ -62,9 +63,9 @@ impl Error {
     }
 }
 
-/// Something that kept a file, or a folder, out of a [`Profile`](crate::Profile), or that makes its numbers
+/// Something that kept a file, or a folder, out of [`Data`](crate::Data), or that makes its numbers
 /// doubtful.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct Problem {
     /// The file or folder.
@@ -81,15 +82,18 @@ impl Problem {
 }
 
 /// The kinds of [`Problem`].
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
     /// The file or folder could not be read; its content is not in the profile.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(Arc<std::io::Error>),
     /// The file is not whole, or not right; its content is not in the profile.
     #[error(transparent)]
     Invalid(#[from] Error),
+    /// The file is not a text profile, or has lines that are none of its; the others are in the profile.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// A counter file without the meta-data file of its binary in any folder; it is not in the profile.
     #[error("no meta-data file covmeta.{hash} for these counters")]
     NoMeta {
@@ -120,4 +124,10 @@ pub enum Reason {
         /// How many counters the entry has.
         counters: u32,
     },
+}
+
+impl From<std::io::Error> for Reason {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
 }

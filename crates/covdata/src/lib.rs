@@ -1,14 +1,15 @@
 //! Go's coverage data files: the two kinds that a program built with `go build -cover` writes into
-//! `GOCOVERDIR`.
+//! `GOCOVERDIR`, and the text profiles of `go test -coverprofile`.
 //!
 //! - `covmeta.<hash>`, the meta-data: which packages, functions and blocks ("units") the binary has. See
 //!   [`MetaFile`].
 //! - `covcounters.<hash>.<pid>.<nanoseconds>`, the counters of one process, for the functions that ran. See
 //!   [`CounterFile`].
+//! - Text profiles, by any name. See [`TextProfile`].
 //!
-//! [`Profile`] merges any number of both, from any number of binaries, the way `go tool covdata` does. It
-//! differs in what it does about bad data: one bad file never costs the good ones, and nothing is left out
-//! without a [`Problem`].
+//! [`Data`] is any number of both, from any number of binaries, collected by a [`Builder`], and text profiles beside
+//! them; a [`Profile`] is what they come to by block, the way `go tool covdata` merges. It differs in what it does
+//! about bad data: one bad file never costs the good ones, and nothing is left out without a [`Problem`].
 //!
 //! The bytes come from other people's machines, so every reader here is total: any input gives a value or an
 //! [`Error`], in time and memory proportional to the input's length.
@@ -17,24 +18,34 @@
 //! specification and no public package exists. What a module's docs say of Go's behaviour was read there, and
 //! is tested against the `go` command itself.
 
+mod binary;
 mod counters;
 mod cursor;
+mod data;
+mod encode;
 mod error;
+mod func;
 mod meta;
 mod name;
+mod pattern;
 mod percent;
 mod profile;
 mod read;
 mod strip;
+mod text;
 
 pub use counters::{CounterFile, Counters, FunctionCounters, FunctionCountersIter, Segment};
+pub use data::{Data, NewFile};
 pub use error::{Error, Problem, Reason};
+pub use func::{FunctionCoverage, Functions};
 pub use meta::{Function, Granularity, MetaFile, Mode, Package, Unit, Units};
 pub use name::{FileName, MetaHash};
+pub use pattern::PackagePattern;
 pub use percent::{Coverage, PackagePercent, Percent};
-pub use profile::{Block, PackageProfile, Profile, ProfileFunction};
-pub use read::Builder;
+pub use profile::{Block, FileProfile, PackageProfile, Profile, ProfileFunction};
+pub use read::{Builder, Files};
 pub use strip::strip_args;
+pub use text::{TextError, TextProfile};
 
 /// Checks that `bytes` are the whole, right content of the file called `name`.
 ///
@@ -52,11 +63,11 @@ pub fn check(name: &FileName, bytes: &[u8]) -> Result<(), Error> {
         FileName::Counters { .. } => CounterFile::parse(bytes)?.hash(),
         FileName::TemporaryMeta { .. } | FileName::TemporaryCounters { .. } => return Err(Error::Temporary),
     };
-    same_hash(name, found)
+    same_hash(*name, found)
 }
 
 /// The second half of [`check`], for callers which need the parsed file anyway.
-fn same_hash(name: &FileName, found: MetaHash) -> Result<(), Error> {
+fn same_hash(name: FileName, found: MetaHash) -> Result<(), Error> {
     let expected = name.hash();
     if found == expected { Ok(()) } else { Err(Error::OtherHash { expected, found }) }
 }

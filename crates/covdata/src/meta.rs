@@ -8,6 +8,8 @@
 
 use std::fmt;
 
+use rayon::prelude::*;
+
 use crate::cursor::Cursor;
 use crate::{Error, MetaHash};
 
@@ -38,6 +40,8 @@ pub struct Package<'a> {
     /// The functions, in the order that counter files refer to them by index. May be empty: a package of
     /// types.
     pub functions: Vec<Function<'a>>,
+    /// All of it, as it stands in the file.
+    pub(crate) blob: &'a [u8],
 }
 
 /// A function of a [`Package`].
@@ -146,7 +150,7 @@ impl<'a> MetaFile<'a> {
             })?;
         let mut offsets = cursor.part(8 * entries, "the package offsets")?;
         let mut lengths = cursor.part(8 * entries, "the package lengths")?;
-        let mut packages = Vec::with_capacity(entries);
+        let mut blobs = Vec::with_capacity(entries);
         for _ in 0..entries {
             let at = offsets.position();
             let offset = offsets.u64("a package's offset")?;
@@ -155,8 +159,11 @@ impl<'a> MetaFile<'a> {
                 gap.ok_or_else(|| Error::malformed(at, format!("package offset {offset} points backwards")))?;
             cursor.bytes(gap, "the data before a package")?;
             let length = usize::try_from(lengths.u64("a package's length")?).unwrap_or(usize::MAX);
-            packages.push(Package::parse(cursor.part(length, "a package")?)?);
+            blobs.push(cursor.part(length, "a package")?);
         }
+        let packages: Vec<_> = blobs.into_par_iter().map(Package::parse).collect();
+        // The first error in the file, not in time.
+        let packages = packages.into_iter().collect::<Result<_, _>>()?;
         Ok(Self { hash, mode, granularity, packages })
     }
 }
@@ -165,6 +172,7 @@ impl<'a> Package<'a> {
     /// Parses a package's blob, which is what `cursor` is limited to.
     fn parse(mut cursor: Cursor<'a>) -> Result<Self, Error> {
         let (start, size) = (cursor.position(), cursor.left());
+        let blob = cursor.clone().bytes(size, "a package")?;
         let length = cursor.u32("a package header")?;
         if length as usize != size {
             return Err(Error::malformed(start, format!("package of {length} bytes in a place for {size}")));
@@ -197,7 +205,14 @@ impl<'a> Package<'a> {
             let found = strings.get(index as usize).copied();
             found.ok_or_else(|| Error::malformed(names_at, format!("no string has index {index}")))
         };
-        Ok(Self { name: string(name)?, path: string(path)?, module: string(module)?, functions, strings })
+        Ok(Self {
+            name: string(name)?,
+            path: string(path)?,
+            module: string(module)?,
+            functions,
+            strings,
+            blob,
+        })
     }
 
     /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index from
@@ -218,10 +233,9 @@ impl<'a> Function<'a> {
             return Err(Error::malformed(start, format!("no string has index {}", name.max(file))));
         }
         let mut after = cursor.clone();
-        for _ in 0..count {
-            Unit::parse(&mut after)?;
-        }
-        let bytes = cursor.bytes(after.position() - cursor.position(), "units")?;
+        after.skip_ulebs((count as usize).saturating_mul(Unit::NUMBERS), "a unit")?;
+        let bytes = after.since(cursor);
+        *cursor = after;
         let literal = cursor.uleb("a function's literal flag")? != 0;
         Ok(Self { name, file, literal, units: Units { bytes, left: count } })
     }
@@ -231,9 +245,17 @@ impl<'a> Function<'a> {
     pub fn units(&self) -> Units<'a> {
         self.units.clone()
     }
+
+    /// The units as they stand in the file.
+    pub(crate) fn units_bytes(&self) -> &'a [u8] {
+        self.units.bytes
+    }
 }
 
 impl Unit {
+    /// How many numbers it is written as.
+    const NUMBERS: usize = 5;
+
     fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
         Ok(Self {
             start_line: cursor.uleb("a unit")?,
@@ -265,6 +287,16 @@ impl Iterator for Units<'_> {
 impl ExactSizeIterator for Units<'_> {}
 
 impl Mode {
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::Set => 1,
+            Self::Count => 2,
+            Self::Atomic => 3,
+            Self::RegOnly => 4,
+            Self::TestMain => 5,
+        }
+    }
+
     fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Set,
@@ -284,6 +316,20 @@ impl Mode {
             *sum = sum.saturating_add(new);
         }
     }
+
+    /// The count that any number of runs come to, from their plain sum.
+    pub(crate) fn count(self, sum: u64) -> u32 {
+        if self == Self::Set { u32::from(sum != 0) } else { u32::try_from(sum).unwrap_or(u32::MAX) }
+    }
+}
+
+impl Granularity {
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Self::PerBlock => 1,
+            Self::PerFunction => 2,
+        }
+    }
 }
 
 impl fmt::Display for Mode {
@@ -299,7 +345,10 @@ impl fmt::Display for Mode {
     }
 }
 
-const MAGIC: [u8; 4] = *b"\0cvm";
+pub(crate) const MAGIC: [u8; 4] = *b"\0cvm";
+pub(crate) const HEADER: usize = 56;
+/// The length of a package's header.
+pub(crate) const PACKAGE_HEADER: usize = 44;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,11 @@
 //! Go: `EmitPercent` in `internal/coverage/cformat`.
 
 use std::fmt;
+use std::iter::Sum;
 
-use crate::Profile;
+use rayon::prelude::*;
+
+use crate::{Block, Profile};
 
 /// How many statements ran, of how many. [`Display`](fmt::Display) gives `coverage: 81.3% of statements`, or
 /// `coverage: [no statements]`, as Go does.
@@ -34,18 +37,13 @@ pub struct Percent {
     pub packages: Vec<PackagePercent>,
 }
 
-impl Profile {
+impl Profile<'_> {
     /// Sums up statements by package.
     #[must_use]
     pub fn percent(&self) -> Percent {
-        let packages = self.packages().iter().map(|package| {
-            let mut coverage = Coverage::default();
-            for block in &package.blocks {
-                let statements = u64::from(block.unit.statements);
-                coverage.total += statements;
-                coverage.covered += if block.count == 0 { 0 } else { statements };
-            }
-            PackagePercent { path: package.path.clone(), coverage }
+        let packages = self.packages().par_iter().map(|package| {
+            let blocks = package.files.iter().flat_map(|file| &file.blocks);
+            PackagePercent { path: package.path.to_owned(), coverage: blocks.collect() }
         });
         Percent { packages: packages.collect() }
     }
@@ -55,10 +53,7 @@ impl Percent {
     /// The coverage over all packages.
     #[must_use]
     pub fn total(&self) -> Coverage {
-        self.packages.iter().fold(Coverage::default(), |sum, package| Coverage {
-            covered: sum.covered + package.coverage.covered,
-            total: sum.total + package.coverage.total,
-        })
+        self.packages.iter().map(|package| package.coverage).sum()
     }
 }
 
@@ -68,6 +63,26 @@ impl Coverage {
     pub fn percent(self) -> Option<f64> {
         // In Go's order of operations, for the same last bit.
         (self.total != 0).then(|| 100.0 * self.covered as f64 / self.total as f64)
+    }
+}
+
+impl<'b> FromIterator<&'b Block> for Coverage {
+    /// The coverage of blocks.
+    fn from_iter<I: IntoIterator<Item = &'b Block>>(blocks: I) -> Self {
+        blocks.into_iter().fold(Self::default(), |sum, block| {
+            let statements = u64::from(block.unit.statements);
+            let covered = if block.count == 0 { 0 } else { statements };
+            Self { covered: sum.covered + covered, total: sum.total + statements }
+        })
+    }
+}
+
+impl Sum for Coverage {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            covered: sum.covered + part.covered,
+            total: sum.total + part.total,
+        })
     }
 }
 

@@ -1,146 +1,265 @@
-//! Profiles: the counts of every unit, merged over runs and binaries.
+//! Profiles: the counts of every block, merged over runs, binaries and text profiles.
 //!
-//! Go: `internal/coverage/cformat`. Two units of different binaries are one where package path, file,
-//! function name, literal flag and the unit itself are the same. So after a change in a source file, units of
-//! the old and the new build are all there.
+//! Go: `internal/coverage/cformat`. A block is known by its file, place and number of statements, so that it is the
+//! same in whatever binary, and in a text profile. (Go's `covdata` takes the function's name into account as well,
+//! and so counts a block twice whose function was renamed between two builds; `go tool cover` does not.)
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use crate::read::Binary;
-use crate::{MetaFile, Mode, Unit};
+use rayon::prelude::*;
 
-/// The merged counts of any number of runs of any number of binaries.
+use crate::binary::Counted;
+use crate::meta::Package;
+use crate::text::{TextProfile, package_of};
+use crate::{Data, Mode, Unit};
+
+/// The merged counts of any number of runs of any number of binaries, and of text profiles. Names are borrowed from
+/// the [`Data`] it was made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Profile {
+pub struct Profile<'a> {
     mode: Option<Mode>,
-    packages: Vec<PackageProfile>,
+    packages: Vec<PackageProfile<'a>>,
 }
 
 /// A package of a [`Profile`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageProfile {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackageProfile<'a> {
     /// Its import path.
-    pub path: String,
-    /// The names of functions and files, for [`ProfileFunction::name`] and [`ProfileFunction::file`].
-    pub strings: Vec<String>,
-    /// The functions, for [`Block::function`].
-    pub functions: Vec<ProfileFunction>,
-    /// The blocks, each once, sorted by function and unit.
+    pub path: &'a str,
+    /// Its functions, for [`Block::function`]. One that is in several inputs is there several times.
+    pub functions: Vec<ProfileFunction<'a>>,
+    /// Its source files that have blocks, sorted by name.
+    pub files: Vec<FileProfile<'a>>,
+}
+
+/// A source file of a [`PackageProfile`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileProfile<'a> {
+    /// Import path, slash, base name. An absolute path where the binary was built from files, not from a package.
+    pub name: &'a str,
+    /// The blocks, each once, in Go's order: by first line, last line, first column, last column. Blocks of one
+    /// version of the source do not overlap, so this is their order in the source.
     pub blocks: Vec<Block>,
+    /// Blocks overlap, and there were several inputs: they were built from different versions of the source, and
+    /// percentages count both.
+    pub mixed: bool,
 }
 
 /// A function of a [`PackageProfile`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ProfileFunction {
-    /// Index of its source file in [`PackageProfile::strings`].
-    pub file: u32,
-    /// Index of its name in [`PackageProfile::strings`].
-    pub name: u32,
-    /// Whether it is a function literal outside of any function.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProfileFunction<'a> {
+    /// Its name, with the receiver's type before it, as in `Cart.Add` or `*Cart.Add`.
+    pub name: Cow<'a, str>,
+    /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
 }
 
 /// A unit and its count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
-    /// Index of its function in [`PackageProfile::functions`].
-    pub function: u32,
     /// Where it is, and its number of statements.
     pub unit: Unit,
     /// How often it ran; 0 or 1 in mode set, and [`u32::MAX`] for that many or more.
     pub count: u32,
+    /// Index of its function in [`PackageProfile::functions`]; `None` where only text profiles have it.
+    pub function: Option<u32>,
 }
 
-impl Profile {
-    /// The packages, sorted by path as Go sorts: by bytes.
+impl<'a> Profile<'a> {
+    /// The packages, sorted by path as Go sorts: by bytes. Also those without files: they have no statements.
     #[must_use]
-    pub fn packages(&self) -> &[PackageProfile] {
+    pub fn packages(&self) -> &[PackageProfile<'a>] {
         &self.packages
     }
 
-    /// What the counts count; `None` where there is no meta-data at all. For binaries of several modes it is
-    /// the one latest in the order set, count, atomic, and a block that ran in mode set counts as one run.
+    /// The same, to fill in or to leave out.
+    pub fn packages_mut(&mut self) -> &mut Vec<PackageProfile<'a>> {
+        &mut self.packages
+    }
+
+    /// All source files, by package and name.
+    pub fn files(&self) -> impl Iterator<Item = &FileProfile<'a>> + Clone {
+        self.packages.iter().flat_map(|package| &package.files)
+    }
+
+    /// What the counts count; `None` where there was no file at all. For inputs of several modes it is the one
+    /// latest in the order set, count, atomic, and a block that ran in mode set counts as one run.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
         self.mode
     }
 
-    pub(crate) fn merge<'a>(binaries: impl Iterator<Item = &'a Binary> + Clone) -> Self {
-        let mode = binaries.clone().map(|binary| binary.mode).max();
-        let mut tables = BTreeMap::<&str, Table<'_>>::new();
-        // Only bytes that were parsed before get here.
-        for (binary, file) in
-            binaries.filter_map(|binary| Some((binary, MetaFile::parse(&binary.meta).ok()?)))
-        {
-            let mut counts = binary.counts.iter().copied();
-            for package in file.packages {
-                let table = tables.entry(package.path).or_default();
-                // Strings are compared once a package; functions, of which there are many more, by number.
-                let strings: Vec<u32> = package.strings.iter().map(|s| table.strings.index(*s)).collect();
-                for function in package.functions {
-                    let (file, name) = (strings[function.file as usize], strings[function.name as usize]);
-                    let key = ProfileFunction { file, name, literal: function.literal };
-                    let index = table.functions.index(key);
-                    // The units come first: the shorter side of a zip must not cost the longer side an item.
-                    let blocks = function.units().zip(counts.by_ref());
-                    table.blocks.extend(blocks.map(|(unit, count)| Block { function: index, unit, count }));
-                }
+    pub(crate) fn merge(data: &'a Data<'_>) -> Self {
+        let modes = data.binaries.iter().map(|counted| counted.binary.file.mode);
+        let Some(mode) = modes.chain(data.texts.iter().map(|text| text.mode)).max() else {
+            return Self::default();
+        };
+        let mut parts = BTreeMap::<&str, Vec<Part<'_>>>::new();
+        for counted in &data.binaries {
+            for (index, package) in counted.binary.file.packages.iter().enumerate() {
+                parts.entry(package.path).or_default().push(Part { counted, index, package });
             }
         }
-        let packages = tables.into_iter().map(|(path, table)| table.finish(path, mode)).collect();
-        Self { mode, packages }
+        let parts: Vec<_> = parts.into_iter().collect();
+        let mut packages: Vec<PackageProfile<'a>> =
+            parts.into_par_iter().map(|(path, parts)| package_of_parts(path, &parts, mode)).collect();
+        if !data.texts.is_empty() {
+            add_texts(&mut packages, &data.texts, mode);
+        }
+        Self { mode: Some(mode), packages }
+    }
+
+    /// The blocks that ran.
+    pub(crate) fn covered(&self) -> Covered<'a> {
+        let mut files = HashMap::<_, Vec<Unit>>::new();
+        for file in self.files() {
+            let covered = file.blocks.iter().filter(|block| block.count != 0).map(|block| block.unit);
+            files.entry(file.name).or_default().extend(covered);
+        }
+        // A file may be in several packages.
+        files.values_mut().for_each(|covered| covered.sort_by_key(order));
+        Covered { files }
     }
 }
 
-/// A package in the making.
-#[derive(Default)]
-struct Table<'a> {
-    strings: Index<&'a str>,
-    functions: Index<ProfileFunction>,
-    /// With one block for each binary.
-    blocks: Vec<Block>,
+/// A package as one binary has it.
+struct Part<'a> {
+    counted: &'a Counted<'a>,
+    index: usize,
+    package: &'a Package<'a>,
 }
 
-impl Table<'_> {
-    fn finish(self, path: &str, mode: Option<Mode>) -> PackageProfile {
-        let mut blocks = self.blocks;
-        // Sorting beats hashing here: what comes is mostly in order, and the result has to be.
-        blocks.sort_by_key(|block| (block.function, block.unit));
-        blocks.dedup_by(|block, kept| {
-            let same = (block.function, block.unit) == (kept.function, kept.unit);
-            if let (true, Some(mode)) = (same, mode) {
-                mode.merge(&mut kept.count, block.count);
+fn package_of_parts<'a>(path: &'a str, parts: &[Part<'a>], mode: Mode) -> PackageProfile<'a> {
+    let mut package = PackageProfile { path, ..PackageProfile::default() };
+    let mut numbers = HashMap::<&str, usize>::new();
+    let mut sizes = Vec::new();
+    for part in parts {
+        // Strings are compared once a file; functions, of which there are many more, by number.
+        let mut file_of_string = vec![usize::MAX; part.package.strings.len()];
+        for function in &part.package.functions {
+            let file = &mut file_of_string[function.file as usize];
+            if *file == usize::MAX {
+                let name = part.package.string(function.file);
+                *file = *numbers.entry(name).or_insert_with(|| {
+                    package.files.push(FileProfile { name, ..FileProfile::default() });
+                    sizes.push(0);
+                    package.files.len() - 1
+                });
             }
-            same
+            sizes[*file] += function.units().len();
+        }
+        for (file, size) in package.files.iter_mut().zip(&mut sizes) {
+            file.blocks.reserve_exact(std::mem::take(size));
+        }
+        let mut counts = part.counted.counts(part.counted.binary.package_counters(part.index));
+        package.functions.reserve_exact(part.package.functions.len());
+        for function in &part.package.functions {
+            // A function takes more than a byte of a file, so that 32 bits end only after 4 GiB of them.
+            let number = package.functions.len() as u32;
+            let name = Cow::Borrowed(part.package.string(function.name));
+            package.functions.push(ProfileFunction { name, literal: function.literal });
+            let blocks = &mut package.files[file_of_string[function.file as usize]].blocks;
+            let start = blocks.len();
+            // The units come first: the shorter side of a zip must not cost the longer side an item.
+            let units = function.units().zip(counts.by_ref());
+            blocks.extend(units.map(|(unit, count)| Block { unit, count, function: Some(number) }));
+            // Functions mostly are in order, and the blocks in them mostly are not.
+            blocks[start..].sort_unstable_by_key(|block| order(&block.unit));
+        }
+    }
+    package.files.retain(|file| !file.blocks.is_empty());
+    for file in &mut package.files {
+        merge_blocks(&mut file.blocks, mode);
+        file.mixed = parts.len() > 1 && overlap(&file.blocks);
+    }
+    package.files.sort_by_key(|file| file.name);
+    package
+}
+
+/// Adds text profiles, which know files but no packages.
+fn add_texts<'a>(packages: &mut Vec<PackageProfile<'a>>, texts: &'a [TextProfile<'_>], mode: Mode) {
+    let mut places: HashMap<&str, (usize, usize)> = HashMap::new();
+    for (package, profile) in packages.iter().enumerate() {
+        places
+            .extend(profile.files.iter().enumerate().map(|(file, profile)| (profile.name, (package, file))));
+    }
+    let mut numbers: HashMap<&str, usize> =
+        packages.iter().enumerate().map(|(number, package)| (package.path, number)).collect();
+    let mut changed = HashMap::<(usize, usize), bool>::new();
+    for (name, blocks) in texts.iter().flat_map(|text| &text.files) {
+        let known = places.get(name).copied();
+        let place = known.unwrap_or_else(|| {
+            let path = package_of(name);
+            let package = *numbers.entry(path).or_insert_with(|| {
+                packages.push(PackageProfile { path, ..PackageProfile::default() });
+                packages.len() - 1
+            });
+            let files = &mut packages[package].files;
+            files.push(FileProfile { name, ..FileProfile::default() });
+            places.insert(name, (package, files.len() - 1));
+            (package, files.len() - 1)
         });
-        blocks.shrink_to_fit();
-        PackageProfile {
-            path: path.to_owned(),
-            strings: self.strings.items.into_iter().map(str::to_owned).collect(),
-            functions: self.functions.items,
-            blocks,
+        packages[place.0].files[place.1].blocks.extend(blocks);
+        *changed.entry(place).or_default() |= known.is_some();
+    }
+    for ((package, file), several) in changed {
+        let file = &mut packages[package].files[file];
+        merge_blocks(&mut file.blocks, mode);
+        file.mixed |= several && overlap(&file.blocks);
+    }
+    packages.iter_mut().for_each(|package| package.files.sort_by_key(|file| file.name));
+    packages.sort_by_key(|package| package.path);
+}
+
+/// Sorts blocks, and makes one of those that are the same.
+pub(crate) fn merge_blocks(blocks: &mut Vec<Block>, mode: Mode) {
+    // Sorting beats hashing here: what comes is mostly in order, and the result has to be.
+    if !blocks.is_sorted_by_key(|block| order(&block.unit)) {
+        blocks.sort_by_key(|block| order(&block.unit));
+    }
+    blocks.dedup_by(|block, kept| {
+        let same = block.unit == kept.unit;
+        if same {
+            mode.merge(&mut kept.count, block.count);
+            kept.function = kept.function.or(block.function);
         }
+        same
+    });
+}
+
+/// Whether any of these blocks, in order, begins before another ends.
+fn overlap(blocks: &[Block]) -> bool {
+    let starts = blocks.iter().skip(1).map(|block| (block.unit.start_line, block.unit.start_column));
+    let ends = blocks.iter().map(|block| (block.unit.end_line, block.unit.end_column));
+    ends.zip(starts).any(|(end, start)| start < end)
+}
+
+/// What blocks are sorted by, as in Go. Go: `sortUnits` in `internal/coverage/cformat`.
+#[inline]
+fn order(unit: &Unit) -> impl Ord + use<> {
+    // In pairs, for fewer comparisons.
+    let pair = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
+    (pair(unit.start_line, unit.end_line), pair(unit.start_column, unit.end_column), unit.statements)
+}
+
+/// The blocks that ran, by file.
+pub(crate) struct Covered<'a> {
+    files: HashMap<&'a str, Vec<Unit>>,
+}
+
+/// The blocks of a file that ran, sorted.
+#[derive(Clone, Copy)]
+pub(crate) struct CoveredFile<'c>(&'c [Unit]);
+
+impl Covered<'_> {
+    pub(crate) fn file(&self, name: &str) -> CoveredFile<'_> {
+        CoveredFile(self.files.get(name).map_or(&[], Vec::as_slice))
     }
 }
 
-/// Gives each different item a number, in order of appearance.
-struct Index<T> {
-    items: Vec<T>,
-    numbers: HashMap<T, u32>,
-}
-
-impl<T: Copy + Eq + std::hash::Hash> Index<T> {
-    fn index(&mut self, item: T) -> u32 {
-        *self.numbers.entry(item).or_insert_with(|| {
-            self.items.push(item);
-            // An item takes more than a byte of a file, so that 32 bits end only after 4 GiB of names.
-            (self.items.len() - 1) as u32
-        })
-    }
-}
-
-impl<T> Default for Index<T> {
-    fn default() -> Self {
-        Self { items: Vec::new(), numbers: HashMap::new() }
+impl CoveredFile<'_> {
+    pub(crate) fn has(self, unit: &Unit) -> bool {
+        self.0.binary_search_by(|covered| order(covered).cmp(&order(unit))).is_ok()
     }
 }

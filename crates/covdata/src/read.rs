@@ -1,45 +1,58 @@
-//! From files to a [`Profile`]: groups files by binary, adds up the counters, and lists what is wrong.
+//! From files to [`Data`]: groups files by binary, adds up the counters, and lists what is wrong.
 //!
 //! Go: `internal/coverage/pods` and `cmd/internal/cov`. Go groups by the hash in the name and never looks at
 //! the header's, stops at the first bad file, and skips counters without meta-data in silence.
 
 use std::borrow::Cow;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::Metadata;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err as fs;
+use rayon::prelude::*;
 
-use crate::{CounterFile, Error, FileName, MetaFile, MetaHash, Mode, Problem, Profile, Reason, same_hash};
+use crate::binary::{Binary, Counted};
+use crate::{Data, Error, FileName, MetaHash, Problem, Reason, TextProfile, same_hash};
 
-/// Collects coverage files, in any order and from anywhere, into a [`Profile`].
-///
-/// Counters are added up as they come: what is held is one meta-data file and one number a unit for each
-/// binary, however many counter files there are. Only counters that come before their meta-data are held as
-/// they are.
+/// Collects the names of coverage files, in any order and from anywhere.
 #[derive(Debug, Default)]
 pub struct Builder {
-    binaries: BTreeMap<MetaHash, Binary>,
-    /// Counter files whose meta-data has not come yet.
-    waiting: HashMap<MetaHash, Vec<(PathBuf, Vec<u8>)>>,
-    /// For a folder and a binary: its meta-data file there, and whether there was a counter file.
-    folders: HashMap<(PathBuf, MetaHash), (Option<PathBuf>, bool)>,
+    /// Which of several inputs is being added.
+    input: usize,
+    metas: Vec<(MetaHash, File)>,
+    counters: Vec<(FileName, File)>,
+    texts: Vec<File>,
     problems: Vec<Problem>,
 }
 
-/// What all files of one hash come to.
+/// Coverage files: the bytes of meta-data and text profiles, and the names of counter files, however many these are.
 #[derive(Debug)]
-pub(crate) struct Binary {
+pub struct Files {
+    inputs: usize,
+    metas: Vec<(MetaHash, Loaded)>,
+    /// Of each input.
+    counters: Vec<Vec<(FileName, File)>>,
+    texts: Vec<Loaded>,
+    problems: Vec<Problem>,
+}
+
+/// A file that is to be read.
+#[derive(Debug)]
+struct File {
     path: PathBuf,
-    pub(crate) meta: Vec<u8>,
-    pub(crate) mode: Mode,
-    /// For each package the index of its first function in `functions`, and one more for the end.
-    packages: Vec<usize>,
-    /// For each function the index of its first counter in `counts`, and one more for the end.
-    functions: Vec<usize>,
-    /// For each unit of the meta-data file, in its order, how often it ran.
-    pub(crate) counts: Vec<u32>,
+    /// Its bytes, where they were handed over.
+    bytes: Option<Vec<u8>>,
+    input: usize,
+}
+
+/// A file that was read.
+#[derive(Debug)]
+struct Loaded {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    input: usize,
 }
 
 impl Builder {
@@ -52,96 +65,78 @@ impl Builder {
     /// Adds every coverage file of a folder, not of folders in it. Files with other names are passed over, as
     /// in Go.
     pub fn add_dir(&mut self, dir: impl AsRef<Path>) {
-        let dir = dir.as_ref();
-        let mut paths = match list(dir) {
-            Ok(paths) => paths,
-            Err(error) => return self.problem(dir, error),
-        };
-        // "covmeta" sorts behind "covcounters": from the back no counter file has to wait for its meta-data.
-        paths.sort_unstable();
-        for path in paths.iter().rev() {
-            match read(path) {
-                Ok(bytes) => self.add_file(path, bytes),
-                Err(error) => self.problem(path, error),
+        match list(dir.as_ref()) {
+            Ok(List { coverage, .. }) => coverage.into_iter().for_each(|path| self.add_path(path, None)),
+            Err(error) => self.problem(dir.as_ref(), error),
+        }
+    }
+
+    /// Adds every coverage file of a folder and of the folders in it, however deep. Links to folders are not
+    /// followed.
+    pub fn add_tree(&mut self, dir: impl AsRef<Path>) {
+        let mut dirs = vec![dir.as_ref().to_path_buf()];
+        while let Some(dir) = dirs.pop() {
+            match list(&dir) {
+                Ok(List { coverage, folders }) => {
+                    coverage.into_iter().for_each(|path| self.add_path(path, None));
+                    dirs.extend(folders);
+                }
+                Err(error) => self.problem(dir, error),
             }
         }
     }
 
-    /// Adds a file's content. `path` gives the file's name, tells the folders apart, and is what problems
-    /// refer to; it need not exist. A name which is not at all a coverage file's is passed over.
+    /// Adds a text profile, as `go test -coverprofile` and `go tool covdata textfmt` write it, whatever its name.
+    pub fn add_text(&mut self, path: impl Into<PathBuf>) {
+        self.texts.push(File { path: path.into(), bytes: None, input: self.input });
+    }
+
+    /// Adds a text profile's content. `path` is what problems refer to.
+    pub fn add_text_bytes(&mut self, path: impl Into<PathBuf>, bytes: impl Into<Vec<u8>>) {
+        self.texts.push(File { path: path.into(), bytes: Some(bytes.into()), input: self.input });
+    }
+
+    /// Adds a coverage file's content. `path` gives the file's name, tells the folders apart, and is what
+    /// problems refer to; it need not exist. A name which is not at all a coverage file's is passed over.
     pub fn add_file<'a>(&mut self, path: impl Into<PathBuf>, bytes: impl Into<Cow<'a, [u8]>>) {
         let path = path.into();
-        let Some(base) = base_name(&path) else { return };
-        let added = match base.parse() {
-            Ok(name @ FileName::Meta { .. }) => self.add_meta(&path, &name, bytes.into()),
-            Ok(name @ FileName::Counters { .. }) => self.add_counters(&path, &name, bytes.into()),
-            Ok(FileName::TemporaryMeta { .. } | FileName::TemporaryCounters { .. }) => {
-                Err(Error::Temporary.into())
-            }
-            Err(error) => Err(error.into()),
-        };
-        if let Err(reason) = added {
-            self.problem(path, reason);
+        if base_name(&path).is_some() {
+            self.add_path(path, Some(bytes.into().into_owned()));
         }
     }
 
-    /// Merges what was added, across binaries, and gives it with everything that was wrong, sorted by path.
+    /// Says that what is added from here on is another input, for [`Files::read_each`].
+    pub fn next_input(&mut self) {
+        self.input += 1;
+    }
+
+    /// Reads what has to be held: all but the counter files.
     #[must_use]
-    pub fn finish(mut self) -> (Profile, Vec<Problem>) {
-        for (hash, files) in std::mem::take(&mut self.waiting) {
-            for (path, _) in files {
-                self.problem(path, Reason::NoMeta { hash });
-            }
+    pub fn load(self) -> Files {
+        let Self { input, mut metas, counters, mut texts, mut problems } = self;
+        // Of two different files of one hash the first counts, so their order must not hang on the system's.
+        metas.sort_by(|(_, a), (_, b)| (a.input, &a.path).cmp(&(b.input, &b.path)));
+        texts.sort_by(|a, b| (a.input, &a.path).cmp(&(b.input, &b.path)));
+        let mut load = |file: File| file.load().map_err(|problem| problems.push(problem)).ok();
+        let metas = metas.into_iter().filter_map(|(hash, file)| Some((hash, load(file)?))).collect();
+        let texts = texts.into_iter().filter_map(load).collect();
+        let mut by_input: Vec<Vec<_>> = (0..=input).map(|_| Vec::new()).collect();
+        for (name, file) in counters {
+            by_input[file.input].push((name, file));
         }
-        for (meta, has_counters) in std::mem::take(&mut self.folders).into_values() {
-            if let (Some(path), false) = (meta, has_counters) {
-                self.problem(path, Reason::NoCounters);
-            }
-        }
-        self.problems.sort_by(|a, b| a.path.cmp(&b.path));
-        (Profile::merge(self.binaries.values()), self.problems)
+        Files { inputs: input + 1, metas, counters: by_input, texts, problems }
     }
 
-    fn add_meta(&mut self, path: &Path, name: &FileName, bytes: Cow<'_, [u8]>) -> Result<(), Reason> {
-        let file = MetaFile::parse(&bytes)?;
-        same_hash(name, file.hash)?;
-        let hash = file.hash;
-        match self.binaries.entry(hash) {
-            Entry::Vacant(entry) => {
-                let binary = Binary::new(path, &file);
-                let binary = entry.insert(Binary { meta: bytes.into_owned(), ..binary });
-                for (path, bytes) in self.waiting.remove(&hash).unwrap_or_default() {
-                    let file = CounterFile::parse(&bytes).map_err(Reason::from);
-                    if let Err(reason) = file.and_then(|file| binary.add(&file)) {
-                        self.problems.push(Problem::new(path, reason));
-                    }
-                }
+    fn add_path(&mut self, path: PathBuf, bytes: Option<Vec<u8>>) {
+        let file = File { path, bytes, input: self.input };
+        match base_name(&file.path).unwrap_or_default().parse() {
+            Ok(FileName::Meta { hash }) => self.metas.push((hash, file)),
+            Ok(name @ FileName::Counters { .. }) => self.counters.push((name, file)),
+            Ok(FileName::TemporaryMeta { .. } | FileName::TemporaryCounters { .. }) => {
+                self.problem(file.path, Error::Temporary);
             }
-            Entry::Occupied(entry) if entry.get().meta == *bytes => {}
-            Entry::Occupied(entry) => return Err(Reason::OtherMeta { first: entry.get().path.clone() }),
+            Err(error) => self.problem(file.path, error),
         }
-        self.folder(path, hash).0 = Some(path.to_path_buf());
-        Ok(())
-    }
-
-    fn add_counters(&mut self, path: &Path, name: &FileName, bytes: Cow<'_, [u8]>) -> Result<(), Reason> {
-        // Noted before anything can fail: a bad counter file is not a missing one.
-        self.folder(path, name.hash()).1 = true;
-        let file = CounterFile::parse(&bytes)?;
-        same_hash(name, file.hash())?;
-        match self.binaries.get_mut(&name.hash()) {
-            Some(binary) => binary.add(&file)?,
-            None => {
-                let waiting = self.waiting.entry(name.hash()).or_default();
-                waiting.push((path.to_path_buf(), bytes.into_owned()));
-            }
-        }
-        Ok(())
-    }
-
-    fn folder(&mut self, path: &Path, hash: MetaHash) -> &mut (Option<PathBuf>, bool) {
-        let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        self.folders.entry((folder, hash)).or_default()
     }
 
     fn problem(&mut self, path: impl Into<PathBuf>, reason: impl Into<Reason>) {
@@ -149,81 +144,203 @@ impl Builder {
     }
 }
 
-impl Profile {
-    /// Reads the coverage files of folders, and merges them.
+impl Files {
+    /// Parses everything, adds up the counters, and gives all that was wrong, sorted by path.
     ///
-    /// A folder or file that cannot be used is a [`Problem`], in order of path; everything else is in the
-    /// profile.
-    pub fn read_dirs<P: AsRef<Path>>(dirs: impl IntoIterator<Item = P>) -> (Self, Vec<Problem>) {
-        let mut builder = Builder::new();
-        for dir in dirs {
-            builder.add_dir(dir);
+    /// Counter files on disk are read some at a time on each processor, and added up as they are read: what is held
+    /// is a number a unit and processor for each binary.
+    #[must_use]
+    pub fn read(&self) -> (Data<'_>, Vec<Problem>) {
+        let (each, problems) = self.read_each();
+        (each.into_iter().reduce(Data::merge).unwrap_or_default(), problems)
+    }
+
+    /// As [`read`](Self::read), but keeps the inputs apart. Meta-data of one serves the counters of all.
+    #[must_use]
+    pub fn read_each(&self) -> (Vec<Data<'_>>, Vec<Problem>) {
+        let mut problems = self.problems.clone();
+        let binaries = self.binaries(&mut problems);
+        let mut each: Vec<Data<'_>> =
+            (0..self.inputs).map(|input| self.read_input(input, &binaries, &mut problems)).collect();
+        for file in &self.texts {
+            match TextProfile::parse(&file.bytes) {
+                Ok((profile, bad)) => {
+                    each[file.input].texts.push(profile);
+                    problems.extend(bad.map(|error| Problem::new(&file.path, error)));
+                }
+                Err(error) => problems.push(Problem::new(&file.path, error)),
+            }
         }
-        builder.finish()
+        problems.sort_by(|a, b| a.path.cmp(&b.path));
+        (each, problems)
+    }
+
+    /// Parses the meta-data files, and says which of them have no counters beside them.
+    fn binaries(&self, problems: &mut Vec<Problem>) -> HashMap<MetaHash, Arc<Binary<'_>>> {
+        let counters = self.counters.iter().flatten();
+        let with_counters: HashSet<(&Path, MetaHash)> =
+            counters.map(|(name, file)| (folder(&file.path), name.hash())).collect();
+        let mut binaries = HashMap::<_, Arc<Binary<'_>>>::new();
+        for (hash, file) in &self.metas {
+            let first = binaries.get(hash).map(|first| (first.path, first.bytes));
+            let added = match first {
+                Some((_, bytes)) if bytes == file.bytes => Ok(()),
+                _ => Binary::new(&file.path, &file.bytes).map_err(Reason::from).and_then(|binary| {
+                    same_hash(FileName::Meta { hash: *hash }, binary.file.hash)?;
+                    match first {
+                        Some((path, _)) => return Err(Reason::OtherMeta { first: path.to_path_buf() }),
+                        None => binaries.insert(*hash, Arc::new(binary)),
+                    };
+                    Ok(())
+                }),
+            };
+            match added {
+                Ok(()) if with_counters.contains(&(folder(&file.path), *hash)) => {}
+                Ok(()) => problems.push(Problem::new(&file.path, Reason::NoCounters)),
+                Err(reason) => problems.push(Problem::new(&file.path, reason)),
+            }
+        }
+        binaries
+    }
+
+    /// Reads one input's counter files.
+    fn read_input<'a>(
+        &self,
+        input: usize,
+        binaries: &HashMap<MetaHash, Arc<Binary<'a>>>,
+        problems: &mut Vec<Problem>,
+    ) -> Data<'a> {
+        let files = &self.counters[input];
+        // One part for each processor, as each holds its own sums; a small part is not worth that.
+        let part = files.len().div_ceil(rayon::current_num_threads()).max(16);
+        let parts: Vec<Part<'a>> = files.par_chunks(part).map(|files| Part::read(files, binaries)).collect();
+        let mut counted = BTreeMap::new();
+        for part in parts {
+            problems.extend(part.problems);
+            for (hash, new) in part.counted {
+                match counted.get_mut(&hash) {
+                    Some(own) => Counted::merge(own, new),
+                    None => drop(counted.insert(hash, new)),
+                }
+            }
+        }
+        for (hash, _) in self.metas.iter().filter(|(_, file)| file.input == input) {
+            if let Some(binary) = binaries.get(hash) {
+                counted.entry(*hash).or_insert_with(|| Counted::new(Arc::clone(binary)));
+            }
+        }
+        Data { binaries: counted.into_values().collect(), texts: Vec::new() }
     }
 }
 
-impl Binary {
-    fn new(path: &Path, file: &MetaFile<'_>) -> Self {
-        let mut packages = vec![0];
-        let mut functions = vec![0];
-        let mut units = 0;
-        for package in &file.packages {
-            for function in &package.functions {
-                units += function.units().len();
-                functions.push(units);
+/// What a part of an input's counter files comes to.
+#[derive(Default)]
+struct Part<'a> {
+    counted: HashMap<MetaHash, Counted<'a>>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Part<'a> {
+    fn read(files: &[(FileName, File)], binaries: &HashMap<MetaHash, Arc<Binary<'a>>>) -> Self {
+        let mut part = Self::default();
+        let mut buffer = Vec::new();
+        for (name, file) in files {
+            let added = file
+                .read(&mut buffer)
+                .map_err(Reason::from)
+                .and_then(|bytes| part.add(name, bytes, binaries));
+            if let Err(reason) = added {
+                part.problems.push(Problem::new(&file.path, reason));
             }
-            packages.push(functions.len() - 1);
         }
-        Self {
-            path: path.to_path_buf(),
-            meta: Vec::new(),
-            mode: file.mode,
-            packages,
-            functions,
-            counts: vec![0; units],
-        }
+        part
     }
 
-    /// Adds a counter file, or leaves everything as it is where a part of it does not fit.
-    fn add(&mut self, file: &CounterFile<'_>) -> Result<(), Reason> {
-        for entry in file.functions() {
-            let (package, function) = (entry.package, entry.function);
-            if self.counters(package, function).is_none_or(|own| own.len() != entry.counters().len()) {
-                let counters = entry.counters().len() as u32;
-                return Err(Reason::OtherShape { package, function, counters });
-            }
+    fn add(
+        &mut self,
+        name: &FileName,
+        bytes: &[u8],
+        binaries: &HashMap<MetaHash, Arc<Binary<'a>>>,
+    ) -> Result<(), Reason> {
+        let hash = name.hash();
+        if let Some(counted) = self.counted.get_mut(&hash) {
+            return counted.add(bytes);
         }
-        for entry in file.functions() {
-            let mode = self.mode;
-            let own = self.counters(entry.package, entry.function).unwrap_or_default();
-            for (sum, new) in own.iter_mut().zip(entry.counters()) {
-                mode.merge(sum, new);
-            }
-        }
-        Ok(())
-    }
-
-    fn counters(&mut self, package: u32, function: u32) -> Option<&mut [u32]> {
-        let package = package as usize;
-        let (first, end) = (*self.packages.get(package)?, *self.packages.get(package + 1)?);
-        let function = first.checked_add(function as usize).filter(|&function| function < end)?;
-        self.counts.get_mut(self.functions[function]..self.functions[function + 1])
+        let Some(binary) = binaries.get(&hash) else {
+            crate::check(name, bytes)?;
+            return Err(Reason::NoMeta { hash });
+        };
+        self.counted.entry(hash).or_insert(Counted::new(Arc::clone(binary))).add(bytes)
     }
 }
 
-/// The paths of the files in a folder which have a coverage file's name, or nearly so.
-fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path()));
-    let paths = entries.collect::<io::Result<Vec<_>>>()?;
-    Ok(paths.into_iter().filter(|path| base_name(path).is_some()).collect())
+impl File {
+    fn load(mut self) -> Result<Loaded, Problem> {
+        let bytes = match self.bytes.take() {
+            Some(bytes) => Ok(bytes),
+            None => self.is_regular().and_then(|_| fs::read(&self.path)),
+        };
+        match bytes {
+            Ok(bytes) => Ok(Loaded { path: self.path, bytes, input: self.input }),
+            Err(error) => Err(Problem::new(self.path, Reason::from(error))),
+        }
+    }
+
+    /// Reads a regular file. Anything else, such as a pipe, might never end. The buffer only ever grows, so that
+    /// it is not cleared for each of many files.
+    fn read<'a>(&'a self, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+        if let Some(bytes) = &self.bytes {
+            return Ok(bytes);
+        }
+        let metadata = self.is_regular()?;
+        let mut file = fs::File::open(&self.path)?;
+        let expected = usize::try_from(metadata.len()).unwrap_or_default().saturating_add(1);
+        let mut len = 0;
+        loop {
+            if len == buffer.len() {
+                buffer.resize(expected.max(len * 2), 0);
+            }
+            match file.read(&mut buffer[len..])? {
+                0 => return Ok(&buffer[..len]),
+                read => len += read,
+            }
+        }
+    }
+}
+
+impl File {
+    fn is_regular(&self) -> io::Result<Metadata> {
+        let metadata = fs::metadata(&self.path)?;
+        if metadata.is_file() { Ok(metadata) } else { Err(io::Error::other("not a regular file")) }
+    }
+}
+
+/// What a folder has.
+#[derive(Default)]
+struct List {
+    /// The paths with a coverage file's name, or nearly so.
+    coverage: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+}
+
+fn list(dir: &Path) -> io::Result<List> {
+    let mut list = List::default();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        if base_name(&path).is_some() {
+            list.coverage.push(path);
+        } else if entry.file_type()?.is_dir() {
+            list.folders.push(path);
+        }
+    }
+    Ok(list)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 fn base_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str().filter(|base| FileName::looks_like_one(base))
-}
-
-/// Reads a regular file. Anything else, such as a pipe, might never end.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if fs::metadata(path)?.is_file() { fs::read(path) } else { Err(io::Error::other("not a regular file")) }
 }

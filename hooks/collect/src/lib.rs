@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use covdata::{Percent, Problem, Profile, Reason};
+use covdata::{Builder, Percent, Problem, Reason};
 use futures_util::StreamExt;
 use jiff::Timestamp;
 use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, StateArgs, say};
@@ -214,9 +214,15 @@ async fn measure(args: &Args, staging: &Path, manifest: &mut Manifest) -> Result
         manifest.accumulate(earlier);
     }
     folders.retain(|folder| folder.exists());
-    let (profile, problems) = tokio::task::spawn_blocking(move || Profile::read_dirs(folders)).await?;
+    let measured = tokio::task::spawn_blocking(move || {
+        let mut builder = Builder::new();
+        folders.iter().for_each(|folder| builder.add_dir(folder));
+        let files = builder.load();
+        let (data, problems) = files.read();
+        (data.profile().percent(), problems)
+    });
+    let (percent, problems) = measured.await?;
     manifest.problems = problems.iter().map(|problem| word(problem, staging)).collect();
-    let percent = profile.percent();
     manifest.total = percent.total().into();
     manifest.packages = percent.packages.iter().map(|p| (p.path.clone(), p.coverage.into())).collect();
     Ok(percent)

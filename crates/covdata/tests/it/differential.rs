@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use covdata::{Coverage, FileName, Profile, Reason, strip_args};
+use covdata::{
+    Builder, CounterFile, Coverage, Data, FileName, NewFile, PackagePattern, Profile, Reason, strip_args,
+};
 use tempfile::TempDir;
 
 use crate::go;
 
 /// Asserts that this crate finds nothing wrong with these folders, and Go's percentages.
-fn same_percent(dirs: &[&Path]) -> Profile {
-    let (profile, problems) = Profile::read_dirs(dirs);
+fn same_percent(dirs: &[&Path]) -> Profile<'static> {
+    let (profile, problems) = go::read_dirs(dirs);
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(profile.percent().to_string(), go::percent(dirs));
     assert!(profile.percent().total().covered > 0);
@@ -17,9 +19,10 @@ fn same_percent(dirs: &[&Path]) -> Profile {
 }
 
 /// As [`same_percent`], and the same counts. Go refuses this for a mix of modes.
-fn same(dirs: &[&Path]) -> Profile {
+fn same(dirs: &[&Path]) -> Profile<'static> {
     let profile = same_percent(dirs);
-    assert_eq!(go::lines(&profile), go::textfmt(dirs));
+    assert_eq!(go::text(&profile), go::textfmt(dirs));
+    assert_eq!(profile.functions().to_string(), go::func(dirs));
     profile
 }
 
@@ -38,6 +41,13 @@ impl Sample {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let bin = dir.path().join("bin");
         go::build(module, mode, &bin);
+        Self { dir, bin }
+    }
+
+    fn build_with(environment: &[(&str, &str)], mode: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let bin = dir.path().join("bin");
+        go::build_with(environment, &go::program("sample"), mode, &bin);
         Self { dir, bin }
     }
 
@@ -106,7 +116,7 @@ fn two_builds_of_a_changed_program() {
 fn a_program_that_was_killed_counts_as_not_covered() {
     let sample = Sample::build("set");
     let data = sample.run("data", "one", &["panic"]);
-    let (profile, problems) = Profile::read_dirs([&data]);
+    let (profile, problems) = go::read_dirs([&data]);
     let [problem] = problems.as_slice() else { panic!("{problems:?}") };
     assert!(matches!(problem.reason, Reason::NoCounters), "{problem}");
     assert_eq!(profile.percent().to_string(), go::percent(&[&data]));
@@ -114,19 +124,205 @@ fn a_program_that_was_killed_counts_as_not_covered() {
     assert!(profile.percent().total().total > 0);
 }
 
+/// Go 1.20 is the first release with these files. The toolchains come from where the `go` command gets them.
 #[test]
-fn what_go_tool_covdata_merge_writes() {
-    let sample = Sample::build("atomic");
-    let (a, b) = (sample.run("a", "one", &["add"]), sample.run("b", "two", &[]));
-    sample.run("a", "one", &["join"]);
-    let dirs = format!("{},{}", a.display(), b.display());
-    for (name, flag) in [("merged", None), ("combined", Some("-pcombine"))] {
-        let merged = sample.path(name);
-        fs_err::create_dir(&merged).unwrap();
-        let out = merged.display().to_string();
-        go::go(Path::new("."), ["tool", "covdata", "merge", "-i", &dirs, "-o", &out].into_iter().chain(flag));
-        assert_eq!(same(&[&merged]).percent(), same(&[&a, &b]).percent());
+fn every_go_version_and_cgo() {
+    let module = go::program("sample");
+    for (toolchain, mode, cgo) in [
+        ("go1.20.14", "set", "1"),
+        ("go1.20.14", "count", "0"),
+        ("go1.20.14", "atomic", "1"),
+        ("go1.22.12", "set", "0"),
+        ("go1.22.12", "count", "1"),
+        ("go1.22.12", "atomic", "1"),
+        ("local", "set", "1"),
+        ("local", "count", "0"),
+        ("local", "atomic", "1"),
+    ] {
+        let sample = Sample::build_with(&[("GOTOOLCHAIN", toolchain), ("CGO_ENABLED", cgo)], mode);
+        let three = sample.run("three", "three", &[]);
+        let others = sample.run("others", "one", &["add", "x"]);
+        sample.run("others", "two", &[]);
+        let native = if cgo == "1" { "sample/native/cgo.go" } else { "sample/native/go.go" };
+        assert!(same(&[&three]).files().any(|file| file.name == native), "{toolchain} {mode} {cgo}");
+        let profile = same(&[&three, &others]);
+        // Go's other tool leaves function literals outside of functions out of its total.
+        let functions = profile.functions();
+        let declared = functions.functions.iter().filter(|function| !function.literal);
+        let total = declared.map(|function| function.coverage).sum::<Coverage>().percent().unwrap();
+        assert_eq!(
+            go::cover_total(&module, &go::text(&profile)),
+            format!("{total:.1}%"),
+            "{toolchain} {mode} {cgo}"
+        );
     }
+}
+
+/// The files of a folder: meta-data as it is, counters by what they hold.
+fn content(dir: &Path) -> Vec<String> {
+    let entries = fs_err::read_dir(dir).expect("a folder").map(|entry| entry.expect("an entry").path());
+    describe(entries.map(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        (name.expect("a coverage file"), fs_err::read(path).expect("a file"))
+    }))
+}
+
+fn describe(files: impl IntoIterator<Item = (FileName, Vec<u8>)>) -> Vec<String> {
+    let mut all: Vec<_> = files
+        .into_iter()
+        .map(|(name, bytes)| {
+            assert_eq!(covdata::check(&name, &bytes), Ok(()));
+            if matches!(name, FileName::Meta { .. }) {
+                return format!("{name} {bytes:?}");
+            }
+            let file = CounterFile::parse(&bytes).expect("a whole counter file");
+            let [segment] = file.segments() else { panic!("one segment") };
+            let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec());
+            let mut counters: Vec<_> = file
+                .functions()
+                .filter(|f| f.counters().any(|counter| counter != 0))
+                .map(|f| (f.package, f.function, f.counters().collect::<Vec<_>>()))
+                .collect();
+            counters.sort_unstable();
+            let args: Vec<_> = segment.command_line().into_iter().map(|arg| text(Some(arg))).collect();
+            format!(
+                "{} {args:?} {:?} {:?} {counters:?}",
+                file.hash(),
+                text(segment.goos()),
+                text(segment.goarch())
+            )
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+fn owned(files: Vec<NewFile<'_>>) -> Vec<String> {
+    describe(files.into_iter().map(|(name, bytes)| (name, bytes.into_owned())))
+}
+
+#[test]
+fn merged_files_are_gos() {
+    for mode in ["set", "count", "atomic"] {
+        let sample = Sample::build(mode);
+        let (a, b) = (sample.run("a", "one", &["add"]), sample.run("b", "two", &[]));
+        sample.run("a", "one", &["join"]);
+        sample.run("a", "three", &[]);
+        sample.run("b", "three", &[]);
+        let dirs: &[&Path] = &[&a, &b];
+        let mut builder = Builder::new();
+        dirs.iter().for_each(|dir| builder.add_dir(dir));
+        let files = builder.load();
+        let (data, problems) = files.read();
+        assert!(problems.is_empty(), "{problems:?}");
+
+        let patterns = "sample/lib,sample/cmd/...";
+        let pattern: PackagePattern = patterns.parse().unwrap();
+        let wanted = |path: &str| pattern.matches(path);
+        let all = |_: &str| true;
+        let cases: [(&str, &[&str], Vec<String>); 4] = [
+            ("merged", &[], owned(data.files().unwrap())),
+            ("selected", &["-pkg", patterns], owned(data.selected_files(wanted).unwrap())),
+            ("combined", &["-pcombine"], owned(data.combined_files(all).unwrap())),
+            ("both", &["-pcombine", "-pkg", patterns], owned(data.combined_files(wanted).unwrap())),
+        ];
+        for (name, flags, files) in cases {
+            let out = sample.path(name);
+            go::covdata("merge", dirs, flags, &out);
+            assert_eq!(files, content(&out), "{mode} {name}");
+            same(&[&out]);
+        }
+        assert_eq!(same(&[&sample.path("merged")]).percent(), same(dirs).percent());
+        assert_eq!(same(&[&sample.path("combined")]).percent(), same(dirs).percent());
+    }
+}
+
+#[test]
+fn subtract_and_intersect_on_one_binary_are_gos() {
+    for mode in ["set", "count"] {
+        let sample = Sample::build(mode);
+        let (a, b) =
+            (sample.run("a", "one", &["add", "x", "join"]), sample.run("b", "one", &["add", "exit"]));
+        sample.run("a", "one", &["", "add"]);
+        let mut builder = Builder::new();
+        builder.add_dir(&a);
+        builder.next_input();
+        builder.add_dir(&b);
+        let files = builder.load();
+        type Operation = for<'a> fn(&mut Data<'a>, &[Data<'a>]);
+        let operations: [(&str, Operation); 2] =
+            [("subtract", |a, b| a.subtract(b)), ("intersect", |a, b| a.intersect(b))];
+        for (name, operation) in operations {
+            let (mut each, problems) = files.read_each();
+            assert!(problems.is_empty(), "{problems:?}");
+            let [first, others @ ..] = each.as_mut_slice() else { panic!("two inputs") };
+            let before = first.profile().percent().total().covered;
+            operation(first, others);
+            let after = first.profile().percent().total().covered;
+            assert!(0 < after && after < before, "{name} {mode}");
+            let out = sample.path(name);
+            go::covdata(name, &[&a, &b], &[], &out);
+            // Go keeps what is known of the first process alone.
+            let counters = |lines: Vec<String>| -> Vec<String> {
+                lines
+                    .into_iter()
+                    .map(|line| line[line.rfind(" [(").unwrap_or_default()..].to_owned())
+                    .collect()
+            };
+            assert_eq!(counters(owned(first.files().unwrap())), counters(content(&out)), "{name} {mode}");
+            same(&[&out]);
+        }
+    }
+}
+
+#[test]
+fn set_operations_across_builds_and_text_profiles() {
+    // Command one and command two share package lib; Go compares nothing across binaries.
+    let sample = Sample::build("count");
+    let (one, two) = (sample.run("one", "one", &["add", "x"]), sample.run("two", "two", &[]));
+    let text = sample.path("two.out");
+    fs_err::write(&text, go::textfmt(&[&two])).unwrap();
+    let covered = |profile: &Profile<'_>| {
+        let lib = profile.packages().iter().find(|package| package.path == "sample/lib").unwrap();
+        let blocks = lib.files.iter().flat_map(|file| &file.blocks).filter(|block| block.count > 0);
+        blocks.map(|block| block.unit).collect::<Vec<_>>()
+    };
+    let (of_one, of_two) = (covered(&go::read_dirs([&one]).0), covered(&go::read_dirs([&two]).0));
+    let both: Vec<_> = of_one.iter().filter(|unit| of_two.contains(unit)).copied().collect();
+    let only_one: Vec<_> = of_one.iter().filter(|unit| !of_two.contains(unit)).copied().collect();
+    assert!(!both.is_empty() && !only_one.is_empty());
+    for other in [&two, &text] {
+        let mut builder = Builder::new();
+        builder.add_dir(&one);
+        builder.next_input();
+        if other.is_dir() {
+            builder.add_dir(other)
+        } else {
+            builder.add_text(other)
+        }
+        let files = builder.load();
+        let (mut each, _) = files.read_each();
+        let others = each.split_off(1);
+        let mut subtracted = each[0].clone();
+        subtracted.subtract(&others);
+        assert_eq!(covered(&subtracted.profile()), only_one);
+        each[0].intersect(&others);
+        assert_eq!(covered(&each[0].profile()), both);
+    }
+}
+
+#[test]
+fn a_text_profile_and_coverage_files_are_one() {
+    let sample = Sample::build("count");
+    let (one, two) = (sample.run("one", "one", &["add", "x"]), sample.run("two", "two", &[]));
+    let mut builder = Builder::new();
+    builder.add_dir(&one);
+    builder.add_text_bytes("two.out", go::textfmt(&[&two]));
+    let (profile, problems) = go::read(builder);
+    assert!(problems.is_empty(), "{problems:?}");
+    // Packages without statements are not in a text profile.
+    assert_eq!(go::text(&profile), go::textfmt(&[&one, &two]));
+    assert_eq!(profile.percent().total(), go::read_dirs([&one, &two]).0.percent().total());
 }
 
 #[test]
@@ -168,13 +364,13 @@ fn raw_big_endian_and_saturated_counters_and_several_segments() {
     recode.run("uleb", "2147483648", &out, &[&one]);
     recode.run("uleb", "2147483648", &out, &[&two]);
     let profile = same(&[&out]);
-    let blocks = profile.packages().iter().flat_map(|package| &package.blocks);
+    let blocks = profile.files().flat_map(|file| &file.blocks);
     assert!(blocks.clone().any(|block| block.count == u32::MAX));
     // Go's tool reads the first segment alone, so what it says of separate files is what counts.
     for flavour in ["raw", "uleb"] {
         let out = sample.path(&format!("{flavour}-segments"));
         let file = recode.run(flavour, "1", &out, &[&one, &two, &one]);
-        let (profile, problems) = Profile::read_dirs([&out]);
+        let (profile, problems) = go::read_dirs([&out]);
         assert!(problems.is_empty(), "{problems:?}");
         recode.run(flavour, "1", &sample.path("thrice"), &[&one]);
         recode.run(flavour, "1", &sample.path("thrice"), &[&two]);
@@ -184,7 +380,7 @@ fn raw_big_endian_and_saturated_counters_and_several_segments() {
 
         let stripped = strip_args(&fs_err::read(&file).unwrap()).unwrap();
         fs_err::write(&file, stripped).unwrap();
-        assert_eq!(Profile::read_dirs([&out]).0, profile);
+        assert_eq!(go::read_dirs([&out]).0, profile);
         go::percent(&[&out]);
     }
 }

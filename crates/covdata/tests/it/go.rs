@@ -3,7 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use covdata::Profile;
+use covdata::{Builder, Data, Problem, Profile};
+
+/// What a builder's files come to. Names are borrowed from the files, which stay until the process ends.
+pub(crate) fn read(builder: Builder) -> (Profile<'static>, Vec<Problem>) {
+    let (data, problems) = Box::leak(Box::new(builder.load())).read();
+    let data: &Data<'_> = Box::leak(Box::new(data));
+    (data.profile(), problems)
+}
+
+/// What folders come to.
+pub(crate) fn read_dirs<P: AsRef<Path>>(
+    dirs: impl IntoIterator<Item = P>,
+) -> (Profile<'static>, Vec<Problem>) {
+    let mut builder = Builder::new();
+    dirs.into_iter().for_each(|dir| builder.add_dir(dir));
+    read(builder)
+}
 
 /// The sources of a Go module in `tests/programs`.
 pub(crate) fn program(name: &str) -> PathBuf {
@@ -12,19 +28,33 @@ pub(crate) fn program(name: &str) -> PathBuf {
 
 /// Runs `go` in a folder and gives what it printed.
 pub(crate) fn go<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> String {
+    // The toolchain on this machine, nothing from the network.
+    go_with(&[("GOTOOLCHAIN", "local"), ("GOPROXY", "off")], dir, args)
+}
+
+fn go_with<S: AsRef<std::ffi::OsStr>>(
+    environment: &[(&str, &str)],
+    dir: &Path,
+    args: impl IntoIterator<Item = S>,
+) -> String {
     let mut command = Command::new("go");
-    // The toolchain on this machine, nothing from the network, no workspace around the module.
-    command.envs([("GOTOOLCHAIN", "local"), ("GOPROXY", "off"), ("GOWORK", "off"), ("GO111MODULE", "on")]);
-    command.env("GOFLAGS", "-buildvcs=false").env_remove("GOCOVERDIR").args(args).current_dir(dir);
-    let output = command.output().expect("these tests need the `go` command, 1.20 or later, in PATH");
+    // No workspace around the module.
+    command.envs([("GOWORK", "off"), ("GO111MODULE", "on"), ("GOFLAGS", "-buildvcs=false")]);
+    command.envs(environment.iter().copied()).env_remove("GOCOVERDIR").args(args).current_dir(dir);
+    let output = command.output().expect("these tests need the `go` command, 1.24 or later, in PATH");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("go prints UTF-8")
 }
 
 /// Builds all commands of a module for coverage into the folder `bin`.
 pub(crate) fn build(module: &Path, mode: &str, bin: &Path) {
+    build_with(&[("GOTOOLCHAIN", "local"), ("GOPROXY", "off")], module, mode, bin);
+}
+
+/// As [`build`], with another toolchain, which the `go` command fetches, or other settings.
+pub(crate) fn build_with(environment: &[(&str, &str)], module: &Path, mode: &str, bin: &Path) {
     let (mode, bin) = (format!("-covermode={mode}"), format!("{}/", bin.display()));
-    go(module, ["build", "-trimpath", "-cover", &mode, "-o", &bin, "./..."]);
+    go_with(environment, module, ["build", "-trimpath", "-cover", &mode, "-o", &bin, "./..."]);
 }
 
 /// Runs a program that was built for coverage, with a folder for its data.
@@ -39,35 +69,42 @@ pub(crate) fn percent(dirs: &[&Path]) -> String {
     go(Path::new("."), ["tool", "covdata", "percent", "-i", &join(dirs)])
 }
 
-/// The lines of `go tool covdata textfmt` for these folders, sorted.
-pub(crate) fn textfmt(dirs: &[&Path]) -> Vec<String> {
+/// What `go tool covdata textfmt` writes for these folders.
+pub(crate) fn textfmt(dirs: &[&Path]) -> String {
     let out = tempfile::NamedTempFile::new().expect("a temporary file");
     let out = out.path();
     go(Path::new("."), ["tool", "covdata", "textfmt", "-i", &join(dirs), "-o", &out.display().to_string()]);
-    sorted(&fs_err::read_to_string(out).expect("go has written it"))
+    fs_err::read_to_string(out).expect("go has written it")
 }
 
-/// The same lines made from a profile.
-pub(crate) fn lines(profile: &Profile) -> Vec<String> {
-    let mut text = format!("mode: {}\n", profile.mode().expect("some meta-data"));
-    for package in profile.packages() {
-        for block in &package.blocks {
-            let function = package.functions[block.function as usize];
-            let (file, unit) = (&package.strings[function.file as usize], block.unit);
-            let start = format!("{}.{}", unit.start_line, unit.start_column);
-            let end = format!("{}.{}", unit.end_line, unit.end_column);
-            text += &format!("{file}:{start},{end} {} {}\n", unit.statements, block.count);
-        }
-    }
-    sorted(&text)
+/// What `go tool covdata func` prints for these folders.
+pub(crate) fn func(dirs: &[&Path]) -> String {
+    go(Path::new("."), ["tool", "covdata", "func", "-i", &join(dirs)])
 }
 
-pub(crate) fn sorted(text: &str) -> Vec<String> {
-    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    lines.sort();
-    lines
+/// The text profile of a profile.
+pub(crate) fn text(profile: &Profile<'_>) -> String {
+    let mut text = Vec::new();
+    profile.write_text(&mut text).expect("memory takes everything");
+    String::from_utf8(text).expect("names are UTF-8")
 }
 
-fn join(dirs: &[&Path]) -> String {
+/// The total that `go tool cover -func` prints for a text profile, in the module it is of.
+pub(crate) fn cover_total(module: &Path, profile: &str) -> String {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs_err::write(file.path(), profile).expect("a temporary file can be written");
+    let table = go(module, ["tool", "cover", &format!("-func={}", file.path().display())]);
+    table.split_whitespace().last().expect("a total").to_owned()
+}
+
+/// Runs `go tool covdata` with input folders and an output folder, which it makes.
+pub(crate) fn covdata(command: &str, dirs: &[&Path], flags: &[&str], out: &Path) {
+    fs_err::create_dir(out).expect("a new folder");
+    let (dirs, out) = (join(dirs), out.display().to_string());
+    let args = ["tool", "covdata", command, "-i", &dirs, "-o", &out];
+    go(Path::new("."), args.into_iter().chain(flags.iter().copied()));
+}
+
+pub(crate) fn join(dirs: &[&Path]) -> String {
     dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(",")
 }

@@ -2,23 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use covdata::{Builder, CounterFile, Error, FileName, Problem, Profile, Reason, check};
+use covdata::{Builder, CounterFile, Error, FileName, Problem, Profile, Reason, TextError, check};
 
 use crate::fixtures::{files, folder, meta};
+use crate::go::{read, read_dirs};
 
 /// The fixture of mode count, with further files.
-fn with(extra: &[(&str, &[u8])]) -> (Profile, Vec<Problem>) {
+fn with(extra: &[(&str, &[u8])]) -> (Profile<'static>, Vec<Problem>) {
     let mut builder = Builder::new();
     for (path, bytes) in extra {
         builder.add_file(path, *bytes);
     }
     builder.add_dir(folder("count"));
-    builder.finish()
+    read(builder)
 }
 
 /// Whether a profile has the fixture's data, and nothing more.
-fn is_fixture(profile: &Profile) -> bool {
-    let (expected, problems) = Profile::read_dirs([folder("count")]);
+fn is_fixture(profile: &Profile<'_>) -> bool {
+    let (expected, problems) = read_dirs([folder("count")]);
     assert!(problems.is_empty() && expected.packages().len() == 5);
     *profile == expected
 }
@@ -68,7 +69,7 @@ fn counters_without_meta_data() {
     let (name, bytes) = counters();
     let mut builder = Builder::new();
     builder.add_file(format!("a/{name}"), bytes);
-    let (profile, problems) = builder.finish();
+    let (profile, problems) = read(builder);
     assert_eq!((profile.packages().len(), profile.mode()), (0, None));
     let [Problem { path, reason: Reason::NoMeta { hash } }] = problems.as_slice() else {
         panic!("{problems:?}")
@@ -82,7 +83,7 @@ fn meta_data_may_come_after_its_counters_and_from_another_folder() {
     for (name, bytes) in files("count").iter().rev() {
         builder.add_file(format!("a/{name}"), bytes);
     }
-    let (profile, problems) = builder.finish();
+    let (profile, problems) = read(builder);
     assert!(is_fixture(&profile) && problems.is_empty(), "{problems:?}");
 
     // files() has the meta-data first.
@@ -92,7 +93,7 @@ fn meta_data_may_come_after_its_counters_and_from_another_folder() {
         builder.add_file(format!("a/{other}"), bytes);
     }
     builder.add_file(format!("b/{name}"), &bytes);
-    let (profile, problems) = builder.finish();
+    let (profile, problems) = read(builder);
     assert!(is_fixture(&profile));
     // Nothing was written where the meta-data is; what wrote the other folder's counters is not known.
     let [Problem { path, reason: Reason::NoCounters }] = problems.as_slice() else { panic!("{problems:?}") };
@@ -117,7 +118,7 @@ fn two_meta_data_files_of_one_hash() {
     let mut builder = Builder::new();
     builder.add_dir(folder("count"));
     builder.add_file(format!("b/{name}"), &bytes);
-    let (profile, problems) = builder.finish();
+    let (profile, problems) = read(builder);
     assert!(is_fixture(&profile));
     let [Problem { reason: Reason::OtherMeta { first }, .. }] = problems.as_slice() else {
         panic!("{problems:?}")
@@ -176,7 +177,7 @@ fn folders_and_files_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let (missing, folder_as_file) = (dir.path().join("missing"), dir.path().join(counters().0.to_string()));
     fs_err::create_dir(&folder_as_file).unwrap();
-    let (profile, problems) = Profile::read_dirs([dir.path(), &missing, &folder("count")]);
+    let (profile, problems) = read_dirs([dir.path(), &missing, &folder("count")]);
     assert!(is_fixture(&profile));
     let [file, folder] = problems.as_slice() else { panic!("{problems:?}") };
     assert_eq!(file.to_string(), format!("{}: not a regular file", folder_as_file.display()));
@@ -189,4 +190,41 @@ fn check_refuses_temporary_names() {
     let (name, bytes) = counters();
     let FileName::Counters { hash, pid, nanos } = name else { panic!("{name}") };
     assert_eq!(check(&FileName::TemporaryCounters { hash, pid, nanos }, &bytes), Err(Error::Temporary));
+}
+
+#[test]
+fn text_profiles() {
+    let dir = tempfile::tempdir().unwrap();
+    let (good, bad, other) = (dir.path().join("a.out"), dir.path().join("b.out"), dir.path().join("c.out"));
+    fs_err::write(&good, "mode: count\nm/a.go:1.1,2.2 3 4\n").unwrap();
+    fs_err::write(&bad, "mode: count\nm/a.go:1.1,2.2 3 4\nm/a.go:7.1,8.\n").unwrap();
+    fs_err::write(&other, "<html>").unwrap();
+    let mut builder = Builder::new();
+    [&good, &bad, &other, &dir.path().join("missing")].into_iter().for_each(|path| builder.add_text(path));
+    let (profile, problems) = read(builder);
+    // The good line of the bad file counts.
+    assert_eq!(crate::go::text(&profile), "mode: count\nm/a.go:1.1,2.2 3 8\n");
+    let [lines, html, missing] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(matches!(lines.reason, Reason::Text(TextError::BadLines { first: 3, lines: 1 })), "{lines}");
+    assert_eq!(html.to_string(), format!("{}: {}", other.display(), TextError::NoMode));
+    assert!(matches!(&missing.reason, Reason::Io(error) if error.kind() == std::io::ErrorKind::NotFound));
+}
+
+#[test]
+fn blocks_of_different_versions_are_recognised() {
+    let mixed = |texts: &[&str]| {
+        let mut builder = Builder::new();
+        for (number, text) in texts.iter().enumerate() {
+            builder.add_text_bytes(format!("{number}.out"), format!("mode: set\n{text}").as_bytes());
+        }
+        let (profile, problems) = read(builder);
+        assert!(problems.is_empty(), "{problems:?}");
+        profile.files().filter(|file| file.mixed).map(|file| file.name.to_owned()).collect::<Vec<_>>()
+    };
+    let (old, new) = ("a.go:1.1,3.2 1 1\na.go:3.2,9.1 2 0\n", "a.go:1.1,4.2 1 1\na.go:4.2,10.1 2 0\n");
+    assert_eq!(mixed(&[old, old]), [""; 0]);
+    assert_eq!(mixed(&[old, "b.go:1.1,4.2 1 1\n"]), [""; 0]);
+    assert_eq!(mixed(&[old, "a.go:9.1,12.2 1 1\n"]), [""; 0], "a part of the same file");
+    assert_eq!(mixed(&[old, new]), ["a.go"]);
+    assert_eq!(mixed(&[old, "a.go:1.1,3.2 2 1\n"]), ["a.go"], "the same place with more statements");
 }

@@ -1,10 +1,10 @@
 //! Any bytes give a value or an error. A panic, or an allocation that ends the process, fails a test.
 
-use covdata::{Builder, CounterFile, FileName, MetaFile, check, strip_args};
+use covdata::{Builder, CounterFile, FileName, MetaFile, TextProfile, check, strip_args};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::fixtures::{FOLDERS, files};
+use crate::fixtures::{FOLDERS, files, folder};
 
 /// Reads bytes in every way there is, to the end.
 fn devour(bytes: &[u8]) {
@@ -18,6 +18,17 @@ fn devour(bytes: &[u8]) {
             }
         }
         builder.add_file(FileName::Meta { hash: file.hash }.to_string(), bytes);
+    }
+    if TextProfile::parse(bytes).is_ok() {
+        builder.add_text_bytes("cover.out", bytes);
+        let written = |bytes: &[u8]| {
+            let mut builder = Builder::new();
+            builder.add_text_bytes("cover.out", bytes);
+            let mut text = Vec::new();
+            builder.load().read().0.profile().write_text(&mut text).expect("memory takes everything");
+            text
+        };
+        assert_eq!(written(&written(bytes)), written(bytes));
     }
     if let Ok(file) = CounterFile::parse(bytes) {
         for segment in file.segments() {
@@ -35,8 +46,21 @@ fn devour(bytes: &[u8]) {
     for (name, bytes) in files("count") {
         builder.add_file(name.to_string(), bytes);
     }
-    let (profile, _) = builder.finish();
-    assert!(profile.percent().total().covered <= profile.percent().total().total);
+    let files = builder.load();
+    let (mut data, _) = files.read();
+    let profile = data.profile();
+    let total = profile.percent().total();
+    assert!(total.covered <= total.total);
+    assert_eq!(profile.functions().total(), total);
+    // What is written is right.
+    for (name, bytes) in [data.files(), data.combined_files(|_| true), data.selected_files(|_| true)]
+        .into_iter()
+        .flat_map(|files| files.expect("nothing is that large"))
+    {
+        assert_eq!(check(&name, &bytes), Ok(()));
+    }
+    data.subtract(&[data.clone()]);
+    assert_eq!(data.profile().percent().total().covered, 0);
 }
 
 #[test]
@@ -100,6 +124,16 @@ proptest! {
     fn real_files_with_a_part_gone_or_twice(bytes in fixture(), a: Index, b: Index) {
         let (a, b) = (a.index(bytes.len()), b.index(bytes.len()));
         devour(&[&bytes[..a], &bytes[b..]].concat());
+    }
+
+    #[test]
+    fn text_profiles_with_changes(changes: Vec<(Index, u8)>) {
+        let mut bytes = fs_err::read(folder("count").join("textfmt.txt")).unwrap();
+        for (offset, value) in changes {
+            let offset = offset.index(bytes.len());
+            bytes[offset] = value;
+        }
+        devour(&bytes);
     }
 
     #[test]

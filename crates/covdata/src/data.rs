@@ -1,0 +1,227 @@
+//! What was read, by binary and text profile: merged, selected, combined, subtracted, and written again.
+//!
+//! Go: `cmd/covdata`, files `merge.go`, `metamerge.go` and `subtractintersect.go`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::binary::Counted;
+use crate::encode::{self, CounterFileBuilder, PackageBuilder};
+use crate::meta::Package;
+use crate::profile::Covered;
+use crate::{Error, FileName, MetaHash, Mode, Profile, TextProfile};
+
+/// The counters of any number of runs of any number of binaries, and text profiles beside them.
+#[derive(Debug, Clone, Default)]
+pub struct Data<'a> {
+    /// Sorted by hash.
+    pub(crate) binaries: Vec<Counted<'a>>,
+    pub(crate) texts: Vec<TextProfile<'a>>,
+}
+
+/// A coverage file that is to be written: its name and its bytes.
+pub type NewFile<'d> = (FileName, Cow<'d, [u8]>);
+
+impl<'a> Data<'a> {
+    /// Whether there is nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.binaries.is_empty() && self.texts.is_empty()
+    }
+
+    /// Whether there are text profiles in it, which coverage files cannot hold.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        !self.texts.is_empty()
+    }
+
+    /// The counts of every block, over all binaries and text profiles.
+    #[must_use]
+    pub fn profile(&self) -> Profile<'_> {
+        Profile::merge(self)
+    }
+
+    /// Adds other data of the same files.
+    pub(crate) fn merge(mut self, other: Self) -> Self {
+        for counted in other.binaries {
+            match self.binaries.binary_search_by_key(&counted.binary.file.hash, |own| own.binary.file.hash) {
+                Ok(index) => self.binaries[index].merge(counted),
+                Err(index) => self.binaries.insert(index, counted),
+            }
+        }
+        self.texts.extend(other.texts);
+        self
+    }
+
+    /// The binaries as files, as `go tool covdata merge` writes them: for each its meta-data and one counter file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
+    pub fn files(&self) -> Result<Vec<NewFile<'_>>, Error> {
+        let files = self.binaries.iter().map(|counted| {
+            let hash = counted.binary.file.hash;
+            Ok(pair(hash, Cow::Borrowed(counted.binary.bytes), counted.counter_file()?))
+        });
+        Ok(files.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
+    }
+
+    /// The same without the packages that are not wanted, as `go tool covdata merge -pkg`. The meta-data is written
+    /// anew, so the binaries' hashes change.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
+    pub fn selected_files(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<NewFile<'static>>, Error> {
+        let mut out = Vec::<NewFile<'_>>::new();
+        for counted in &self.binaries {
+            let file = &counted.binary.file;
+            let packages = file.packages.iter().enumerate().filter(|(_, package)| wanted(package.path));
+            let (numbers, blobs): (Vec<usize>, Vec<&[u8]>) =
+                packages.map(|(number, package)| (number, package.blob)).unzip();
+            let (hash, meta) = encode::meta_file(&blobs, file.mode, file.granularity);
+            let counters = counted.select(hash, numbers)?;
+            out.extend(pair(hash, Cow::Owned(meta), counters));
+        }
+        Ok(numbered(out))
+    }
+
+    /// The same as one binary with all the functions, each once, as `go tool covdata merge -pcombine`. The mode is
+    /// the latest of the binaries' in the order set, count, atomic.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
+    pub fn combined_files(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<NewFile<'static>>, Error> {
+        let mut binaries: Vec<&Counted<'_>> = self.binaries.iter().collect();
+        // Go's order, which decides the order of packages and functions.
+        binaries.sort_by_key(|counted| counted.binary.path);
+        let mode = binaries.iter().map(|counted| counted.binary.file.mode).max();
+        let (Some(first), Some(mode)) = (binaries.first(), mode) else { return Ok(Vec::new()) };
+
+        let mut packages = Vec::<Combined<'_>>::new();
+        let mut numbers = HashMap::new();
+        for counted in &binaries {
+            let wanted =
+                counted.binary.file.packages.iter().enumerate().filter(|(_, package)| wanted(package.path));
+            for (index, package) in wanted {
+                let number = *numbers.entry(package.path).or_insert_with(|| {
+                    packages.push(Combined::new(package));
+                    packages.len() - 1
+                });
+                packages[number].add(package, counted.counts(counted.binary.package_counters(index)), mode);
+            }
+        }
+        let (counts, builders): (Vec<_>, Vec<_>) =
+            packages.into_iter().map(|package| (package.counts, package.builder)).unzip();
+        let blobs = builders.into_iter().map(PackageBuilder::finish).collect::<Result<Vec<_>, _>>()?;
+        let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
+        let (hash, meta) = encode::meta_file(&blobs, mode, first.binary.file.granularity);
+
+        let mut args = binaries.iter().filter_map(|counted| counted.args.clone());
+        let mut common = args.next().unwrap_or_default();
+        args.for_each(|args| common.keep_common(&args));
+        let mut out = CounterFileBuilder::new(hash);
+        out.begin(&common)?;
+        for (package, functions) in counts.iter().enumerate() {
+            for (function, counts) in functions.iter().enumerate() {
+                out.function(package, function, counts.iter().copied());
+            }
+        }
+        out.end();
+        Ok(pair(hash, Cow::Owned(meta), out.finish()).into())
+    }
+
+    /// Takes out what others covered: the count of a block that ran in any of them becomes 0.
+    ///
+    /// Blocks are compared by file and place, so that other binaries, also of the same source, count. Go compares
+    /// functions by number in binaries of one hash alone.
+    pub fn subtract(&mut self, others: &[Self]) {
+        for other in others {
+            let covered = other.profile().covered();
+            self.retain(|covered_here| !covered_here, &covered);
+        }
+    }
+
+    /// Keeps what all others covered too: the count of a block that did not run in each of them becomes 0. Blocks
+    /// are compared as in [`subtract`](Self::subtract).
+    pub fn intersect(&mut self, others: &[Self]) {
+        for other in others {
+            let covered = other.profile().covered();
+            self.retain(|covered_here| covered_here, &covered);
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(bool) -> bool, covered: &Covered<'_>) {
+        for counted in &mut self.binaries {
+            let binary = Arc::clone(&counted.binary);
+            for (index, package) in binary.file.packages.iter().enumerate() {
+                let blocks = package.functions.iter().flat_map(|function| {
+                    let file = covered.file(package.string(function.file));
+                    function.units().map(move |unit| file.has(&unit))
+                });
+                let mut blocks = blocks.map(&keep);
+                counted.retain(binary.package_counters(index), || blocks.next().unwrap_or(true));
+            }
+        }
+        for (name, blocks) in self.texts.iter_mut().flat_map(|text| &mut text.files) {
+            let file = covered.file(name);
+            for block in blocks.iter_mut().filter(|block| !keep(file.has(&block.unit))) {
+                block.count = 0;
+            }
+        }
+    }
+}
+
+/// A package of several binaries in the making.
+struct Combined<'a> {
+    builder: PackageBuilder<'a>,
+    /// The number of each different function: its name, file, units and literal flag.
+    numbers: HashMap<(&'a str, &'a str, &'a [u8], bool), u32>,
+    /// For each function the count of each unit.
+    counts: Vec<Vec<u32>>,
+}
+
+impl<'a> Combined<'a> {
+    fn new(package: &Package<'a>) -> Self {
+        Self { builder: PackageBuilder::new(package), numbers: HashMap::new(), counts: Vec::new() }
+    }
+
+    fn add(&mut self, package: &Package<'a>, mut counts: impl Iterator<Item = u32>, mode: Mode) {
+        for function in &package.functions {
+            let counts = counts.by_ref().take(function.units().len());
+            let [name, file] = [function.name, function.file].map(|index| package.string(index));
+            match self.numbers.entry((name, file, function.units_bytes(), function.literal)) {
+                Entry::Vacant(entry) => {
+                    entry.insert(self.builder.add(package, function));
+                    self.counts.push(counts.collect());
+                }
+                Entry::Occupied(entry) => {
+                    for (sum, new) in self.counts[*entry.get() as usize].iter_mut().zip(counts) {
+                        mode.merge(sum, new);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The two files of a binary. Go has no process to name in them either.
+fn pair(hash: MetaHash, meta: Cow<'_, [u8]>, counters: Vec<u8>) -> [NewFile<'_>; 2] {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+    [(FileName::Meta { hash }, meta), (FileName::Counters { hash, pid: 0, nanos }, Cow::Owned(counters))]
+}
+
+/// Gives each counter file a number of its own: two binaries may differ in nothing but what is not wanted.
+fn numbered(mut files: Vec<NewFile<'static>>) -> Vec<NewFile<'static>> {
+    for (number, (name, _)) in (0..).zip(&mut files) {
+        if let FileName::Counters { pid, .. } = name {
+            *pid = number;
+        }
+    }
+    files
+}

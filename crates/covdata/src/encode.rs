@@ -1,0 +1,272 @@
+//! The formats' writers, to the byte as Go's: a meta-data file, a package in it, a counter file.
+//!
+//! Go: `internal/coverage/encodemeta`, `internal/coverage/encodecounter`, `internal/coverage/stringtab`.
+
+use std::collections::HashMap;
+
+use crate::counters::{Args, MAGIC};
+use crate::meta::{self, Function, Package};
+use crate::{Error, Granularity, MetaHash, Mode, Unit};
+
+/// A meta-data file of these packages, and its hash. Go: `metaMerge.emitMeta` in `cmd/covdata`, whose hash is one
+/// over the packages alone.
+pub(crate) fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity) -> (MetaHash, Vec<u8>) {
+    let mut hash = Fnv::new();
+    for package in packages {
+        hash.write(&Fnv::of(package));
+    }
+    let hash = hash.sum();
+    // A string table that holds nothing but "", which nothing refers to.
+    let strings = [1, 0];
+    let strings_at = meta::HEADER + 16 * packages.len();
+    let blobs_at = strings_at + strings.len();
+    let total = blobs_at + packages.iter().map(|package| package.len()).sum::<usize>();
+
+    let mut out = Vec::with_capacity(total);
+    out.extend(meta::MAGIC);
+    out.extend(1u32.to_le_bytes());
+    out.extend((total as u64).to_le_bytes());
+    out.extend((packages.len() as u64).to_le_bytes());
+    out.extend(hash);
+    out.extend((strings_at as u32).to_le_bytes());
+    out.extend((strings.len() as u32).to_le_bytes());
+    out.extend([mode.to_byte(), granularity.to_byte(), 0, 0, 0, 0, 0, 0]);
+    let mut offset = blobs_at as u64;
+    for package in packages {
+        out.extend(offset.to_le_bytes());
+        offset += package.len() as u64;
+    }
+    for package in packages {
+        out.extend((package.len() as u64).to_le_bytes());
+    }
+    out.extend(strings);
+    for package in packages {
+        out.extend_from_slice(package);
+    }
+    (MetaHash(hash), out)
+}
+
+/// A package of a meta-data file in the making. Go: `encodemeta.CoverageMetaDataBuilder`.
+pub(crate) struct PackageBuilder<'a> {
+    header: [u32; 3],
+    strings: Strings<'a>,
+    /// Where each function starts in `functions`.
+    offsets: Vec<usize>,
+    functions: Vec<u8>,
+    hash: Fnv,
+}
+
+impl<'a> PackageBuilder<'a> {
+    /// A package of this name, path and module, without functions.
+    pub(crate) fn new(package: &Package<'a>) -> Self {
+        let mut strings = Strings::new();
+        let mut hash = Fnv::new();
+        let header = [package.path, package.name, package.module].map(|text| {
+            hash.write(text.as_bytes());
+            strings.index(text.as_bytes())
+        });
+        let header = [header[1], header[0], header[2]];
+        Self { header, strings, offsets: Vec::new(), functions: Vec::new(), hash }
+    }
+
+    /// Adds a function of a package, and gives its number.
+    pub(crate) fn add(&mut self, package: &Package<'a>, function: &Function<'a>) -> u32 {
+        let [name, file] = [function.name, function.file].map(|index| package.string(index).as_bytes());
+        self.hash.write(name);
+        self.hash.write(file);
+        self.offsets.push(self.functions.len());
+        let out = &mut self.functions;
+        uleb(out, function.units().len());
+        uleb(out, self.strings.index(name) as usize);
+        uleb(out, self.strings.index(file) as usize);
+        for Unit { start_line, start_column, end_line, end_column, statements } in function.units() {
+            for number in [start_line, start_column, end_line, end_column, statements] {
+                uleb(out, number as usize);
+                self.hash.write(&number.to_le_bytes());
+            }
+        }
+        uleb(out, usize::from(function.literal));
+        self.hash.write(&u32::from(function.literal).to_le_bytes());
+        (self.offsets.len() - 1) as u32
+    }
+
+    /// The package's bytes.
+    pub(crate) fn finish(self) -> Result<Vec<u8>, Error> {
+        let strings = self.strings.table();
+        let functions_at = meta::PACKAGE_HEADER + 4 * self.offsets.len() + strings.len();
+        let total = functions_at + self.functions.len();
+        let mut out = Vec::with_capacity(total);
+        out.extend(length(total)?);
+        let [name, path, module] = self.header;
+        for index in [name, path, module] {
+            out.extend(index.to_le_bytes());
+        }
+        out.extend(self.hash.sum());
+        out.extend([0; 4]);
+        out.extend((self.strings.list.len() as u32).to_le_bytes());
+        out.extend((self.offsets.len() as u32).to_le_bytes());
+        for offset in self.offsets {
+            out.extend(((functions_at + offset) as u32).to_le_bytes());
+        }
+        out.extend(strings);
+        out.extend(self.functions);
+        Ok(out)
+    }
+}
+
+/// A counter file in the making. Go: `encodecounter.CoverageDataWriter`.
+pub(crate) struct CounterFileBuilder {
+    out: Vec<u8>,
+    segments: u32,
+    /// Where the segment in the making starts, which is where its number of functions stands.
+    segment: usize,
+    functions: u64,
+}
+
+impl CounterFileBuilder {
+    /// A file that starts with this header.
+    pub(crate) fn with_header(header: &[u8]) -> Self {
+        Self { out: header.to_vec(), segments: 0, segment: 0, functions: 0 }
+    }
+
+    /// A file of a binary's counters, written as ULEB128.
+    pub(crate) fn new(hash: MetaHash) -> Self {
+        let mut header = MAGIC.to_vec();
+        header.extend(1u32.to_le_bytes());
+        header.extend(hash.0);
+        header.extend([2, 0, 0, 0, 0, 0, 0, 0]);
+        Self::with_header(&header)
+    }
+
+    /// Begins a segment with what is known of its process. Go writes the string with index 0 empty, the keys
+    /// sorted, and counts the padding as part of the arguments.
+    pub(crate) fn begin(&mut self, args: &Args) -> Result<(), Error> {
+        let mut strings = Strings::new();
+        let pairs = args.pairs();
+        let mut list = Vec::new();
+        uleb(&mut list, pairs.len());
+        for (key, value) in &pairs {
+            uleb(&mut list, strings.index(key.as_bytes()) as usize);
+            uleb(&mut list, strings.index(value) as usize);
+        }
+        let table = strings.table();
+        while !(table.len() + list.len()).is_multiple_of(4) {
+            list.push(0);
+        }
+        self.segment = self.out.len();
+        self.out.extend([0; 8]);
+        self.out.extend(length(table.len())?);
+        self.out.extend(length(list.len())?);
+        self.out.extend(table);
+        self.out.extend(list);
+        Ok(())
+    }
+
+    /// Adds a function's counters to the segment, if it ran.
+    pub(crate) fn function(
+        &mut self,
+        package: usize,
+        function: usize,
+        counters: impl ExactSizeIterator<Item = u32> + Clone,
+    ) {
+        if counters.clone().all(|counter| counter == 0) {
+            return;
+        }
+        self.functions += 1;
+        uleb(&mut self.out, counters.len());
+        uleb(&mut self.out, package);
+        uleb(&mut self.out, function);
+        for counter in counters {
+            uleb(&mut self.out, counter as usize);
+        }
+    }
+
+    /// Adds functions as they stand in another file.
+    pub(crate) fn payload(&mut self, functions: u64, payload: &[u8]) {
+        self.functions += functions;
+        self.out.extend_from_slice(payload);
+    }
+
+    /// Ends the segment.
+    pub(crate) fn end(&mut self) {
+        self.out[self.segment..self.segment + 8].copy_from_slice(&self.functions.to_le_bytes());
+        self.functions = 0;
+        self.segments += 1;
+        self.out.extend(MAGIC);
+        self.out.extend([0; 4]);
+        self.out.extend(self.segments.to_le_bytes());
+        self.out.extend([0; 4]);
+    }
+
+    /// The file's bytes.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.out
+    }
+}
+
+/// The string table in the making; the string with index 0 is empty.
+struct Strings<'a> {
+    list: Vec<&'a [u8]>,
+    numbers: HashMap<&'a [u8], u32>,
+}
+
+impl<'a> Strings<'a> {
+    fn new() -> Self {
+        Self { list: vec![b""], numbers: HashMap::from([(b"".as_slice(), 0)]) }
+    }
+
+    fn index(&mut self, string: &'a [u8]) -> u32 {
+        *self.numbers.entry(string).or_insert_with(|| {
+            self.list.push(string);
+            (self.list.len() - 1) as u32
+        })
+    }
+
+    fn table(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        uleb(&mut out, self.list.len());
+        for string in &self.list {
+            uleb(&mut out, string.len());
+            out.extend_from_slice(string);
+        }
+        out
+    }
+}
+
+/// A length as a header has it.
+fn length(length: usize) -> Result<[u8; 4], Error> {
+    u32::try_from(length).map(u32::to_le_bytes).map_err(|_| Error::malformed(0, "a part exceeds 32 bits"))
+}
+
+pub(crate) fn uleb(out: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// FNV-128a, which identifies packages and binaries. Go: `hash/fnv`.
+struct Fnv(u128);
+
+impl Fnv {
+    fn new() -> Self {
+        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+    }
+
+    fn sum(&self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    fn of(bytes: &[u8]) -> [u8; 16] {
+        let mut hash = Self::new();
+        hash.write(bytes);
+        hash.sum()
+    }
+}

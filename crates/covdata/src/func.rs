@@ -1,0 +1,133 @@
+//! The coverage of each function, in numbers and in the lines of `go tool covdata func`.
+//!
+//! Go: `EmitFuncs` in `internal/coverage/cformat`. One difference: where a file ends with a function and the next
+//! begins with one of the same name (`init`, `main`), Go makes one of both.
+
+use std::fmt;
+
+use crate::{Block, Coverage, PackageProfile, Profile};
+
+/// The coverage of a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionCoverage<'p> {
+    /// The import path of its package.
+    pub package: &'p str,
+    /// Its source file, as in [`FileProfile::name`](crate::FileProfile::name).
+    pub file: &'p str,
+    /// Where its first block starts, from 1.
+    pub line: u32,
+    /// Its name; `?` where only text profiles have it and nothing was found out of its source.
+    pub name: &'p str,
+    /// Whether it is a function literal outside of any function, which has a made-up name.
+    pub literal: bool,
+    /// Its statements.
+    pub coverage: Coverage,
+}
+
+/// The coverage of each function, by package, file and place. [`Display`](fmt::Display) gives what `go tool covdata
+/// func` prints: without the function literals outside of functions, and with a total that counts them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Functions<'p> {
+    /// The functions.
+    pub functions: Vec<FunctionCoverage<'p>>,
+}
+
+impl Profile<'_> {
+    /// Sums up statements by function.
+    #[must_use]
+    pub fn functions(&self) -> Functions<'_> {
+        let files =
+            self.packages().iter().flat_map(|package| package.files.iter().map(move |file| (package, file)));
+        let functions = files.flat_map(|(package, file)| {
+            let name = |block: &Block| name_of(package, block);
+            let runs = file.blocks.chunk_by(move |a, b| a.function == b.function || name(a) == name(b));
+            runs.map(move |blocks| FunctionCoverage {
+                package: package.path,
+                file: file.name,
+                line: blocks[0].unit.start_line,
+                name: name(&blocks[0]).0,
+                literal: name(&blocks[0]).1,
+                coverage: blocks.iter().collect(),
+            })
+        });
+        Functions { functions: functions.collect() }
+    }
+}
+
+impl Functions<'_> {
+    /// The coverage over all functions.
+    #[must_use]
+    pub fn total(&self) -> Coverage {
+        self.functions.iter().map(|function| function.coverage).sum()
+    }
+}
+
+impl fmt::Display for Functions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = || self.functions.iter().filter(|function| !function.literal);
+        let widest = |width: fn(&FunctionCoverage<'_>) -> usize, other: &str| {
+            shown().map(width).max().unwrap_or_default().max(other.len())
+        };
+        let places = tabs(widest(place_width, "total"));
+        let names = tabs(widest(|function| width(function.name), "(statements)"));
+        let mut number = itoa::Buffer::new();
+        for function in shown() {
+            let FunctionCoverage { file, line, name, coverage, .. } = function;
+            for part in [file, ":", number.format(*line), ":"] {
+                f.write_str(part)?;
+            }
+            pad(f, places, place_width(function))?;
+            f.write_str(name)?;
+            pad(f, names, width(name))?;
+            percentage(f, *coverage)?;
+        }
+        f.write_str("total")?;
+        pad(f, places, "total".len())?;
+        f.write_str("(statements)")?;
+        pad(f, names, "(statements)".len())?;
+        percentage(f, self.total())
+    }
+}
+
+/// A function without statements counts as not covered, as in Go.
+fn percentage(f: &mut fmt::Formatter<'_>, coverage: Coverage) -> fmt::Result {
+    match coverage {
+        // Most are one of these, and formatting takes its time.
+        Coverage { covered: 0, .. } => f.write_str("0.0%\n"),
+        Coverage { covered, total } if covered == total => f.write_str("100.0%\n"),
+        _ => writeln!(f, "{:.1}%", coverage.percent().unwrap_or_default()),
+    }
+}
+
+fn place_width(function: &FunctionCoverage<'_>) -> usize {
+    let digits = function.line.checked_ilog10().unwrap_or_default() as usize + 1;
+    width(function.file) + digits + 2
+}
+
+/// The width of text as Go's tabwriter has it, in characters.
+fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.chars().count() }
+}
+
+fn name_of<'p>(package: &'p PackageProfile<'_>, block: &Block) -> (&'p str, bool) {
+    let function = block.function.and_then(|function| package.functions.get(function as usize));
+    function.map_or(("?", false), |function| (&*function.name, function.literal))
+}
+
+/// How many tab stops a column takes whose widest cell has this width: one character more, in eights. Go:
+/// `text/tabwriter` with a padding of 1.
+fn tabs(widest: usize) -> usize {
+    (widest + 1).div_ceil(8)
+}
+
+/// Fills a column of this many tab stops up behind a cell of this width.
+fn pad(f: &mut fmt::Formatter<'_>, tabs: usize, width: usize) -> fmt::Result {
+    const TABS: &str = "\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t";
+    let mut left = tabs - width / 8;
+    while left > 0 {
+        let now = left.min(TABS.len());
+        f.write_str(&TABS[..now])?;
+        left -= now;
+    }
+    Ok(())
+}

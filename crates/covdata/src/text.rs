@@ -1,0 +1,259 @@
+//! Text profiles: what `go test -coverprofile` and `go tool covdata textfmt` write.
+//!
+//! Go: `EmitTextual` in `internal/coverage/cformat`, read by `golang.org/x/tools/cover`. A line for the mode, then
+//! one a block: `file:line.column,line.column statements count`. A block may come several times: `go test ./...`
+//! with `-coverpkg` writes it once for each tested package.
+//!
+//! Unlike Go's reader this one takes what `cat` makes of several profiles, with a line of the mode amid the others.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io::{self, Write};
+
+use rayon::prelude::*;
+
+use crate::profile::{Block, merge_blocks};
+use crate::{Mode, PackageProfile, Profile, Unit};
+
+/// The blocks of a text profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextProfile<'a> {
+    pub(crate) mode: Mode,
+    /// The files by name, in order of appearance, with their blocks, each once, sorted.
+    pub(crate) files: Vec<(&'a str, Vec<Block>)>,
+}
+
+/// Why text is not the profile which it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// The first line does not name a mode: this is something else.
+    #[error("not a text profile: its first line is not `mode: set`, `mode: count` or `mode: atomic`")]
+    NoMode,
+    /// Some lines are neither a block nor a mode. They are left out.
+    #[error("{}", bad_lines(*first, *lines))]
+    BadLines {
+        /// The number of the first one, from 1.
+        first: usize,
+        /// How many there are.
+        lines: usize,
+    },
+}
+
+fn bad_lines(first: usize, lines: usize) -> String {
+    let more = if lines > 1 { format!(" and {} more", lines - 1) } else { String::new() };
+    format!("line {first}{more}: not `file:line.column,line.column statements count`; left out")
+}
+
+impl<'a> TextProfile<'a> {
+    /// Parses a profile. Lines that are no blocks are left out, and given as the error beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`TextError::NoMode`] where the first line is not the mode's.
+    pub fn parse(text: &'a [u8]) -> Result<(Self, Option<TextError>), TextError> {
+        let mut lines =
+            text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let mut mode = lines.next().and_then(mode).ok_or(TextError::NoMode)?;
+        let mut files: Vec<(&str, Vec<Block>)> = Vec::new();
+        let mut numbers = HashMap::<&str, usize>::new();
+        let mut current = ("", usize::MAX);
+        let (mut first_bad, mut bad) = (0, 0);
+        for (number, line) in (2..).zip(lines) {
+            if line.is_empty() {
+                continue;
+            }
+            let Some((file, block)) = block(line) else {
+                match self::mode(line) {
+                    Some(another) => mode = mode.max(another),
+                    None => {
+                        first_bad = if bad == 0 { number } else { first_bad };
+                        bad += 1;
+                    }
+                }
+                continue;
+            };
+            if file != current.0 {
+                let number = match numbers.entry(file) {
+                    Entry::Occupied(entry) => *entry.get(),
+                    Entry::Vacant(entry) => {
+                        files.push((file, Vec::new()));
+                        *entry.insert(files.len() - 1)
+                    }
+                };
+                current = (file, number);
+            }
+            files[current.1].1.push(block);
+        }
+        for (_, blocks) in &mut files {
+            merge_blocks(blocks, mode);
+        }
+        let error = (bad > 0).then_some(TextError::BadLines { first: first_bad, lines: bad });
+        Ok((Self { mode, files }, error))
+    }
+}
+
+/// The package of a file, as far as its name tells: the folder.
+pub(crate) fn package_of(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+impl Profile<'_> {
+    /// Writes a text profile, in Go's order.
+    ///
+    /// # Errors
+    ///
+    /// What `out` says.
+    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        let Some(mode) = self.mode() else { return Ok(()) };
+        writeln!(out, "mode: {mode}")?;
+        // A few packages at a time on each processor, into the same memory as those before.
+        let mut texts = vec![Vec::new(); rayon::current_num_threads()];
+        for packages in self.packages().chunks(16 * texts.len()) {
+            let parts = texts.par_iter_mut().zip(packages.par_chunks(16));
+            let used = parts.map(|(text, packages)| {
+                text.clear();
+                packages.iter().for_each(|package| package_text(package, text));
+            });
+            let used = used.count();
+            texts[..used].iter().try_for_each(|text| out.write_all(text))?;
+        }
+        Ok(())
+    }
+}
+
+fn package_text(package: &PackageProfile<'_>, out: &mut Vec<u8>) {
+    let mut number = itoa::Buffer::new();
+    for file in &package.files {
+        for Block { unit, count, .. } in &file.blocks {
+            let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
+            out.extend_from_slice(file.name.as_bytes());
+            for (before, value) in [
+                (b':', start_line),
+                (b'.', start_column),
+                (b',', end_line),
+                (b'.', end_column),
+                (b' ', statements),
+                (b' ', *count),
+            ] {
+                out.push(before);
+                out.extend_from_slice(number.format(value).as_bytes());
+            }
+            out.push(b'\n');
+        }
+    }
+}
+
+fn mode(line: &[u8]) -> Option<Mode> {
+    match line.strip_prefix(b"mode: ")?.trim_ascii_end() {
+        b"set" => Some(Mode::Set),
+        b"count" => Some(Mode::Count),
+        b"atomic" => Some(Mode::Atomic),
+        _ => None,
+    }
+}
+
+/// Reads a line from its end, as a file's name may hold anything.
+fn block(line: &[u8]) -> Option<(&str, Block)> {
+    let (line, count) = last(line, b' ')?;
+    let (line, statements) = last(line, b' ')?;
+    let (line, end_column) = last(line, b'.')?;
+    let (line, end_line) = last(line, b',')?;
+    let (line, start_column) = last(line, b'.')?;
+    let (file, start_line) = last(line, b':')?;
+    let narrow = |value: u64| u32::try_from(value).ok();
+    let unit = Unit {
+        start_line: narrow(start_line)?,
+        start_column: narrow(start_column)?,
+        end_line: narrow(end_line)?,
+        end_column: narrow(end_column)?,
+        statements: narrow(statements)?,
+    };
+    let file = str::from_utf8(file).ok().filter(|file| !file.is_empty())?;
+    Some((file, Block { unit, count: u32::try_from(count).unwrap_or(u32::MAX), function: None }))
+}
+
+/// Splits a number off the end, and the byte before it.
+fn last(line: &[u8], before: u8) -> Option<(&[u8], u64)> {
+    let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (line, number) = line.split_at(line.len() - digits);
+    let value = number
+        .iter()
+        .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    let line = line.strip_suffix(&[before])?;
+    // A count that exceeds 64 bits is a very large one.
+    (digits > 0).then(|| (line, value.unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> (Vec<String>, Option<TextError>) {
+        let (profile, error) = TextProfile::parse(text.as_bytes()).unwrap();
+        let lines = profile.files.iter().flat_map(|(file, blocks)| {
+            blocks.iter().map(move |Block { unit: u, count, .. }| {
+                let (start, end) = ((u.start_line, u.start_column), (u.end_line, u.end_column));
+                format!("{file} {start:?} {end:?} {} {count}", u.statements)
+            })
+        });
+        (lines.collect(), error)
+    }
+
+    #[test]
+    fn blocks_are_merged_and_sorted() {
+        let (lines, error) = parse(
+            "mode: count\nm/b.go:3.1,4.2 1 2\nm/a.go:9.1,9.5 1 0\nm/b.go:1.10,2.2 3 1\r\nm/b.go:3.1,4.2 1 5\n",
+        );
+        assert_eq!(
+            lines,
+            ["m/b.go (1, 10) (2, 2) 3 1", "m/b.go (3, 1) (4, 2) 1 7", "m/a.go (9, 1) (9, 5) 1 0"]
+        );
+        assert_eq!(error, None);
+        assert_eq!(parse("mode: set\na.go:1.1,2.2 1 1\na.go:1.1,2.2 1 1").0, ["a.go (1, 1) (2, 2) 1 1"]);
+    }
+
+    #[test]
+    fn names_with_anything_in_them_and_large_counts() {
+        let (lines, error) = parse("mode: atomic\nC:/my code/a,b.go:1.2,3.4 5 18446744073709551616\n");
+        assert_eq!(lines, ["C:/my code/a,b.go (1, 2) (3, 4) 5 4294967295"]);
+        assert_eq!(error, None);
+    }
+
+    #[test]
+    fn concatenated_profiles() {
+        let (profile, error) =
+            TextProfile::parse(b"mode: set\na.go:1.1,2.2 1 1\nmode: count\na.go:1.1,2.2 1 4\n").unwrap();
+        assert_eq!((profile.mode, profile.files[0].1[0].count, error), (Mode::Count, 5, None));
+    }
+
+    #[test]
+    fn bad_lines_are_left_out_and_named() {
+        let good = "mode: set\na.go:1.1,2.2 1 1\n";
+        for bad in [
+            "a.go:1.1,2.2 1",
+            "a.go:1.1,2.2 1 ",
+            "a.go:1.1,2.2 1 -1",
+            "a.go:1,2 1 1",
+            "1.1,2.2 1 1",
+            ":1.1,2.2 1 1",
+            "a.go:4294967296.1,2.2 1 1",
+            "mode: other",
+            "nonsense",
+            "\u{0}",
+        ] {
+            let (lines, error) = parse(&format!("{good}{bad}\n{bad}\nb.go:1.1,2.2 1 0\n"));
+            assert_eq!(lines.len(), 2, "{bad}");
+            assert_eq!(error, Some(TextError::BadLines { first: 3, lines: 2 }), "{bad}");
+        }
+        let message = TextError::BadLines { first: 3, lines: 2 }.to_string();
+        assert!(message.starts_with("line 3 and 1 more: not `file:line"), "{message}");
+    }
+
+    #[test]
+    fn something_else_is_refused() {
+        for text in ["", "\n", "mode:", "mode: regonly\n", "a.go:1.1,2.2 1 1\n", "<html>"] {
+            assert_eq!(TextProfile::parse(text.as_bytes()), Err(TextError::NoMode), "{text:?}");
+        }
+    }
+}
