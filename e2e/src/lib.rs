@@ -255,6 +255,26 @@ pub fn go_percent<P: AsRef<Path>>(folders: impl IntoIterator<Item = P>) -> Resul
     Ok(String::from_utf8(percent.stdout)?)
 }
 
+/// That a summary has each package's percentage as `go tool covdata percent` prints it, of at least one package.
+///
+/// # Errors
+/// When a line is missing.
+pub fn as_go_says(summary: &str, go: &str) -> Result<()> {
+    let mut packages = 0;
+    for line in go.lines() {
+        // Go ends no line behind a package without statements.
+        let line = line.rsplit_once("\t\t\t").map_or(line.trim_start(), |(_, last)| last);
+        let Some((package, coverage)) = line.split_once("\t\tcoverage: ") else { continue };
+        let percent = coverage.strip_suffix(" of statements").context("a percentage")?;
+        packages += 1;
+        let says =
+            |line: &str| line.trim_start().starts_with(percent) && line.ends_with(&format!("  {package}"));
+        ensure!(summary.lines().any(says), "Go says\n{go}of\n{summary}");
+    }
+    ensure!(packages > 0, "Go says nothing: {go}");
+    Ok(())
+}
+
 /// Builds a Go program of the repository, once for all tests, and gives the binary.
 ///
 /// # Errors

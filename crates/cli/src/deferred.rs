@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use crate::{Exit, ResultExt, say};
+
 /// Where a run keeps what its hooks tell each other.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StateArgs {
@@ -81,6 +83,20 @@ impl RunState {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// How a hook ends that is otherwise done: with the failure that was left to it, said and forgotten, unless it is
+    /// left to a later hook again.
+    ///
+    /// # Errors
+    /// When it is not known whether there was one, or it cannot be forgotten.
+    pub fn end(&self, name: &str, exit: Exit, defer: bool) -> anyhow::Result<Exit> {
+        let deferred = self.deferred().or_exit(Exit::Usage, "cannot read whether the tests failed")?;
+        let Some(failure) = deferred.filter(|_| !defer) else { return Ok(exit) };
+        let Deferred { command, code } = failure;
+        say(name, format_args!("error: the tests failed: {command} ended with exit code {code}"));
+        self.clear().or_exit(Exit::FellShort, "cannot write the run's state")?;
+        Ok(Exit::FellShort)
     }
 
     /// Forgets it.

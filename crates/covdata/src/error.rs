@@ -66,7 +66,7 @@ impl Error {
 /// Something that kept a file, or a folder, out of [`Data`](crate::Data), or that makes its numbers
 /// doubtful.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
+#[error("{}", self.text())]
 pub struct Problem {
     /// The file or folder.
     pub path: PathBuf,
@@ -78,6 +78,14 @@ pub struct Problem {
 impl Problem {
     pub(crate) fn new(path: impl Into<PathBuf>, reason: impl Into<Reason>) -> Self {
         Self { path: path.into(), reason: reason.into() }
+    }
+
+    /// An error of the file system's names the file itself.
+    fn text(&self) -> String {
+        match &self.reason {
+            Reason::Io(error) => error.to_string(),
+            reason => format!("{}: {reason}", self.path.display()),
+        }
     }
 }
 

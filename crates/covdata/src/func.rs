@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::{Block, Coverage, PackageProfile, Profile};
+use crate::{Block, Coverage, FileProfile, PackageProfile, Profile};
 
 /// The coverage of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,18 +39,35 @@ impl Profile<'_> {
         let files =
             self.packages().iter().flat_map(|package| package.files.iter().map(move |file| (package, file)));
         let functions = files.flat_map(|(package, file)| {
-            let name = |block: &Block| name_of(package, block);
-            let runs = file.blocks.chunk_by(move |a, b| a.function == b.function || name(a) == name(b));
-            runs.map(move |blocks| FunctionCoverage {
+            package.functions_of(file).map(move |(name, literal, blocks)| FunctionCoverage {
                 package: package.path,
                 file: file.name,
                 line: blocks[0].unit.start_line,
-                name: name(&blocks[0]).0,
-                literal: name(&blocks[0]).1,
+                name,
+                literal,
                 coverage: blocks.iter().collect(),
             })
         });
         Functions { functions: functions.collect() }
+    }
+}
+
+impl PackageProfile<'_> {
+    /// The functions of one of its files, in the order of their blocks, of which each has at least one: the name (`?`
+    /// where only text profiles have it), whether it is a function literal outside of any function, and its blocks.
+    pub fn functions_of<'p>(
+        &'p self,
+        file: &'p FileProfile<'_>,
+    ) -> impl Iterator<Item = (&'p str, bool, &'p [Block])> {
+        let named = |block: &Block| {
+            let function = block.function.and_then(|function| self.functions.get(function as usize));
+            function.map_or(("?", false), |function| (&*function.name, function.literal))
+        };
+        let runs = file.blocks.chunk_by(move |a, b| a.function == b.function || named(a) == named(b));
+        runs.map(move |blocks| {
+            let (name, literal) = named(&blocks[0]);
+            (name, literal, blocks)
+        })
     }
 }
 
@@ -107,11 +124,6 @@ fn place_width(function: &FunctionCoverage<'_>) -> usize {
 /// The width of text as Go's tabwriter has it, in characters.
 fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().count() }
-}
-
-fn name_of<'p>(package: &'p PackageProfile<'_>, block: &Block) -> (&'p str, bool) {
-    let function = block.function.and_then(|function| package.functions.get(function as usize));
-    function.map_or(("?", false), |function| (&*function.name, function.literal))
 }
 
 /// How many tab stops a column takes whose widest cell has this width: one character more, in eights. Go:

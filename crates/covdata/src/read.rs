@@ -311,7 +311,11 @@ impl File {
 impl File {
     fn is_regular(&self) -> io::Result<Metadata> {
         let metadata = fs::metadata(&self.path)?;
-        if metadata.is_file() { Ok(metadata) } else { Err(io::Error::other("not a regular file")) }
+        if metadata.is_file() {
+            Ok(metadata)
+        } else {
+            Err(io::Error::other(format!("{}: not a regular file", self.path.display())))
+        }
     }
 }
 

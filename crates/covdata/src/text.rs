@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use rayon::prelude::*;
 
 use crate::profile::{Block, merge_blocks};
-use crate::{Mode, PackageProfile, Profile, Unit};
+use crate::{Coverage, Mode, PackageProfile, Profile, Unit};
 
 /// The blocks of a text profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +90,12 @@ impl<'a> TextProfile<'a> {
         }
         let error = (bad > 0).then_some(TextError::BadLines { first: first_bad, lines: bad });
         Ok((Self { mode, files }, error))
+    }
+
+    /// The coverage over all blocks.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        self.files.iter().flat_map(|(_, blocks)| blocks).collect()
     }
 }
 

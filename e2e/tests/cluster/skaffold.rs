@@ -56,10 +56,7 @@ async fn skaffold_run(replicas: u32) -> Result<()> {
     assert_eq!(pods.len(), replicas as usize);
     let percent = go_percent(pods.iter().map(|pod| pod.path().join("app")))?;
     assert!(percent.lines().count() > 1, "{percent}");
-    for line in percent.lines() {
-        assert!(ended.stdout.contains(line), "Go says\n{percent}of\n{}", ended.stdout);
-    }
-    Ok(())
+    podcov_e2e::as_go_says(&ended.stdout, &percent)
 }
 
 #[tokio::test(flavor = "multi_thread")]

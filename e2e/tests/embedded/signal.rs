@@ -183,7 +183,7 @@ async fn signal_and_collect_at_once() -> Result<()> {
         assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
         let folders: Vec<_> =
             pods_of(&world, "writes").iter().map(|pod| world.report(&format!("default/{pod}/app"))).collect();
-        assert!(collected.stdout.starts_with(&go_percent(&folders)?), "{}", collected.stdout);
+        as_go_says(&collected.stdout, &go_percent(&folders)?)?;
         let counters = |folder: &std::path::PathBuf| {
             let names = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
             names.filter(|name| name.to_string_lossy().starts_with("covcounters.")).count()

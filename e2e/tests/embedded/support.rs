@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use fs_err as fs;
 use k8s_openapi::api::core::v1::Pod;
-pub(crate) use podcov_e2e::go_percent;
 use podcov_e2e::{World, go_build, is_ready};
+pub(crate) use podcov_e2e::{as_go_says, go_percent};
 use podcov_testbed::{FixedPod, Image};
 use serde_json::{Value, json};
 

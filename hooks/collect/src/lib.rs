@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use manifest::{Collected, Manifest};
 use podcov_flush::Request;
+use report::summary::Summary;
 use staging::Staging;
 use transfer::Transfer;
 use unpack::Rules;
@@ -247,27 +248,12 @@ fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
     } else {
         let files = manifest.containers.iter().map(|c| c.files.len()).sum::<usize>();
         if files > 0 {
-            // A package's path comes from a pod: nothing in it may speak to the terminal.
-            let lines =
-                percent.to_string().replace(|c: char| c.is_control() && c != '\t' && c != '\n', "\u{fffd}");
-            writeln!(out, "{lines}{}", percent.total())?;
+            write!(out, "{}", Summary(percent))?;
         }
         writeln!(out, "{files} files of {} containers in {}", manifest.containers.len(), args.out.display())?;
     }
     let run = args.state.run(manifest.run_id.as_deref());
-    let deferred = run.deferred().or_exit(Exit::Usage, "cannot read whether the tests failed")?;
-    if let (Some(failure), false) = (&deferred, args.defer_failure) {
-        say(
-            NAME,
-            format_args!(
-                "error: the tests failed: {} ended with exit code {}",
-                failure.command, failure.code
-            ),
-        );
-        run.clear().or_exit(Exit::FellShort, "cannot write the run's state")?;
-        return Ok(Exit::FellShort);
-    }
-    Ok(if manifest.complete { Exit::Done } else { Exit::Incomplete })
+    run.end(NAME, if manifest.complete { Exit::Done } else { Exit::Incomplete }, args.defer_failure)
 }
 
 fn name_of(collected: &Collected) -> String {

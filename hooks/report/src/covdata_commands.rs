@@ -1,94 +1,163 @@
-//! The commands of `go tool covdata`.
+//! The commands of `go tool covdata`, and the summary.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use covdata::Data;
 use podcov_cli::{Exit, Failure, ResultExt};
+use report::summary::Summary;
 
-use crate::input::{InputArgs, report};
+use crate::input::{InputArgs, Read, say_missing};
 use crate::output;
 
-pub(crate) fn percent(input: &InputArgs, text: Option<&Path>, total: bool) -> Result<Exit> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Input {
+    #[command(flatten)]
+    input: InputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Percent {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// Write a text profile too
+    #[arg(short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Textfmt {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// The file; stdout where there is none
+    #[arg(short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Merge {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// The folder; a file, for a text profile, where an input is one
+    #[arg(short, value_name = "DIR")]
+    output: PathBuf,
+
+    /// Make one binary of all, each function once
+    #[arg(long)]
+    pcombine: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SetOperation {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// The folder; a file, for a text profile, where the first input is one
+    #[arg(short, value_name = "DIR")]
+    output: PathBuf,
+}
+
+pub(crate) fn summary(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
-    let (data, problems) = files.read();
-    let exit = report(&problems);
-    let profile = input.profile(&data);
-    if let Some(path) = text {
-        output::write(Some(path), |mut out| profile.write_text(&mut out))?;
-    }
-    let percent = profile.percent();
-    output::write(None, |out| {
-        write!(out, "{percent}")?;
-        if total { writeln!(out, "{}", percent.total()) } else { Ok(()) }
-    })?;
+    let Read { data, exit } = input.read(&files)?;
+    let percent = input.profile(&data)?.percent();
+    output::write(None, |out| write!(out, "{}", Summary(&percent)))?;
     Ok(exit)
 }
 
-pub(crate) fn func(input: &InputArgs) -> Result<Exit> {
+pub(crate) fn percent(Percent { input, output }: &Percent) -> Result<Exit> {
     let files = input.load()?;
-    let (data, problems) = files.read();
-    let exit = report(&problems);
-    let profile = input.profile(&data);
+    let Read { data, exit } = input.read(&files)?;
+    let profile = input.profile(&data)?;
+    if let Some(path) = output {
+        output::write(Some(path), |mut out| profile.write_text(&mut out))?;
+    }
+    output::write(None, |out| write!(out, "{}", profile.percent()))?;
+    Ok(exit)
+}
+
+pub(crate) fn func(Input { input }: &Input) -> Result<Exit> {
+    let files = input.load()?;
+    let Read { data, exit } = input.read(&files)?;
+    // The functions of a text profile are in the source.
+    let profile = if data.has_text() {
+        let report = input.report(&data)?;
+        say_missing(&report);
+        report.into_profile()
+    } else {
+        input.profile(&data)?
+    };
     output::write(None, |out| write!(out, "{}", profile.functions()))?;
     Ok(exit)
 }
 
-pub(crate) fn textfmt(input: &InputArgs, path: Option<&Path>) -> Result<Exit> {
+pub(crate) fn textfmt(Textfmt { input, output }: &Textfmt) -> Result<Exit> {
     let files = input.load()?;
-    let (data, problems) = files.read();
-    let exit = report(&problems);
-    let profile = input.profile(&data);
-    output::write(path, |mut out| profile.write_text(&mut out))?;
+    let Read { data, exit } = input.read(&files)?;
+    let profile = input.profile(&data)?;
+    output::write(output.as_deref(), |mut out| profile.write_text(&mut out))?;
     Ok(exit)
 }
 
-pub(crate) fn pkglist(input: &InputArgs) -> Result<Exit> {
+pub(crate) fn pkglist(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
-    let (data, problems) = files.read();
-    let exit = report(&problems);
-    let profile = input.profile(&data);
+    let Read { data, exit } = input.read(&files)?;
+    let profile = input.profile(&data)?;
     output::write(None, |out| {
         profile.packages().iter().try_for_each(|package| writeln!(out, "{}", package.path))
     })?;
     Ok(exit)
 }
 
-pub(crate) fn merge(input: &InputArgs, to: &Path, combine: bool) -> Result<Exit> {
+pub(crate) fn merge(Merge { input, output, pcombine }: &Merge) -> Result<Exit> {
     let files = input.load()?;
-    let (data, problems) = files.read();
-    let exit = report(&problems);
-    write(input, &data, to, combine)?;
+    let Read { data, exit } = input.read(&files)?;
+    write(input, &data, output, *pcombine)?;
     Ok(exit)
 }
 
-pub(crate) fn set_operation(
-    input: &InputArgs,
-    to: &Path,
-    operation: for<'a> fn(&mut Data<'a>, &[Data<'a>]),
-) -> Result<Exit> {
-    let files = input.load()?;
-    let (mut each, problems) = files.read_each();
-    let exit = report(&problems);
-    if each.len() < 2 {
-        return Err(Failure::new(Exit::Usage, "at least two inputs are needed").into());
-    }
-    let others = each.split_off(1);
-    operation(&mut each[0], &others);
-    write(input, &each[0], to, false)?;
+pub(crate) fn subtract(args: &SetOperation) -> Result<Exit> {
+    let files = args.input.load()?;
+    let (mut first, others, exit) = first_and_others(args, &files)?;
+    first.subtract(&others);
+    write(&args.input, &first, &args.output, false)?;
     Ok(exit)
+}
+
+pub(crate) fn intersect(args: &SetOperation) -> Result<Exit> {
+    let files = args.input.load()?;
+    let (mut first, others, exit) = first_and_others(args, &files)?;
+    first.intersect(&others);
+    write(&args.input, &first, &args.output, false)?;
+    Ok(exit)
+}
+
+fn first_and_others<'f>(
+    args: &SetOperation,
+    files: &'f covdata::Files,
+) -> Result<(Data<'f>, Vec<Data<'f>>, Exit)> {
+    let (each, exit) = args.input.read_each(files)?;
+    let mut each = each.into_iter();
+    match (each.next(), each.len()) {
+        (Some(first), 1..) => Ok((first, each.collect(), exit)),
+        _ => Err(Failure::new(Exit::Usage, "at least two inputs are needed").into()),
+    }
 }
 
 /// Writes a folder; a text profile where a folder could not hold the data.
 fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result<()> {
-    if data.has_text() {
+    if data.has_text() || input.leaves_out_files() {
         if to.is_dir() {
-            let what = format!("{} is a folder, and an input is a text profile", to.display());
-            return Err(Failure::new(Exit::Usage, what)
-                .with_hint("give a file with -o: the result is a text profile too")
+            let why = if data.has_text() { "an input is a text profile" } else { "files are left out" };
+            return Err(Failure::new(Exit::Usage, format!("{} is a folder, and {why}", to.display()))
+                .with_hint("give a file with -o: the result is a text profile")
                 .into());
         }
-        return output::write(Some(to), |mut out| input.profile(data).write_text(&mut out));
+        let profile = input.profile(data)?;
+        return output::write(Some(to), |mut out| profile.write_text(&mut out));
     }
     let same = |path: &Path| matches!((path.canonicalize(), to.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if input.paths().any(|path| same(path)) {

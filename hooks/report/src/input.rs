@@ -1,10 +1,12 @@
-//! What is read: folders and text profiles, and which packages of them.
+//! What is read, what of it is wanted, and where its source is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use covdata::{Builder, Data, FileName, Files, PackagePattern, Problem, Profile};
-use podcov_cli::{Exit, Failure, say};
+use podcov_cli::{Exit, Failure, ResultExt, say};
+use report::{Filter, Glob, Report, Sources, changes};
 
 use crate::NAME;
 
@@ -26,45 +28,39 @@ pub(crate) struct InputArgs {
     /// Only packages of these import paths; `...` stands for any string
     #[arg(long, value_name = "PATTERN,PATTERN", help_heading = "Input")]
     pkg: Option<PackagePattern>,
+
+    /// Leave out files whose name or path matches, e.g. '**/mocks/**' or '*.pb.go'; may be given several times
+    #[arg(long, value_name = "GLOB", help_heading = "Input")]
+    exclude: Vec<Glob>,
+
+    /// Leave out files that say they are generated ("// Code generated … DO NOT EDIT.")
+    #[arg(long, help_heading = "Input")]
+    skip_generated: bool,
+
+    /// The folder that paths in reports are relative to [default: the git repository's, else this one]
+    #[arg(long, value_name = "DIR", help_heading = "Source")]
+    root: Option<PathBuf>,
+
+    /// Where sources are whose names begin with FROM, if go.mod, go.work and vendor do not tell
+    #[arg(long, value_name = "FROM=TO", value_parser = mapping, help_heading = "Source")]
+    map: Vec<(String, PathBuf)>,
+}
+
+/// What was read: what it holds is borrowed from the files.
+pub(crate) struct Read<'f> {
+    pub(crate) data: Data<'f>,
+    /// Whether all of it could be used.
+    pub(crate) exit: Exit,
 }
 
 impl InputArgs {
-    /// Which packages were asked for.
-    pub(crate) fn pattern(&self) -> Option<&PackagePattern> {
-        self.pkg.as_ref()
-    }
-
-    /// The profile of the packages that were asked for. Says which files are of several versions.
-    pub(crate) fn profile<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
-        let mut profile = data.profile();
-        if let Some(pattern) = &self.pkg {
-            profile.packages_mut().retain(|package| pattern.matches(package.path));
-        }
-        let mixed: Vec<&str> = profile.files().filter(|file| file.mixed).map(|file| file.name).collect();
-        if let Some(first) = mixed.first() {
-            let more = if mixed.len() > 1 { format!(" and {} more", mixed.len() - 1) } else { String::new() };
-            say(
-                NAME,
-                format_args!(
-                    "warning: the inputs were built from different versions of {first}{more}: \
-                     both versions' statements count"
-                ),
-            );
-        }
-        profile
-    }
-
     /// Loads the inputs.
     pub(crate) fn load(&self) -> Result<Files> {
         type AddFolder = fn(&mut Builder, &Path);
         let tree: AddFolder = |builder, dir| builder.add_tree(dir);
         let flat: AddFolder = |builder, dir| builder.add_dir(dir);
-        let mut inputs: Vec<(&Path, AddFolder)> = self
-            .i
-            .iter()
-            .filter(|path| !path.as_os_str().is_empty())
-            .map(|path| (path.as_path(), flat))
-            .collect();
+        let listed = self.i.iter().filter(|path| !path.as_os_str().is_empty());
+        let mut inputs: Vec<(&Path, AddFolder)> = listed.map(|path| (path.as_path(), flat)).collect();
         inputs.extend(self.inputs.iter().map(|path| (path.as_path(), tree)));
         if inputs.is_empty() {
             if !Path::new(COLLECTED).is_dir() {
@@ -84,10 +80,117 @@ impl InputArgs {
         Ok(builder.load())
     }
 
+    /// Reads the files as one, and says what is wrong with them.
+    pub(crate) fn read<'f>(&self, files: &'f Files) -> Result<Read<'f>> {
+        let (data, problems) = files.read();
+        let exit = self.say_problems(&problems);
+        self.not_empty(&data)?;
+        Ok(Read { data, exit })
+    }
+
+    /// Reads the files of each input for itself.
+    pub(crate) fn read_each<'f>(&self, files: &'f Files) -> Result<(Vec<Data<'f>>, Exit)> {
+        let (each, problems) = files.read_each();
+        let exit = self.say_problems(&problems);
+        each.iter().try_for_each(|data| self.not_empty(data))?;
+        Ok((each, exit))
+    }
+
+    /// Which packages were asked for.
+    pub(crate) fn pattern(&self) -> Option<&PackagePattern> {
+        self.pkg.as_ref()
+    }
+
+    /// Whether some files are to be left out.
+    pub(crate) fn leaves_out_files(&self) -> bool {
+        !self.exclude.is_empty() || self.skip_generated
+    }
+
+    /// What is wanted of the data. Says which files are of several versions.
+    pub(crate) fn profile<'a>(&self, data: &'a Data<'_>) -> Result<Profile<'a>> {
+        if self.leaves_out_files() {
+            return Ok(self.report(data)?.into_profile());
+        }
+        Ok(self.selected(data))
+    }
+
+    /// What is wanted of the data, with its source.
+    pub(crate) fn report<'a>(&self, data: &'a Data<'_>) -> Result<Report<'a>> {
+        let root = self.root()?;
+        let work = std::path::absolute(".")?;
+        let sources = Sources::discover(&root, &work, &self.map);
+        let filter =
+            Filter { exclude: self.exclude.iter().cloned().collect(), generated: self.skip_generated };
+        Ok(Report::new(self.selected(data), &sources, &filter))
+    }
+
+    /// What paths in reports are relative to.
+    pub(crate) fn root(&self) -> Result<PathBuf> {
+        let here = std::path::absolute(".").or_exit(Exit::Usage, "cannot tell the current folder")?;
+        Ok(match &self.root {
+            Some(root) => std::path::absolute(root).or_exit(Exit::Usage, "--root is no folder")?,
+            None => changes::repository(&here).unwrap_or(here),
+        })
+    }
+
     /// The paths of all inputs, as given.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         self.i.iter().chain(&self.inputs)
     }
+
+    fn selected<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
+        let mut profile = data.profile();
+        if let Some(pattern) = &self.pkg {
+            profile.packages_mut().retain(|package| pattern.matches(package.path));
+        }
+        let mixed: Vec<&str> = profile.files().filter(|file| file.mixed).map(|file| file.name).collect();
+        if let Some(first) = mixed.first() {
+            let more = and_more(mixed.len());
+            say(
+                NAME,
+                format_args!(
+                    "warning: the inputs were built from different versions of {first}{more}: \
+                     the statements of all versions count"
+                ),
+            );
+        }
+        profile
+    }
+
+    /// Says what was wrong with files, and how the process ends with it.
+    fn say_problems(&self, problems: &[Problem]) -> Exit {
+        for problem in problems {
+            say(NAME, format_args!("error: {problem}"));
+        }
+        if problems.is_empty() { Exit::Done } else { Exit::Incomplete }
+    }
+
+    fn not_empty(&self, data: &Data<'_>) -> Result<()> {
+        if !data.is_empty() {
+            return Ok(());
+        }
+        let hint = if self.i.is_empty() {
+            "a program that is built with -cover writes coverage files into GOCOVERDIR when it ends in good order"
+        } else {
+            "folders in those of -i are not read, as in Go; name them without -i to have them read"
+        };
+        Err(Failure::new(Exit::Incomplete, "there are no coverage data in the input").with_hint(hint).into())
+    }
+}
+
+/// Says which sources are not there. Reports do without them.
+pub(crate) fn say_missing(report: &Report<'_>) {
+    let mut missing = BTreeMap::<String, Vec<&str>>::new();
+    for (file, error) in report.missing() {
+        missing.entry(error.kind().to_owned()).or_default().push(file.shown);
+    }
+    for (why, files) in missing {
+        say(NAME, format_args!("warning: {}{}: {why}", files[0], and_more(files.len())));
+    }
+}
+
+fn and_more(count: usize) -> String {
+    if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
 
 fn add_input(builder: &mut Builder, path: &Path, add_folder: fn(&mut Builder, &Path)) -> Result<()> {
@@ -105,10 +208,12 @@ fn add_input(builder: &mut Builder, path: &Path, add_folder: fn(&mut Builder, &P
     Ok(())
 }
 
-/// Says what was wrong with files, and how the process ends with it.
-pub(crate) fn report(problems: &[Problem]) -> Exit {
-    for problem in problems {
-        say(NAME, format_args!("error: {problem}"));
+fn mapping(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((from, to)) if !from.is_empty() && !to.is_empty() => {
+            let to = std::path::absolute(to).map_err(|error| error.to_string())?;
+            Ok((from.to_owned(), to))
+        }
+        _ => Err("not of the form FROM=TO".to_owned()),
     }
-    if problems.is_empty() { Exit::Done } else { Exit::Incomplete }
 }

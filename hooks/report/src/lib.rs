@@ -1,33 +1,43 @@
 //! Reads coverage from folders and text profiles, and makes of it what `go tool covdata` makes, and more.
 
 mod covdata_commands;
+mod formats;
+mod gates;
 mod input;
 mod output;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use anyhow::Result;
-use podcov_cli::{CommonArgs, Exit};
-
-use input::InputArgs;
+use podcov_cli::{CommonArgs, Exit, StateArgs};
 
 const NAME: &str = "podcov-report";
 
-/// Reads, merges and renders Go coverage, and gates on it: no Go needed.
+/// Reads, merges and renders Go coverage, and gates on it, without the Go toolchain.
 ///
 /// An INPUT is a folder of coverage files (GOCOVERDIR, or what podcov-collect wrote, with all folders in it) or a
-/// text profile (`go test -coverprofile`). Without a command the coverage of each package and in total is printed.
-/// The commands percent, func, textfmt, pkglist, merge, subtract and intersect take the flags of `go tool covdata`
-/// and print what it prints.
+/// text profile (`go test -coverprofile`); all are merged. Without a command the coverage of each package and in
+/// total is printed. The commands percent, func, textfmt, pkglist, merge, subtract and intersect take the flags of
+/// `go tool covdata` and print what it prints.
 #[derive(Debug, clap::Parser)]
-#[command(name = NAME, version, args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+#[command(name = NAME, version, args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
 
     #[command(flatten)]
-    input: InputArgs,
+    summary: covdata_commands::Input,
+
+    /// Skaffold's run: whether its tests failed, which podcov-test may have left to this hook to say
+    #[arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID", global = true, help_heading = "Run")]
+    run_id: Option<String>,
+
+    /// Leave a failure of podcov-test to a later hook
+    #[arg(long, global = true, help_heading = "Run")]
+    defer_failure: bool,
+
+    #[command(flatten)]
+    state: StateArgs,
 
     /// Output
     #[command(flatten)]
@@ -37,75 +47,35 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Print the coverage of each package, as `go tool covdata percent`
-    Percent(Percent),
+    Percent(covdata_commands::Percent),
     /// Print the coverage of each function, as `go tool covdata func`
-    Func(Func),
+    Func(covdata_commands::Input),
     /// Write a text profile, for `go tool cover` and others
-    Textfmt(Textfmt),
+    Textfmt(covdata_commands::Textfmt),
     /// Print the packages' import paths
-    Pkglist(Pkglist),
+    Pkglist(covdata_commands::Input),
     /// Merge folders of coverage files into one
-    Merge(Merge),
-    /// Take out of the first input what ran in the others
-    Subtract(SetOperation),
+    Merge(covdata_commands::Merge),
+    /// Take out of the first input what ran in any other
+    Subtract(covdata_commands::SetOperation),
     /// Keep of the first input what ran in all others too
-    Intersect(SetOperation),
-}
-
-#[derive(Debug, clap::Args)]
-struct Percent {
-    #[command(flatten)]
-    input: InputArgs,
-
-    /// Write a text profile too
-    #[arg(short, value_name = "FILE")]
-    output: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-struct Func {
-    #[command(flatten)]
-    input: InputArgs,
-}
-
-#[derive(Debug, clap::Args)]
-struct Textfmt {
-    #[command(flatten)]
-    input: InputArgs,
-
-    /// The file; stdout where there is none
-    #[arg(short, value_name = "FILE")]
-    output: Option<PathBuf>,
-}
-
-#[derive(Debug, clap::Args)]
-struct Pkglist {
-    #[command(flatten)]
-    input: InputArgs,
-}
-
-#[derive(Debug, clap::Args)]
-struct Merge {
-    #[command(flatten)]
-    input: InputArgs,
-
-    /// The folder; a file, for a text profile, where an input is one
-    #[arg(short, value_name = "DIR")]
-    output: PathBuf,
-
-    /// Make one binary of all, each function once
-    #[arg(long)]
-    pcombine: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct SetOperation {
-    #[command(flatten)]
-    input: InputArgs,
-
-    /// The folder; a file, for a text profile, where the first input is one
-    #[arg(short, value_name = "DIR")]
-    output: PathBuf,
+    Intersect(covdata_commands::SetOperation),
+    /// Write one HTML file with the source, what ran in it and what did not
+    Html(formats::Html),
+    /// Write an LCOV tracefile
+    Lcov(formats::Format),
+    /// Write Cobertura's XML
+    Cobertura(formats::Format),
+    /// Write podcov's own JSON
+    Json(formats::Format),
+    /// Write Markdown, for the summary of a CI job
+    Markdown(formats::Markdown),
+    /// Write a badge, an SVG
+    Badge(formats::Badge),
+    /// End with exit code 1 where coverage falls short
+    Gate(gates::Gate),
+    /// Print which changed lines did not run
+    Diff(gates::Diff),
 }
 
 /// Gives Go's flags of several letters the second dash that they have here.
@@ -131,24 +101,48 @@ pub fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 /// A [`podcov_cli::Failure`] when there is no result. That a file could not be used is said on stderr and shows in
 /// the exit code.
 pub fn run(args: Args) -> Result<Exit> {
-    match args.command {
-        None => covdata_commands::percent(&args.input, None, true),
-        Some(Command::Percent(Percent { input, output })) => {
-            covdata_commands::percent(&input, output.as_deref(), false)
-        }
-        Some(Command::Func(Func { input })) => covdata_commands::func(&input),
-        Some(Command::Textfmt(Textfmt { input, output })) => {
-            covdata_commands::textfmt(&input, output.as_deref())
-        }
-        Some(Command::Pkglist(Pkglist { input })) => covdata_commands::pkglist(&input),
-        Some(Command::Merge(Merge { input, output, pcombine })) => {
-            covdata_commands::merge(&input, &output, pcombine)
-        }
-        Some(Command::Subtract(SetOperation { input, output })) => {
-            covdata_commands::set_operation(&input, &output, |first, others| first.subtract(others))
-        }
-        Some(Command::Intersect(SetOperation { input, output })) => {
-            covdata_commands::set_operation(&input, &output, |first, others| first.intersect(others))
-        }
+    let exit = match args.command {
+        None => covdata_commands::summary(&args.summary),
+        Some(Command::Percent(args)) => covdata_commands::percent(&args),
+        Some(Command::Func(args)) => covdata_commands::func(&args),
+        Some(Command::Textfmt(args)) => covdata_commands::textfmt(&args),
+        Some(Command::Pkglist(args)) => covdata_commands::pkglist(&args),
+        Some(Command::Merge(args)) => covdata_commands::merge(&args),
+        Some(Command::Subtract(args)) => covdata_commands::subtract(&args),
+        Some(Command::Intersect(args)) => covdata_commands::intersect(&args),
+        Some(Command::Html(args)) => formats::html(&args),
+        Some(Command::Lcov(args)) => formats::write(&args, report::lcov::write),
+        Some(Command::Cobertura(args)) => formats::write(&args, report::cobertura::write),
+        Some(Command::Json(args)) => formats::json(&args),
+        Some(Command::Markdown(args)) => formats::markdown(&args),
+        Some(Command::Badge(args)) => formats::badge(&args),
+        Some(Command::Gate(args)) => gates::gate(&args),
+        Some(Command::Diff(args)) => gates::diff(&args),
+    }?;
+    let run = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));
+    run.end(NAME, exit, args.defer_failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_one_dash() {
+        let given =
+            ["podcov-report", "merge", "-i=a,b", "-pcombine", "-pkg=x", "-pkg", "-o", "-pkgs", "--", "-pkg"];
+        let expected = [
+            "podcov-report",
+            "merge",
+            "-i=a,b",
+            "--pcombine",
+            "--pkg=x",
+            "--pkg",
+            "-o",
+            "-pkgs",
+            "--",
+            "-pkg",
+        ];
+        assert_eq!(go_flags(given.map(OsString::from)), expected.map(OsString::from));
     }
 }

@@ -1,0 +1,186 @@
+//! The lines changed since a git revision, and whether they ran.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::process::Command;
+
+use crate::Report;
+use crate::lines::line_counts;
+
+/// For each Go file by its path from the repository's top folder, the lines that are new or changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    files: BTreeMap<String, Vec<RangeInclusive<u32>>>,
+}
+
+/// The changed lines of one file that can run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedFile {
+    /// Its path from the root.
+    pub path: String,
+    /// How many of them ran.
+    pub covered: usize,
+    /// How many there are.
+    pub lines: usize,
+    /// Those that did not run, in order, lines that follow each other as one.
+    pub uncovered: Vec<RangeInclusive<u32>>,
+}
+
+/// Why the changes are not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GitError {
+    /// git cannot be run.
+    #[error("git cannot be run: {0}")]
+    Run(String),
+    /// git says no.
+    #[error("git {command}: {message}")]
+    Failed {
+        /// What was asked of it.
+        command: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+impl Changes {
+    /// What differs between the revision's last common ancestor with the current one, and the files as they are; also
+    /// new files that git does not know yet.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError`]
+    pub fn since(root: &Path, revision: &str) -> Result<Self, GitError> {
+        let base = git(root, &["merge-base", revision, "HEAD"])?;
+        let text = git(
+            root,
+            &[
+                "-c",
+                "core.quotePath=off",
+                "diff",
+                "--unified=0",
+                "--no-color",
+                "--no-ext-diff",
+                "--no-textconv",
+                "--src-prefix=a/",
+                "--dst-prefix=b/",
+                "--relative",
+                base.trim(),
+                "--",
+                "*.go",
+            ],
+        )?;
+        let mut changes = Self::parse(&text);
+        let new = git(root, &["ls-files", "-z", "--others", "--exclude-standard", "--", "*.go"])?;
+        for path in new.split('\0').filter(|path| !path.is_empty()) {
+            changes.files.entry(path.to_owned()).or_default().push(1..=u32::MAX);
+        }
+        Ok(changes)
+    }
+
+    /// Reads `git diff --unified=0`.
+    #[must_use]
+    pub fn parse(diff: &str) -> Self {
+        let mut files = BTreeMap::<String, Vec<RangeInclusive<u32>>>::new();
+        let mut file = None;
+        // How many lines of a hunk are still to come: they may look like anything.
+        let (mut old_left, mut new_left) = (0, 0);
+        for line in diff.split('\n') {
+            if old_left > 0 && line.starts_with('-') {
+                old_left -= 1;
+            } else if new_left > 0 && line.starts_with('+') {
+                new_left -= 1;
+            } else if let Some(path) = line.strip_prefix("+++ ") {
+                file = path.strip_prefix("b/").map(|path| path.trim_end_matches('\t').to_owned());
+            } else if let Some(((_, old), (start, new))) = line.strip_prefix("@@ -").and_then(hunk) {
+                (old_left, new_left) = (old, new);
+                if let (Some(file), Some(last)) = (&file, new.checked_sub(1)) {
+                    files.entry(file.clone()).or_default().push(start..=start.saturating_add(last));
+                }
+            }
+        }
+        Self { files }
+    }
+
+    /// The changed lines of each file that can run. A changed file that is not in the report has none: nothing is
+    /// known of it, or it has no code.
+    #[must_use]
+    pub fn coverage(&self, report: &Report<'_>) -> Vec<ChangedFile> {
+        let files = report.files().filter_map(|file| {
+            let changed = self.files.get(file.shown)?;
+            let source = file.read().ok();
+            let counts = line_counts(file.profile, source.as_deref());
+            let lines: Vec<(u32, u32)> = counts
+                .into_iter()
+                .filter(|(line, _)| changed.iter().any(|changed| changed.contains(line)))
+                .collect();
+            let covered = lines.iter().filter(|(_, count)| *count > 0).count();
+            let mut uncovered = Vec::<RangeInclusive<u32>>::new();
+            for &(line, _) in lines.iter().filter(|(_, count)| *count == 0) {
+                match uncovered.last_mut() {
+                    Some(last) if last.end() + 1 == line => *last = *last.start()..=line,
+                    _ => uncovered.push(line..=line),
+                }
+            }
+            let path = file.shown.to_owned();
+            (!lines.is_empty()).then_some(ChangedFile { path, covered, lines: lines.len(), uncovered })
+        });
+        files.collect()
+    }
+}
+
+/// The first line and the number of lines before and after: `3,2 +7 @@ func x`.
+fn hunk(text: &str) -> Option<((u32, u32), (u32, u32))> {
+    let (old, rest) = text.split_once(" +")?;
+    let (new, _) = rest.split_once(" @@")?;
+    let range = |text: &str| {
+        let (start, count) = text.split_once(',').unwrap_or((text, "1"));
+        Some((start.parse().ok()?, count.parse().ok()?))
+    };
+    Some((range(old)?, range(new)?))
+}
+
+fn git(folder: &Path, args: &[&str]) -> Result<String, GitError> {
+    let mut command = Command::new("git");
+    let output =
+        command.arg("-C").arg(folder).args(args).output().map_err(|e| GitError::Run(e.to_string()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let message = if message.is_empty() { format!("ended with {}", output.status) } else { message };
+    Err(GitError::Failed { command: args.join(" "), message })
+}
+
+/// The top folder of the repository that a folder is in.
+#[must_use]
+pub fn repository(folder: &Path) -> Option<std::path::PathBuf> {
+    folder.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hunks() {
+        let diff = "diff --git a/x/a.go b/x/a.go\nindex 1..2 100644\n--- a/x/a.go\n+++ b/x/a.go\n\
+                    @@ -3 +3,2 @@ func f() {\n-\told\n+\tnew\n+++ b/not/a/file.go\n@@ -9,2 +10,0 @@\n--- a/gone\n-gone\n\
+                    @@ -20,0 +20 @@\n+x\ndiff --git a/b.go b/b.go\ndeleted file mode 100644\n--- a/b.go\n+++ /dev/null\n\
+                    @@ -1,2 +0,0 @@\n-package b\n-\ndiff --git a/my file.go b/my file.go\n--- /dev/null\n+++ b/my file.go\t\n\
+                    @@ -0,0 +1,2 @@\n+package b\n+\n";
+        let changes = Changes::parse(diff);
+        let files: Vec<_> =
+            changes.files.iter().map(|(file, lines)| (file.as_str(), lines.as_slice())).collect();
+        assert_eq!(files, [("my file.go", [1..=2].as_slice()), ("x/a.go", &[3..=4, 20..=20])]);
+    }
+
+    #[test]
+    fn anything_is_read() {
+        for text in
+            ["", "@@", "@@ -1 +x @@", "+++ ", "@@ -1 +4294967295,9 @@\n", "+++ b/a\n@@ -1 +4294967295,9 @@\n"]
+        {
+            let _ = Changes::parse(text);
+        }
+    }
+}

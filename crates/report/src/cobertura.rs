@@ -1,0 +1,165 @@
+//! Cobertura's XML, for GitLab, Jenkins, Azure and others. Format: `coverage-04.dtd`.
+//!
+//! Its classes are files here. Rates are of lines.
+
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesText, Event};
+
+use crate::lines::line_counts;
+use crate::{FileFunction, Report, ReportFile};
+
+/// Writes Cobertura's XML.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let classes: Vec<Class<'_>> = report.files().map(Class::new).collect();
+    let total = classes.iter().map(|class| class.lines).fold(Rate::default(), Rate::add);
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+
+    let mut xml = Writer::new_with_indent(out, b' ', 2);
+    xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    xml.write_event(Event::DocType(BytesText::from_escaped(
+        "coverage SYSTEM \"http://cobertura.sourceforge.net/xml/coverage-04.dtd\"",
+    )))?;
+    xml.create_element("coverage")
+        .with_attributes([
+            ("line-rate", total.text().as_str()),
+            ("branch-rate", "0"),
+            ("lines-covered", &total.covered.to_string()),
+            ("lines-valid", &total.valid.to_string()),
+            ("branches-covered", "0"),
+            ("branches-valid", "0"),
+            ("complexity", "0"),
+            ("version", concat!("podcov ", env!("CARGO_PKG_VERSION"))),
+            ("timestamp", &millis.to_string()),
+        ])
+        .write_inner_content(|xml| {
+            xml.create_element("sources").write_inner_content(|xml| {
+                xml.create_element("source").write_text_content(BytesText::new(".")).map(drop)
+            })?;
+            xml.create_element("packages")
+                .write_inner_content(|xml| {
+                    classes
+                        .chunk_by(|a, b| a.file.package.path == b.file.package.path)
+                        .try_for_each(|classes| package(xml, classes))
+                })
+                .map(drop)
+        })?;
+    xml.into_inner().write_all(b"\n")
+}
+
+fn package(xml: &mut Writer<impl Write>, classes: &[Class<'_>]) -> io::Result<()> {
+    let rate = classes.iter().map(|class| class.lines).fold(Rate::default(), Rate::add);
+    xml.create_element("package")
+        .with_attributes([
+            ("name", clean(classes[0].file.package.path).as_str()),
+            ("line-rate", &rate.text()),
+            ("branch-rate", "0"),
+            ("complexity", "0"),
+        ])
+        .write_inner_content(|xml| {
+            xml.create_element("classes")
+                .write_inner_content(|xml| classes.iter().try_for_each(|class| class.write(xml)))
+                .map(drop)
+        })
+        .map(drop)
+}
+
+struct Class<'r> {
+    file: ReportFile<'r>,
+    counts: Vec<(u32, u32)>,
+    lines: Rate,
+}
+
+impl<'r> Class<'r> {
+    fn new(file: ReportFile<'r>) -> Self {
+        let source = file.read().ok();
+        let counts: Vec<_> = line_counts(file.profile, source.as_deref()).into_iter().collect();
+        Self { file, lines: Rate::of(&counts), counts }
+    }
+
+    fn write(&self, xml: &mut Writer<impl Write>) -> io::Result<()> {
+        let shown = clean(self.file.shown);
+        let name = shown.rsplit('/').next().unwrap_or_default();
+        xml.create_element("class")
+            .with_attributes([
+                ("name", name),
+                ("filename", &shown),
+                ("line-rate", &self.lines.text()),
+                ("branch-rate", "0"),
+                ("complexity", "0"),
+            ])
+            .write_inner_content(|xml| {
+                xml.create_element("methods").write_inner_content(|xml| {
+                    self.file.functions().try_for_each(|function| self.method(xml, &function))
+                })?;
+                write_lines(xml, &self.counts)
+            })
+            .map(drop)
+    }
+
+    fn method(&self, xml: &mut Writer<impl Write>, function: &FileFunction<'_>) -> io::Result<()> {
+        let start = self.counts.partition_point(|(line, _)| *line < function.first_line);
+        let end = self.counts.partition_point(|(line, _)| *line <= function.last_line);
+        let counts = &self.counts[start..end.max(start)];
+        xml.create_element("method")
+            .with_attributes([
+                ("name", clean(function.name).as_str()),
+                ("signature", ""),
+                ("line-rate", &Rate::of(counts).text()),
+                ("branch-rate", "0"),
+                ("complexity", "0"),
+            ])
+            .write_inner_content(|xml| write_lines(xml, counts))
+            .map(drop)
+    }
+}
+
+fn write_lines(xml: &mut Writer<impl Write>, counts: &[(u32, u32)]) -> io::Result<()> {
+    xml.create_element("lines")
+        .write_inner_content(|xml| {
+            counts.iter().try_for_each(|(line, count)| {
+                xml.create_element("line")
+                    .with_attributes([("number", line.to_string().as_str()), ("hits", &count.to_string())])
+                    .write_empty()
+                    .map(drop)
+            })
+        })
+        .map(drop)
+}
+
+/// How many lines ran, of how many.
+#[derive(Clone, Copy, Default)]
+struct Rate {
+    covered: usize,
+    valid: usize,
+}
+
+impl Rate {
+    fn of(counts: &[(u32, u32)]) -> Self {
+        Self { covered: counts.iter().filter(|(_, count)| *count > 0).count(), valid: counts.len() }
+    }
+
+    fn add(self, other: Self) -> Self {
+        Self { covered: self.covered + other.covered, valid: self.valid + other.valid }
+    }
+
+    /// From 0 to 1. What has no lines lacks none.
+    fn text(self) -> String {
+        if self.valid == 0 {
+            "1".to_owned()
+        } else {
+            format!("{:.4}", self.covered as f64 / self.valid as f64)
+        }
+    }
+}
+
+/// Text without what XML cannot hold, not even escaped.
+fn clean(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}

@@ -1,0 +1,132 @@
+//! One HTML file that opens from disk: the code with what ran and what did not.
+//!
+//! The page (`report.html`, `report.css`, `report.js` beside this file) holds an index of all files, and each file's
+//! source and blocks compressed, which it unpacks when the file is looked at. It asks the network for nothing.
+
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::{Report, ReportFile, json};
+
+const PAGE: &str = include_str!("report.html");
+const STYLE: &str = include_str!("report.css");
+const SCRIPT: &str = include_str!("report.js");
+
+/// Writes the page.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write(report: &Report<'_>, title: &str, out: &mut dyn Write) -> io::Result<()> {
+    let mut files: Vec<ReportFile<'_>> = report.files().collect();
+    files.sort_by_key(|file| file.shown);
+    // Each part of the page up to where something goes into it.
+    let mut parts = PAGE.split("{{");
+    out.write_all(parts.next().unwrap_or_default().as_bytes())?;
+    for part in parts {
+        let (name, text) = part.split_once("}}").unwrap_or((part, ""));
+        match name {
+            "title" => write!(out, "{}", quick_xml::escape::escape(title))?,
+            "style" => out.write_all(STYLE.as_bytes())?,
+            "script" => out.write_all(SCRIPT.as_bytes())?,
+            "index" => write_index(report, title, &files, out)?,
+            "files" => write_files(&files, out)?,
+            other => return Err(io::Error::other(format!("the page has no {other}"))),
+        }
+        out.write_all(text.as_bytes())?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Index<'r> {
+    version: u32,
+    title: &'r str,
+    mode: Option<String>,
+    covered: u64,
+    statements: u64,
+    files: Vec<IndexFile<'r>>,
+}
+
+#[derive(Serialize)]
+struct IndexFile<'r> {
+    path: &'r str,
+    covered: u64,
+    statements: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+fn write_index(
+    report: &Report<'_>,
+    title: &str,
+    files: &[ReportFile<'_>],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let total = report.total();
+    let index = Index {
+        version: 1,
+        title,
+        mode: report.profile().mode().map(|mode| mode.to_string()),
+        covered: total.covered,
+        statements: total.total,
+        files: files.par_iter().map(IndexFile::new).collect(),
+    };
+    // In JSON a `<` is part of a string, and in a page it might end the script.
+    out.write_all(serde_json::to_string(&index)?.replace('<', "\\u003c").as_bytes())
+}
+
+impl<'r> IndexFile<'r> {
+    fn new(file: &ReportFile<'r>) -> Self {
+        let coverage = file.coverage();
+        let problem = file.read().err().map(|error| error.to_string());
+        Self { path: file.shown, covered: coverage.covered, statements: coverage.total, problem }
+    }
+}
+
+#[derive(Serialize)]
+struct File<'r> {
+    source: Option<String>,
+    blocks: Vec<[u32; 6]>,
+    functions: Vec<(&'r str, u32, u64, u64)>,
+}
+
+/// How many files are compressed at a time, so that a large report does not have to be held as a whole.
+const AT_A_TIME: usize = 256;
+
+fn write_files(files: &[ReportFile<'_>], out: &mut dyn Write) -> io::Result<()> {
+    for (group, files) in files.chunks(AT_A_TIME).enumerate() {
+        let packed: Vec<io::Result<String>> = files.par_iter().map(pack).collect();
+        for (number, packed) in packed.into_iter().enumerate() {
+            let number = group * AT_A_TIME + number;
+            writeln!(
+                out,
+                "<script type=\"text/plain\" class=\"file\" id=\"file-{number}\">{}</script>",
+                packed?
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn pack(file: &ReportFile<'_>) -> io::Result<String> {
+    let content = File {
+        source: file.read().ok(),
+        blocks: file.profile.blocks.iter().map(json::block).collect(),
+        functions: file
+            .functions()
+            .map(|function| {
+                (function.name, function.first_line, function.coverage.covered, function.coverage.total)
+            })
+            .collect(),
+    };
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    serde_json::to_writer(&mut gzip, &content)?;
+    Ok(BASE64.encode(gzip.finish()?))
+}

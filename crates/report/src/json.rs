@@ -1,0 +1,154 @@
+//! podcov's own JSON: all that is known, for other programs and as the baseline of a gate.
+//!
+//! `version` changes when a field changes its meaning or goes; fields may come without.
+
+use std::io::{self, Write};
+
+use covdata::Coverage;
+use serde::{Deserialize, Serialize};
+
+use crate::Report;
+
+/// The version of this form.
+pub const VERSION: u32 = 1;
+
+/// The whole document.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// The version of the form: 1.
+    pub version: u32,
+    /// The podcov that wrote it.
+    pub podcov: String,
+    /// `set`, `count` or `atomic`; null where there was no data.
+    pub mode: Option<String>,
+    /// Over all files.
+    #[serde(flatten)]
+    pub total: Statements,
+    /// By import path.
+    pub packages: Vec<Package>,
+}
+
+/// How many statements ran, of how many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Statements {
+    /// Statements that ran.
+    pub covered: u64,
+    /// All statements.
+    pub statements: u64,
+    /// From 0 to 100, not rounded; null where there is no statement.
+    pub percent: Option<f64>,
+}
+
+/// A package.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Package {
+    /// Its import path.
+    pub path: String,
+    /// Over its files.
+    #[serde(flatten)]
+    pub total: Statements,
+    /// By name.
+    pub files: Vec<File>,
+}
+
+/// A source file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// Import path, slash, base name.
+    pub name: String,
+    /// Its path from the root, with slashes; the name where it was not found.
+    pub path: String,
+    /// Over its blocks.
+    #[serde(flatten)]
+    pub total: Statements,
+    /// Blocks of different versions of the source overlap in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mixed: bool,
+    /// In order.
+    pub functions: Vec<Function>,
+    /// In order: first line, first column, last line, column behind the end (all from 1, columns in bytes), number of
+    /// statements, count.
+    pub blocks: Vec<[u32; 6]>,
+}
+
+/// A function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Function {
+    /// Its name, with the receiver's type before it; null where it is not known.
+    pub name: Option<String>,
+    /// Where its first block starts.
+    pub line: u32,
+    /// It is a function literal outside of any function, with a made-up name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub literal: bool,
+    /// Over its blocks.
+    #[serde(flatten)]
+    pub total: Statements,
+}
+
+impl From<Coverage> for Statements {
+    fn from(coverage: Coverage) -> Self {
+        Self { covered: coverage.covered, statements: coverage.total, percent: coverage.percent() }
+    }
+}
+
+impl Statements {
+    /// As a [`Coverage`].
+    #[must_use]
+    pub fn coverage(self) -> Coverage {
+        Coverage { covered: self.covered, total: self.statements }
+    }
+}
+
+/// A report as a document.
+#[must_use]
+pub fn document(report: &Report<'_>) -> Document {
+    let files: Vec<_> = report.files().collect();
+    let mut files = files.into_iter().peekable();
+    let packages = report.profile().packages().iter().map(|package| {
+        let files = std::iter::from_fn(|| files.next_if(|file| file.package.path == package.path));
+        let files: Vec<File> = files
+            .map(|file| File {
+                name: file.profile.name.to_owned(),
+                path: file.shown.to_owned(),
+                total: file.coverage().into(),
+                mixed: file.profile.mixed,
+                functions: file
+                    .functions()
+                    .map(|function| Function {
+                        name: Some(function.name.to_owned()).filter(|name| name != "?"),
+                        line: function.first_line,
+                        literal: function.literal,
+                        total: function.coverage.into(),
+                    })
+                    .collect(),
+                blocks: file.profile.blocks.iter().map(block).collect(),
+            })
+            .collect();
+        let total = files.iter().map(|file| file.total.coverage()).sum::<Coverage>();
+        Package { path: package.path.to_owned(), total: total.into(), files }
+    });
+    let packages = packages.collect();
+    Document {
+        version: VERSION,
+        podcov: env!("CARGO_PKG_VERSION").to_owned(),
+        mode: report.profile().mode().map(|mode| mode.to_string()),
+        total: report.total().into(),
+        packages,
+    }
+}
+
+pub(crate) fn block(block: &covdata::Block) -> [u32; 6] {
+    let unit = block.unit;
+    [unit.start_line, unit.start_column, unit.end_line, unit.end_column, unit.statements, block.count]
+}
+
+/// Writes a report as JSON.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &document(report))?;
+    out.write_all(b"\n")
+}

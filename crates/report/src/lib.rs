@@ -1,0 +1,30 @@
+//! Reports on Go coverage, for people and for tools.
+//!
+//! A [`Report`] is a [`Profile`](covdata::Profile) with its source files, which [`Sources`] finds. Each format is a
+//! module with a function that writes it.
+//!
+//! Percentages are of statements, as Go's. Formats that know lines alone count lines: see [`line_counts`].
+
+pub mod badge;
+pub mod changes;
+pub mod cobertura;
+pub mod gate;
+pub mod html;
+pub mod json;
+pub mod lcov;
+pub mod markdown;
+pub mod summary;
+
+mod glob;
+mod golang;
+mod gomod;
+mod lines;
+mod report;
+mod sources;
+
+pub use glob::{Glob, Globs};
+pub use golang::{FunctionExtent, functions, is_generated};
+pub use gomod::{GoMod, Replacement};
+pub use lines::line_counts;
+pub use report::{FileFunction, Filter, NoSource, Report, ReportFile};
+pub use sources::{Found, Sources};

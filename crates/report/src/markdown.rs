@@ -1,0 +1,74 @@
+//! Markdown, for the summary of a CI job or a comment on a pull request.
+
+use std::io::{self, Write};
+
+use covdata::Coverage;
+
+use crate::summary::percent;
+use crate::{Report, ReportFile};
+
+/// How many packages are shown at once, and how many files with the most statements that did not run.
+const PACKAGES: usize = 20;
+const FILES: usize = 10;
+
+/// Writes the total, compared with a baseline where there is one, the packages, and the files with the most statements
+/// that did not run.
+///
+/// # Errors
+///
+/// What `out` says.
+pub fn write(report: &Report<'_>, baseline: Option<Coverage>, out: &mut dyn Write) -> io::Result<()> {
+    let total = report.total();
+    writeln!(out, "### Go coverage: {}\n", percent(total))?;
+    write!(out, "{} of {} statements ran", total.covered, total.total)?;
+    if let (Some(now), Some(before)) = (total.percent(), baseline.and_then(Coverage::percent)) {
+        write!(out, ", {} before ({:+.1} points)", percent(baseline.unwrap_or_default()), now - before)?;
+    }
+    writeln!(out, ".\n")?;
+
+    let mut packages: Vec<(&str, Coverage)> = Vec::new();
+    for package in report.profile().packages() {
+        packages.push((package.path, package.files.iter().flat_map(|file| &file.blocks).collect()));
+    }
+    table(out, "Package", packages.iter().take(PACKAGES).copied())?;
+    if let Some(more) = packages.get(PACKAGES..).filter(|more| !more.is_empty()) {
+        writeln!(out, "<details><summary>{} more packages</summary>\n", more.len())?;
+        table(out, "Package", more.iter().copied())?;
+        writeln!(out, "</details>\n")?;
+    }
+
+    let lacks = |file: &ReportFile<'_>| file.coverage().total - file.coverage().covered;
+    let mut files: Vec<ReportFile<'_>> = report.files().filter(|file| lacks(file) > 0).collect();
+    files.sort_by_key(|file| std::cmp::Reverse(lacks(file)));
+    if files.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "<details><summary>Files with the most statements that did not run</summary>\n")?;
+    table(out, "File", files.iter().take(FILES).map(|file| (file.shown, file.coverage())))?;
+    writeln!(out, "</details>")
+}
+
+fn table<'r>(
+    out: &mut dyn Write,
+    what: &str,
+    rows: impl Iterator<Item = (&'r str, Coverage)>,
+) -> io::Result<()> {
+    writeln!(out, "| {what} | Coverage | Statements |\n|---|---:|---:|")?;
+    for (name, coverage) in rows {
+        writeln!(
+            out,
+            "| {} | {} | {} of {} |",
+            code(name),
+            percent(coverage),
+            coverage.covered,
+            coverage.total
+        )?;
+    }
+    writeln!(out)
+}
+
+/// A name as code in a table's cell, whatever it holds.
+fn code(name: &str) -> String {
+    let name = name.replace(char::is_control, "\u{fffd}").replace('|', "\\|");
+    if name.contains('`') { format!("`` {name} ``") } else { format!("`{name}`") }
+}

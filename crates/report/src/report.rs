@@ -1,0 +1,245 @@
+//! A profile with its source files.
+
+use std::path::Path;
+
+use covdata::{Block, Coverage, FileProfile, PackageProfile, Profile, ProfileFunction};
+use fs_err as fs;
+use rayon::prelude::*;
+
+use crate::glob::Globs;
+use crate::golang;
+use crate::sources::{Found, Sources};
+
+/// A profile, and where the source of each of its files is.
+#[derive(Debug, Clone, Default)]
+pub struct Report<'a> {
+    profile: Profile<'a>,
+    /// For each file of the profile, in its order.
+    found: Vec<Found>,
+}
+
+/// What is left out.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Files whose name in the profile, or path in reports, matches any of these.
+    pub exclude: Globs,
+    /// Files that say they are generated.
+    pub generated: bool,
+}
+
+/// A file of a [`Report`].
+#[derive(Debug, Clone, Copy)]
+pub struct ReportFile<'r> {
+    /// Its package.
+    pub package: &'r PackageProfile<'r>,
+    /// Its blocks.
+    pub profile: &'r FileProfile<'r>,
+    /// What reports call it: its path from the root, with slashes; the profile's name where it was not found.
+    pub shown: &'r str,
+    /// Where it is, if it was found.
+    pub path: Option<&'r Path>,
+}
+
+/// Why there is no source of a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSource {
+    /// It was not found.
+    #[error("the source was not found")]
+    NotFound,
+    /// It cannot be read, or is not text.
+    #[error("{0}")]
+    Unreadable(String),
+    /// The profile has a place that the file does not have: it is of another version.
+    #[error("the source is of another version: the profile has a block that ends at {line}.{column}")]
+    OtherVersion {
+        /// The place's line.
+        line: u32,
+        /// The place's column.
+        column: u32,
+    },
+}
+
+/// A function of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct FileFunction<'r> {
+    /// Its name; `?` where it is not known.
+    pub name: &'r str,
+    /// Whether it is a function literal outside of any function, which has a made-up name.
+    pub literal: bool,
+    /// Where its first block starts.
+    pub first_line: u32,
+    /// Where its last block ends.
+    pub last_line: u32,
+    /// How often it ran: its first block's count.
+    pub count: u32,
+    /// Its statements.
+    pub coverage: Coverage,
+}
+
+impl NoSource {
+    /// What is the matter, and what to do about it, without the file's own part.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotFound => {
+                "the source was not found; run this in the module's folder, or use --map FROM=TO"
+            }
+            Self::Unreadable(_) => "the source cannot be read as text",
+            Self::OtherVersion { .. } => "the source has changed since the program was built",
+        }
+    }
+}
+
+impl<'a> Report<'a> {
+    /// Looks for the source of each file, leaves out what is not wanted, and finds the functions of blocks that only
+    /// text profiles have.
+    #[must_use]
+    pub fn new(mut profile: Profile<'a>, sources: &Sources, filter: &Filter) -> Self {
+        let names: Vec<&str> = profile.files().map(|file| file.name).collect();
+        let found: Vec<(bool, Found)> = names
+            .par_iter()
+            .map(|name| {
+                let found = sources.find(name);
+                (!filter.leaves_out(name, &found), found)
+            })
+            .collect();
+        let mut kept = found.iter().map(|(keep, _)| *keep);
+        for package in profile.packages_mut() {
+            package.files.retain(|_| kept.next().unwrap_or(true));
+        }
+        // A package of which nothing is wanted is none; one without any files has no statements to leave out.
+        if found.iter().any(|(keep, _)| !keep) {
+            profile.packages_mut().retain(|package| !package.files.is_empty());
+        }
+        let found: Vec<Found> = found.into_iter().filter_map(|(keep, found)| keep.then_some(found)).collect();
+        let mut places = found.iter();
+        for package in profile.packages_mut() {
+            let PackageProfile { files, functions, .. } = package;
+            for (file, found) in files.iter_mut().zip(places.by_ref()) {
+                if let Some(path) = &found.file
+                    && file.blocks.iter().any(|block| block.function.is_none())
+                    && let Ok(source) = fs::read_to_string(path)
+                {
+                    name_functions(&mut file.blocks, functions, &source);
+                }
+            }
+        }
+        Self { profile, found }
+    }
+
+    /// The profile alone.
+    #[must_use]
+    pub fn into_profile(self) -> Profile<'a> {
+        self.profile
+    }
+
+    /// The files whose source is not there, or does not fit.
+    #[must_use]
+    pub fn missing(&self) -> Vec<(ReportFile<'_>, NoSource)> {
+        let files: Vec<_> = self.files().collect();
+        files.into_par_iter().filter_map(|file| Some((file, file.read().err()?))).collect()
+    }
+
+    /// The profile.
+    #[must_use]
+    pub fn profile(&self) -> &Profile<'a> {
+        &self.profile
+    }
+
+    /// The files, by package and name.
+    pub fn files(&self) -> impl Iterator<Item = ReportFile<'_>> {
+        let files = self
+            .profile
+            .packages()
+            .iter()
+            .flat_map(|package| package.files.iter().map(move |file| (package, file)));
+        files.zip(&self.found).map(|((package, profile), found)| ReportFile {
+            package,
+            profile,
+            shown: &found.shown,
+            path: found.file.as_deref(),
+        })
+    }
+
+    /// The coverage over all files.
+    #[must_use]
+    pub fn total(&self) -> Coverage {
+        self.files().map(|file| file.coverage()).sum()
+    }
+}
+
+impl<'r> ReportFile<'r> {
+    /// Its functions, in their order.
+    pub fn functions(&self) -> impl Iterator<Item = FileFunction<'r>> {
+        self.package.functions_of(self.profile).map(|(name, literal, blocks)| FileFunction {
+            name,
+            literal,
+            first_line: blocks[0].unit.start_line,
+            last_line: blocks.iter().map(|block| block.unit.end_line).max().unwrap_or_default(),
+            count: blocks[0].count,
+            coverage: blocks.iter().collect(),
+        })
+    }
+
+    /// The file's coverage.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        self.profile.blocks.iter().collect()
+    }
+
+    /// Reads its source.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSource`] where there is none that fits the profile.
+    pub fn read(&self) -> Result<String, NoSource> {
+        let path = self.path.ok_or(NoSource::NotFound)?;
+        let bytes = fs::read(path).map_err(|error| NoSource::Unreadable(error.to_string()))?;
+        let source = String::from_utf8(bytes)
+            .map_err(|_| NoSource::Unreadable("the source is not UTF-8".to_owned()))?;
+        let lines: Vec<&str> = source.split('\n').collect();
+        let fits = |line: u32, column: u32| {
+            let text = lines.get((line as usize).wrapping_sub(1));
+            text.is_some_and(|text| column as usize <= text.len() + 1)
+        };
+        let ends = self.profile.blocks.iter().map(|block| (block.unit.end_line, block.unit.end_column));
+        match ends.into_iter().find(|&(line, column)| !fits(line, column)) {
+            Some((line, column)) => Err(NoSource::OtherVersion { line, column }),
+            None => Ok(source),
+        }
+    }
+}
+
+impl Filter {
+    fn leaves_out(&self, name: &str, found: &Found) -> bool {
+        let excluded = self.exclude.matches(name) || self.exclude.matches(&found.shown);
+        let generated = || {
+            let source = found.file.as_ref().and_then(|path| fs::read_to_string(path).ok());
+            source.is_some_and(|source| golang::is_generated(&source))
+        };
+        excluded || self.generated && generated()
+    }
+}
+
+/// Gives blocks that have none the functions that they are in by the source. What is in none is a function literal
+/// outside of functions, which Go's coverage data would name by its place.
+fn name_functions(blocks: &mut [Block], functions: &mut Vec<ProfileFunction<'_>>, source: &str) {
+    let extents = golang::functions(source);
+    let first = functions.len() as u32;
+    functions.extend(
+        extents.iter().map(|extent| ProfileFunction { name: extent.name.clone().into(), literal: false }),
+    );
+    for block in blocks.iter_mut().filter(|block| block.function.is_none()) {
+        let place = (block.unit.start_line, block.unit.start_column);
+        let within = extents.partition_point(|extent| extent.start <= place).checked_sub(1);
+        let within = within.filter(|&number| place < extents[number].end);
+        block.function = Some(match within {
+            Some(number) => first + number as u32,
+            None => {
+                let name = format!("func.L{}.C{}", place.0, place.1);
+                functions.push(ProfileFunction { name: name.into(), literal: true });
+                functions.len() as u32 - 1
+            }
+        });
+    }
+}

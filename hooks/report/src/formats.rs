@@ -1,0 +1,97 @@
+//! Reports for people and for other tools.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use podcov_cli::Exit;
+use report::{Report, badge, html, json, markdown};
+
+use crate::gates::baseline;
+use crate::input::{InputArgs, Read, say_missing};
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Format {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// The file; stdout where there is none
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Html {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// The file; `-` for stdout
+    #[arg(short, long, value_name = "FILE", default_value = "coverage.html")]
+    output: PathBuf,
+
+    /// What stands at the top
+    #[arg(long, value_name = "TEXT", default_value = "Go coverage")]
+    title: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Markdown {
+    #[command(flatten)]
+    format: Format,
+
+    /// What to compare the total with: what `podcov-report json` wrote, or a text profile
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Badge {
+    #[command(flatten)]
+    format: Format,
+
+    /// The text before the percentage
+    #[arg(long, value_name = "TEXT", default_value = "coverage")]
+    label: String,
+}
+
+/// Writes a format that shows lines, for which it looks at the source.
+pub(crate) fn write(args: &Format, write: fn(&Report<'_>, &mut dyn Write) -> io::Result<()>) -> Result<Exit> {
+    with_report(args, |report, out| {
+        say_missing(report);
+        write(report, out)
+    })
+}
+
+pub(crate) fn html(Html { input, output, title }: &Html) -> Result<Exit> {
+    let files = input.load()?;
+    let Read { data, exit } = input.read(&files)?;
+    let report = input.report(&data)?;
+    say_missing(&report);
+    output::write(Some(output), |out| html::write(&report, title, out))?;
+    Ok(exit)
+}
+
+pub(crate) fn json(args: &Format) -> Result<Exit> {
+    with_report(args, json::write)
+}
+
+pub(crate) fn markdown(Markdown { format, baseline: file }: &Markdown) -> Result<Exit> {
+    let before = file.as_deref().map(baseline).transpose()?;
+    with_report(format, |report, out| markdown::write(report, before, out))
+}
+
+pub(crate) fn badge(Badge { format, label }: &Badge) -> Result<Exit> {
+    with_report(format, |report, out| badge::write(report.total(), label, out))
+}
+
+fn with_report(
+    Format { input, output }: &Format,
+    write: impl FnOnce(&Report<'_>, &mut dyn Write) -> io::Result<()>,
+) -> Result<Exit> {
+    let files = input.load()?;
+    let Read { data, exit } = input.read(&files)?;
+    let report = input.report(&data)?;
+    output::write(output.as_deref(), |out| write(&report, out))?;
+    Ok(exit)
+}

@@ -1,0 +1,196 @@
+//! What coverage must reach, and the lines changed since a revision.
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use covdata::Coverage;
+use fs_err as fs;
+use podcov_cli::{Exit, Failure, ResultExt};
+use report::changes::{ChangedFile, Changes};
+use report::gate::{Rules, changed_total, check};
+use report::{Report, gate, summary};
+
+use crate::input::{InputArgs, Read, say_missing};
+use crate::output;
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Gate {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// Of all statements
+    #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
+    fail_under: Option<f64>,
+
+    /// Of the statements of each package
+    #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
+    fail_under_package: Option<f64>,
+
+    /// Of the statements of each file
+    #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
+    fail_under_file: Option<f64>,
+
+    /// Of all statements, not less than this: what `podcov-report json` wrote, or a text profile
+    #[arg(long, value_name = "FILE", help_heading = "Gates")]
+    baseline: Option<PathBuf>,
+
+    /// By how many percentage points it may be less than the baseline
+    #[arg(long, value_name = "POINTS", default_value = "0", requires = "baseline", value_parser = percentage, help_heading = "Gates")]
+    allow_decrease: f64,
+
+    /// Of the lines changed since --since
+    #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
+    fail_under_changed: Option<f64>,
+
+    /// A git revision; changes count from its last common ancestor with HEAD
+    #[arg(long, value_name = "REVISION", default_value = "origin/HEAD", help_heading = "Gates")]
+    since: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// A git revision; changes count from its last common ancestor with HEAD
+    #[arg(long, value_name = "REVISION", default_value = "origin/HEAD")]
+    since: String,
+
+    /// Print GitHub's annotations instead, a warning at each place
+    #[arg(long)]
+    github: bool,
+}
+
+pub(crate) fn gate(args: &Gate) -> Result<Exit> {
+    let rules = Rules {
+        total: args.fail_under,
+        package: args.fail_under_package,
+        file: args.fail_under_file,
+        baseline: args
+            .baseline
+            .as_deref()
+            .map(baseline)
+            .transpose()?
+            .map(|before| (before, args.allow_decrease)),
+        changed: args.fail_under_changed,
+    };
+    if rules.is_empty() {
+        return Err(Failure::new(Exit::Usage, "nothing says what coverage must reach")
+            .with_hint("give --fail-under, --fail-under-package, --fail-under-file, --fail-under-changed or --baseline")
+            .into());
+    }
+    let files = args.input.load()?;
+    let Read { data, exit } = args.input.read(&files)?;
+    let report = args.input.report(&data)?;
+    let changed = match rules.changed {
+        Some(_) => changed_lines(&args.input, &report, &args.since)?,
+        None => Vec::new(),
+    };
+    let short = check(&report, &changed, &rules);
+    output::write(None, |out| {
+        if short.0.is_empty() {
+            writeln!(out, "{}", report.total())?;
+            return writeln!(out, "nothing falls short");
+        }
+        write!(out, "{short}")?;
+        writeln!(out, "{} of what was asked for fell short", short.0.len())
+    })?;
+    Ok(if short.0.is_empty() { exit } else { Exit::FellShort })
+}
+
+pub(crate) fn diff(Diff { input, since, github }: &Diff) -> Result<Exit> {
+    let files = input.load()?;
+    let Read { data, exit } = input.read(&files)?;
+    let report = input.report(&data)?;
+    let changed = changed_lines(input, &report, since)?;
+    output::write(None, |out| {
+        for file in &changed {
+            if *github {
+                file.uncovered.iter().try_for_each(|lines| writeln!(out, "{}", annotation(file, lines)))?;
+                continue;
+            }
+            let coverage = changed_total(std::slice::from_ref(file));
+            write!(
+                out,
+                "{:>6}  {} of {} lines  {}",
+                summary::percent(coverage),
+                file.covered,
+                file.lines,
+                file.path
+            )?;
+            let places: Vec<String> = file.uncovered.iter().map(range).collect();
+            if !places.is_empty() {
+                write!(out, ": not {}", places.join(", "))?;
+            }
+            writeln!(out)?;
+        }
+        let total = changed_total(&changed);
+        if *github {
+            return Ok(());
+        }
+        match total.percent() {
+            Some(_) => writeln!(
+                out,
+                "changed lines: {} ({} of {})",
+                summary::percent(total),
+                total.covered,
+                total.total
+            ),
+            None => writeln!(out, "changed lines: none that can run"),
+        }
+    })?;
+    Ok(exit)
+}
+
+/// Reads what a total is compared with.
+pub(crate) fn baseline(path: &Path) -> Result<Coverage> {
+    let bytes = fs::read(path).or_exit(Exit::Usage, "cannot read the baseline")?;
+    gate::baseline(&bytes).map_err(|error| {
+        Failure::new(Exit::Usage, format!("cannot use {} as the baseline: {error}", path.display())).into()
+    })
+}
+
+fn changed_lines(input: &InputArgs, report: &Report<'_>, since: &str) -> Result<Vec<ChangedFile>> {
+    let changes = Changes::since(&input.root()?, since).map_err(|error| {
+        let failure = Failure::new(Exit::Usage, format!("cannot tell what changed since {since}: {error}"));
+        failure.with_hint(
+            "give a revision that is here with --since; a shallow clone may need `git fetch --unshallow`",
+        )
+    })?;
+    say_missing(report);
+    Ok(changes.coverage(report))
+}
+
+/// As GitHub's workflow commands have it.
+fn annotation(file: &ChangedFile, lines: &RangeInclusive<u32>) -> String {
+    let escape = |text: &str| {
+        text.replace('%', "%25")
+            .replace('\r', "%0D")
+            .replace('\n', "%0A")
+            .replace(':', "%3A")
+            .replace(',', "%2C")
+    };
+    format!(
+        "::warning file={},line={},endLine={},title=Not covered::No test ran {}",
+        escape(&file.path),
+        lines.start(),
+        lines.end(),
+        if lines.start() == lines.end() { "this changed line" } else { "these changed lines" },
+    )
+}
+
+fn range(lines: &RangeInclusive<u32>) -> String {
+    if lines.start() == lines.end() {
+        lines.start().to_string()
+    } else {
+        format!("{}-{}", lines.start(), lines.end())
+    }
+}
+
+fn percentage(text: &str) -> Result<f64, String> {
+    let value: f64 =
+        text.strip_suffix('%').unwrap_or(text).parse().map_err(|_| "not a percentage".to_owned())?;
+    if (0.0..=100.0).contains(&value) { Ok(value) } else { Err("must be from 0 to 100".to_owned()) }
+}

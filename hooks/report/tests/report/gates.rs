@@ -1,0 +1,146 @@
+//! Gates, and the lines changed since a revision.
+
+use std::process::Command;
+
+use crate::{Desk, copy};
+
+#[test]
+fn what_falls_short() {
+    let desk = Desk::new();
+    // Three: 14 of 14. Native: 3 of 3. Shapes: 33 of 39, a.go 16 of 17, b.go 17 of 22. Two: 3 of 3. Lib: by Go.
+    let gate = |args: &str| {
+        desk.report_in("shop", &format!("gate ../b --pkg sample/cmd/three,sample/shapes {args}"))
+    };
+    let ended = gate("--fail-under 88 --fail-under-package 84% --fail-under-file 77.2");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "coverage: 88.7% of statements\nnothing falls short\n")
+    );
+    let ended = gate("--fail-under 88.7 --fail-under-package 85 --fail-under-file 80");
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(
+        ended.stdout,
+        "88.68% < 88.70%  total: 47 of 53\n 84.6% < 85.0%   package sample/shapes: 33 of 39\n\
+         \u{20}77.3% < 80.0%   file shapes/b.go: 17 of 22\n3 of what was asked for fell short\n"
+    );
+    for (args, says) in [
+        ("", "nothing says what coverage must reach"),
+        ("--fail-under 101", "must be from 0 to 100"),
+        ("--fail-under x", "not a percentage"),
+        ("--allow-decrease 1 --fail-under 1", "--baseline"),
+        ("--baseline missing", "cannot read the baseline"),
+        ("--baseline go.mod", "neither what `podcov-report json` writes nor a text profile"),
+    ] {
+        let ended = gate(args);
+        assert_eq!(ended.code, Some(2), "{args}: {ended:?}");
+        assert!(ended.stderr.contains(says), "{args}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_baseline() {
+    let desk = Desk::new();
+    for (file, args) in [("before.json", "json b -o before.json"), ("before.out", "textfmt b -o before.out")]
+    {
+        assert_eq!(desk.report(args).code, Some(0));
+        assert_eq!(desk.report(&format!("gate b --baseline {file}")).code, Some(0));
+        // What one ran of one and lib alone is less.
+        let ended = desk.report(&format!("gate a --baseline {file}"));
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains("(the baseline has "), "{}", ended.stdout);
+        assert_eq!(desk.report(&format!("gate a --baseline {file} --allow-decrease 60")).code, Some(0));
+        assert_eq!(desk.report(&format!("gate a --baseline {file} --allow-decrease 0.1")).code, Some(1));
+    }
+}
+
+#[test]
+fn incomplete_data_pass_no_gate() {
+    let desk = Desk::new();
+    assert_eq!(desk.report("gate b missing --fail-under 1").code, Some(4));
+    assert_eq!(desk.report("gate b missing --fail-under 100").code, Some(1));
+}
+
+fn git(desk: &Desk, args: &str) {
+    let mut command = Command::new("git");
+    command.args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]);
+    assert!(
+        command.args(args.split_whitespace()).current_dir(desk.path("shop")).status().unwrap().success(),
+        "{args}"
+    );
+}
+
+#[test]
+fn changed_lines() {
+    let desk = Desk::new();
+    // The program that ran is of the changed source; what it was before is another.
+    copy(&desk.path("shop"), &desk.path("now"));
+    let b = desk.read("shop/shapes/b.go");
+    let before = b
+        .replace("return 100", "return 99")
+        .replace("shape = &circle{size}", "shape = &circle{0}")
+        .replace("\tgoto end\n", "\tpanic(\"stop\")\n");
+    desk.write("shop/shapes/b.go", &before.replace("func _() { panic(\"never called\") }\n", ""));
+    fs_err::remove_file(desk.path("shop/native/cgo.go")).unwrap();
+    git(&desk, "init -q");
+    git(&desk, "add -A");
+    git(&desk, "commit -qm before");
+    git(&desk, "branch base");
+    // One change is committed, one in the index, one in the files alone, and one file is new.
+    desk.write(
+        "shop/shapes/b.go",
+        &b.replace("\tgoto end\n", "\tpanic(\"stop\")\n").replace("&circle{size}", "&circle{0}"),
+    );
+    git(&desk, "commit -qam first");
+    desk.write("shop/shapes/b.go", &b.replace("\tgoto end\n", "\tpanic(\"stop\")\n"));
+    git(&desk, "add -A");
+    fs_err::copy(desk.path("now/shapes/b.go"), desk.path("shop/shapes/b.go")).unwrap();
+    fs_err::copy(desk.path("now/native/cgo.go"), desk.path("shop/native/cgo.go")).unwrap();
+
+    let ended = desk.report_in("shop", "diff ../b --since base");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(
+        ended.stdout,
+        "100.0%  4 of 4 lines  native/cgo.go\n 33.3%  1 of 3 lines  shapes/b.go: not 42, 46\n\
+         changed lines: 71.4% (5 of 7)\n"
+    );
+    let ended = desk.report_in("shop", "diff ../b --since base --github");
+    assert_eq!(
+        ended.stdout,
+        "::warning file=shapes/b.go,line=42,endLine=42,title=Not covered::No test ran this changed line\n\
+         ::warning file=shapes/b.go,line=46,endLine=46,title=Not covered::No test ran this changed line\n"
+    );
+    // From a folder inside, too.
+    let ended = desk.report_in("shop/lib", "gate ../../b --since base --fail-under-changed 72");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stdout, "71.4% < 72.0%  changed lines: 5 of 7\n1 of what was asked for fell short\n");
+    assert_eq!(desk.report_in("shop", "gate ../b --since base --fail-under-changed 71").code, Some(0));
+    assert_eq!(
+        desk.report_in("shop", "diff ../b --since HEAD --pkg sample/lib").stdout,
+        "changed lines: none that can run\n"
+    );
+
+    let ended = desk.report_in("shop", "gate ../b --since nowhere --fail-under-changed 72");
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.stderr.contains("cannot tell what changed since nowhere: git merge-base"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_failure_that_podcov_test_left() {
+    let desk = Desk::new();
+    let state = desk.path("state");
+    let ends = |args: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_podcov-report"));
+        command.args(args.split_whitespace()).current_dir(desk.path("."));
+        crate::ended(command.env("SKAFFOLD_RUN_ID", "run-1").env("PODCOV_STATE_DIR", &state))
+    };
+    desk.write("state/run-1.json", "{\"command\":\"go\",\"code\":3}");
+    assert_eq!(ends("b --defer-failure").code, Some(0));
+    let ended = ends("b");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr, "podcov-report: error: the tests failed: go ended with exit code 3\n");
+    assert_eq!(ends("b").code, Some(0));
+}

@@ -1,0 +1,147 @@
+//! Where sources are found, and what is left out.
+
+use std::process::Command;
+
+use crate::{Desk, go};
+
+/// What podcov-report calls the files of a profile, in a folder of the desk; and what it says on stderr.
+fn shown(desk: &Desk, folder: &str, args: &str) -> (Vec<String>, String) {
+    let ended = desk.report_in(folder, &format!("lcov {args}"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let files = ended.stdout.lines().filter_map(|line| line.strip_prefix("SF:")).map(str::to_owned);
+    (files.collect(), ended.stderr)
+}
+
+#[test]
+fn a_module_from_its_folder_from_above_and_from_inside() {
+    let desk = Desk::new();
+    for (folder, first, says) in [
+        ("shop", "cmd/three/main.go", ""),
+        (".", "shop/cmd/three/main.go", ""),
+        // Above what is worked in; no git repository says where the root is.
+        ("shop/lib", "", ""),
+    ] {
+        let data = "../".repeat(if folder == "." { 0 } else { folder.split('/').count() }) + "b";
+        let (files, stderr) = shown(&desk, folder, &data);
+        assert_eq!(stderr, says, "{folder}");
+        let wanted = if first.is_empty() {
+            desk.path("shop/cmd/three/main.go").display().to_string()
+        } else {
+            first.to_owned()
+        };
+        assert!(files.contains(&wanted), "{folder}: {files:?}");
+        assert_eq!(files.len(), 6, "{files:?}");
+    }
+    let (files, _) = shown(&desk, "shop/lib", "../../b --root ..");
+    assert!(files.contains(&"cmd/three/main.go".to_owned()), "{files:?}");
+}
+
+#[test]
+fn a_repository_is_the_root() {
+    let desk = Desk::new();
+    assert!(Command::new("git").args(["init", "-q"]).current_dir(desk.path(".")).status().unwrap().success());
+    let (files, _) = shown(&desk, "shop/lib", "../../b");
+    assert!(files.contains(&"shop/cmd/three/main.go".to_owned()), "{files:?}");
+}
+
+#[test]
+fn workspaces_replacements_and_vendored_packages() {
+    let desk = Desk::new();
+    // A module in a workspace, one that a replace directive names, and one in a vendor folder.
+    desk.write("mono/go.work", "go 1.24\n\nuse (\n\t./services/one\n\t./other\n)\n");
+    desk.write(
+        "mono/services/one/go.mod",
+        "module example.com/one\n\nreplace example.com/two v1.0.0 => ../../libs/two\n",
+    );
+    desk.write("mono/services/one/a.go", "package one\n\nfunc A() int { return 1 }\n");
+    desk.write("mono/other/go.mod", "module \"example.com/one/sub\" // longer than the module above\n");
+    desk.write("mono/other/b.go", "package sub\n\nfunc B() int { return 1 }\n");
+    desk.write("mono/libs/two/x/c.go", "package x\n\nfunc C() int { return 1 }\n");
+    desk.write(
+        "mono/services/one/vendor/example.com/three/d.go",
+        "package three\n\nfunc D() int { return 1 }\n",
+    );
+    let names = [
+        "example.com/one/a.go",
+        "example.com/one/sub/b.go",
+        "example.com/three/d.go",
+        "example.com/two/x/c.go",
+    ];
+    let lines: String = names.iter().map(|name| format!("{name}:3.14,3.25 1 1\n")).collect();
+    desk.write("cover.out", &format!("mode: set\n{lines}"));
+    let (files, stderr) = shown(&desk, "mono", "../cover.out");
+    assert_eq!(stderr, "");
+    assert_eq!(
+        files,
+        ["services/one/a.go", "other/b.go", "services/one/vendor/example.com/three/d.go", "libs/two/x/c.go"]
+    );
+    // Functions of a text profile are in the source.
+    let functions = desk.report_in("mono", "func ../cover.out").stdout;
+    let functions: Vec<_> = functions.lines().map(|line| line.split_whitespace().nth(1).unwrap()).collect();
+    assert_eq!(functions, ["A", "B", "D", "C", "(statements)"]);
+}
+
+#[test]
+fn maps_and_absolute_names() {
+    let desk = Desk::new();
+    desk.write(
+        "cover.out",
+        "mode: set\n/src/app/lib/lib.go:8.34,10.26 2 1\ngitlab.local/x/lib/lib.go:8.34,10.26 2 1\n",
+    );
+    let (files, stderr) = shown(&desk, ".", "cover.out");
+    assert_eq!(files, ["/src/app/lib/lib.go", "gitlab.local/x/lib/lib.go"]);
+    assert_eq!(
+        stderr,
+        "podcov-report: warning: /src/app/lib/lib.go and 1 more: the source was not found; \
+         run this in the module's folder, or use --map FROM=TO\n"
+    );
+    let (files, stderr) = shown(&desk, ".", "cover.out --map /src/app=shop --map gitlab.local/x=shop");
+    assert_eq!((files, stderr), (vec!["shop/lib/lib.go".to_owned(); 2], String::new()));
+    assert_eq!(desk.report("lcov cover.out --map x").code, Some(2));
+}
+
+#[test]
+fn a_program_built_from_files() {
+    let desk = Desk::new();
+    desk.write("plain/main.go", "package main\n\nfunc main() { println() }\n");
+    assert_eq!(go(&desk.path("plain"), &["build", "-cover", "-o", "bin", "main.go"]).code, Some(0));
+    fs_err::create_dir(desk.path("data")).unwrap();
+    let mut program = Command::new(desk.path("plain/bin"));
+    assert!(program.env("GOCOVERDIR", desk.path("data")).status().unwrap().success());
+    let (files, stderr) = shown(&desk, ".", "data");
+    assert_eq!((files, stderr), (vec!["plain/main.go".to_owned()], String::new()));
+}
+
+#[test]
+fn another_version_of_the_source_is_told() {
+    let desk = Desk::new();
+    desk.write("shop/shapes/b.go", "package shapes\n");
+    let (files, stderr) = shown(&desk, "shop", "../b");
+    assert_eq!(
+        stderr,
+        "podcov-report: warning: shapes/b.go: the source has changed since the program was built\n"
+    );
+    assert!(files.contains(&"shapes/b.go".to_owned()));
+}
+
+#[test]
+fn generated_and_excluded_files() {
+    let desk = Desk::new();
+    let source = desk.read("shop/shapes/a.go");
+    desk.write("shop/shapes/a.go", &format!("// Code generated by hand. DO NOT EDIT.\n{source}"));
+    let all = desk.report_in("shop", "json ../b").stdout;
+    let without = |args: &str| {
+        let ended = desk.report_in("shop", &format!("json ../b {args}"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ["shapes/a.go", "shapes/b.go", "lib/lib.go", "cmd/two/main.go", "cmd/three/main.go"]
+            .map(|file| ended.stdout.contains(&format!("\"path\":\"{file}\"")))
+    };
+    assert!(all.contains("\"path\":\"shapes/a.go\""));
+    assert_eq!(without("--skip-generated"), [false, true, true, true, true]);
+    assert_eq!(without("--exclude main.go"), [true, true, true, false, false]);
+    assert_eq!(without("--exclude cmd/** --exclude sample/lib/*"), [true, true, false, false, false]);
+    // The commands of Go's tool can leave out files too.
+    let percent = desk.report_in("shop", "percent -i ../b --exclude **/shapes/a.go").stdout;
+    assert_ne!(percent, desk.report_in("shop", "percent -i ../b").stdout);
+    assert_eq!(desk.report("json b --exclude a[").code, Some(2));
+}
