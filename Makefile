@@ -15,7 +15,7 @@ CARGO_TEST_FLAGS ?=
 GO_TEST_FLAGS ?=
 
 HOOKS := $(patsubst hooks/%,podcov-%,$(wildcard hooks/*))
-GO_MODULES := examples/hello e2e/program
+GO_MODULES := examples/hello e2e/program crates/covdata/tests/programs/sample
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
@@ -30,7 +30,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test e2e e2e-tools cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
+.PHONY: help demo test readers fuzz e2e e2e-tools cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -47,6 +47,33 @@ test: need-rust-and-go ## Run all tests
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace $(CARGO_TEST_FLAGS)
 	go -C examples/hello test $(GO_TEST_FLAGS) ./...
+
+readers: need-rust-and-go $(E2E)/readers/catalog.xml ## Let other projects' programs and a browser read reports (installs Debian packages: needs root once)
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace --test readers $(CARGO_TEST_FLAGS)
+
+$(E2E)/readers/catalog.xml: $(wildcard e2e/readers/*)
+	e2e/readers/setup "$(@D)"
+
+# Every reader of outside bytes in turn, from the corpus in e2e/fuzz. What makes one fail stays in target/fuzz/found;
+# once mended it belongs into the corpus, which `make test` reads.
+FUZZ_SECONDS ?= 10
+FUZZ_TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+FUZZ_FLAGS := -Cpasses=sancov-module -Ccodegen-units=1 --cfg fuzzing $(patsubst %,-Cllvm-args=-sanitizer-coverage-%,\
+    level=4 inline-8bit-counters pc-table trace-compares)
+
+fuzz: need-rust ## Fuzz every reader, FUZZ_SECONDS each
+	RUSTFLAGS="$(FUZZ_FLAGS)" CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo build --locked --package podcov-fuzz --features libfuzzer \
+	    --bins --target $(FUZZ_TARGET) --target-dir target/fuzz
+	@for corpus in e2e/fuzz/corpus/*; do \
+	    name=$${corpus##*/}; \
+	    mkdir -p "target/fuzz/corpus/$$name" target/fuzz/found; \
+	    echo "fuzzing $$name"; \
+	    "target/fuzz/$(FUZZ_TARGET)/debug/fuzz-$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 \
+	        -max_len=65536 -print_final_stats=1 -artifact_prefix=target/fuzz/found/ "target/fuzz/corpus/$$name" "$$corpus" \
+	        2>"target/fuzz/$$name.log" || { tail -40 "target/fuzz/$$name.log"; exit 1; }; \
+	    sed -n 's/^stat::number_of_executed_units: */    inputs: /p' "target/fuzz/$$name.log"; \
+	done
 
 e2e-tools: $(E2E_TOOLS) ## Build and unpack what that takes, once (minutes)
 
@@ -97,7 +124,7 @@ $(E2E)/debian/bin/busybox: e2e/debian
 
 lint: need-rust-and-go ## Check the formatting and the lints of the Rust and the Go code
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --test cluster --test lifecycle --bench hooks -- -D warnings
+	cargo clippy --locked --workspace --all-targets --test cluster --test lifecycle --test readers --bench hooks --bench covdata -- -D warnings
 	@unformatted=$$(find crates e2e examples -name '*.go' -exec gofmt -l {} +) && \
 	    if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	for module in $(GO_MODULES); do go -C "$$module" vet -tags=integration ./... || exit; done
@@ -115,12 +142,14 @@ deny: need-rust $(filter target/%,$(CARGO_DENY)) ## Check what the dependencies 
 target/tools/bin/cargo-deny:
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root target/tools
 
-# The benchmarks run the hooks as whole programs too. What they measure waits for a cluster far more than for the
-# processor, so the programs of `make test` serve; BENCH_PROFILE=bench builds optimized ones first, for minutes.
+# The benchmarks run the hooks as whole programs too. What waits for a cluster far more than for the processor is
+# measured with the programs of `make test`; BENCH_PROFILE=bench builds optimized ones first, for minutes. podcov-report
+# is measured optimized.
 BENCH_PROFILE ?= dev
 bench: need-rust-and-go ## Run the benchmarks (BENCH_PROFILE=bench: optimized, takes minutes to build)
 	cargo build --locked --profile $(BENCH_PROFILE) --workspace --bins
 	cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench collect
+	cargo bench --locked --package podcov-report --bench covdata
 
 build: need-rust ## Build the programs into target/debug
 	cargo build --locked --workspace --bins

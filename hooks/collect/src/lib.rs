@@ -3,7 +3,6 @@
 mod manifest;
 mod staging;
 mod transfer;
-mod unpack;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -19,10 +18,10 @@ use tokio_util::task::TaskTracker;
 
 use manifest::{Collected, Manifest};
 use podcov_flush::Request;
+use podcov_unpack::Rules;
 use report::summary::Summary;
 use staging::Staging;
 use transfer::Transfer;
-use unpack::Rules;
 
 const NAME: &str = "podcov-collect";
 

@@ -8,9 +8,8 @@ use covdata::Coverage;
 use fs_err as fs;
 use jiff::Timestamp;
 use podcov_cluster::{Container, Skipped};
+use podcov_unpack::TakenFile;
 use serde::{Deserialize, Serialize};
-
-use crate::unpack::TakenFile;
 
 /// The manifest's name in the reports' folder.
 pub(crate) const FILE_NAME: &str = "manifest.json";

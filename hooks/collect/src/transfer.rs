@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use crate::manifest::{Collected, Way};
-use crate::unpack::{Rules, Unpacked, unpack};
+use podcov_unpack::{Rules, Unpacked, unpack};
 
 /// Nothing for so long means that the connection is dead.
 const STALL: Duration = Duration::from_secs(30);

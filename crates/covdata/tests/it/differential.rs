@@ -296,9 +296,9 @@ fn set_operations_across_builds_and_text_profiles() {
         builder.add_dir(&one);
         builder.next_input();
         if other.is_dir() {
-            builder.add_dir(other)
+            builder.add_dir(other);
         } else {
-            builder.add_text(other)
+            builder.add_text(other);
         }
         let files = builder.load();
         let (mut each, _) = files.read_each();

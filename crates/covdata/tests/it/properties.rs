@@ -1,67 +1,11 @@
 //! Any bytes give a value or an error. A panic, or an allocation that ends the process, fails a test.
 
-use covdata::{Builder, CounterFile, FileName, MetaFile, TextProfile, check, strip_args};
+use covdata::{FileName, check};
+use podcov_fuzz::{coverage, text};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::fixtures::{FOLDERS, files, folder};
-
-/// Reads bytes in every way there is, to the end.
-fn devour(bytes: &[u8]) {
-    let mut builder = Builder::new();
-    if let Ok(file) = MetaFile::parse(bytes) {
-        for package in &file.packages {
-            for function in &package.functions {
-                assert_eq!(function.units().len(), function.units().count());
-                assert!((function.name as usize) < package.strings.len());
-                assert!((function.file as usize) < package.strings.len());
-            }
-        }
-        builder.add_file(FileName::Meta { hash: file.hash }.to_string(), bytes);
-    }
-    if TextProfile::parse(bytes).is_ok() {
-        builder.add_text_bytes("cover.out", bytes);
-        let written = |bytes: &[u8]| {
-            let mut builder = Builder::new();
-            builder.add_text_bytes("cover.out", bytes);
-            let mut text = Vec::new();
-            builder.load().read().0.profile().write_text(&mut text).expect("memory takes everything");
-            text
-        };
-        assert_eq!(written(&written(bytes)), written(bytes));
-    }
-    if let Ok(file) = CounterFile::parse(bytes) {
-        for segment in file.segments() {
-            assert_eq!(segment.functions().count() as u64, segment.function_count());
-            segment.functions().for_each(|f| assert_eq!(f.counters().len(), f.counters().count()));
-            assert!(segment.command_line().len() <= bytes.len());
-        }
-        let stripped = strip_args(bytes).expect("what parses can be stripped");
-        let stripped = CounterFile::parse(&stripped).expect("what is stripped parses");
-        assert!(stripped.segments().iter().all(|segment| segment.command_line().is_empty()));
-        assert_eq!(stripped.segments().len(), file.segments().len());
-        builder.add_file(FileName::Counters { hash: file.hash(), pid: 1, nanos: 1 }.to_string(), bytes);
-    }
-    // The other file of the pair, so that changed counters meet whole meta-data and the reverse.
-    for (name, bytes) in files("count") {
-        builder.add_file(name.to_string(), bytes);
-    }
-    let files = builder.load();
-    let (mut data, _) = files.read();
-    let profile = data.profile();
-    let total = profile.percent().total();
-    assert!(total.covered <= total.total);
-    assert_eq!(profile.functions().total(), total);
-    // What is written is right.
-    for (name, bytes) in [data.files(), data.combined_files(|_| true), data.selected_files(|_| true)]
-        .into_iter()
-        .flat_map(|files| files.expect("nothing is that large"))
-    {
-        assert_eq!(check(&name, &bytes), Ok(()));
-    }
-    data.subtract(&[data.clone()]);
-    assert_eq!(data.profile().percent().total().covered, 0);
-}
 
 #[test]
 fn a_file_cut_off_anywhere_is_an_error() {
@@ -87,7 +31,7 @@ fn any_byte_may_be_any_of_the_telling_values() {
             for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
                 let mut bytes = bytes.clone();
                 bytes[offset] = value;
-                devour(&bytes);
+                coverage(&bytes);
             }
         }
     }
@@ -102,13 +46,13 @@ fn fixture() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn arbitrary_bytes(bytes: Vec<u8>) {
-        devour(&bytes);
+        coverage(&bytes);
     }
 
     #[test]
     fn arbitrary_bytes_behind_a_real_start(start in fixture(), len: Index, rest: Vec<u8>) {
         let len = len.index(start.len());
-        devour(&[&start[..len], &rest].concat());
+        coverage(&[&start[..len], &rest].concat());
     }
 
     #[test]
@@ -117,13 +61,13 @@ proptest! {
             let offset = offset.index(bytes.len());
             bytes[offset] = value;
         }
-        devour(&bytes);
+        coverage(&bytes);
     }
 
     #[test]
     fn real_files_with_a_part_gone_or_twice(bytes in fixture(), a: Index, b: Index) {
         let (a, b) = (a.index(bytes.len()), b.index(bytes.len()));
-        devour(&[&bytes[..a], &bytes[b..]].concat());
+        coverage(&[&bytes[..a], &bytes[b..]].concat());
     }
 
     #[test]
@@ -133,7 +77,7 @@ proptest! {
             let offset = offset.index(bytes.len());
             bytes[offset] = value;
         }
-        devour(&bytes);
+        text(&bytes);
     }
 
     #[test]

@@ -91,8 +91,8 @@ fn subtract_and_intersect() {
 /// The statements that ran, and all of them, by a text profile of Go's.
 fn statements(text: &str) -> (u64, u64) {
     let blocks = text.lines().skip(1).map(|line| {
-        let mut numbers = line.rsplit(' ').map(|number| number.parse::<u64>().unwrap());
-        (numbers.next().unwrap(), numbers.next().unwrap())
+        let mut numbers = line.rsplit(' ').map(|number| number.parse::<u64>().expect("a number"));
+        (numbers.next().expect("a count"), numbers.next().expect("a number of statements"))
     });
     blocks.fold((0, 0), |(covered, total), (count, statements)| {
         (covered + if count > 0 { statements } else { 0 }, total + statements)

@@ -63,10 +63,8 @@ fn incomplete_data_pass_no_gate() {
 fn git(desk: &Desk, args: &str) {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]);
-    assert!(
-        command.args(args.split_whitespace()).current_dir(desk.path("shop")).status().unwrap().success(),
-        "{args}"
-    );
+    let ended = crate::ended(command.args(args.split_whitespace()).current_dir(desk.path("shop")));
+    assert_eq!(ended.code, Some(0), "git {args}: {}", ended.stderr);
 }
 
 #[test]

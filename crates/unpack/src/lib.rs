@@ -21,41 +21,43 @@ const BLOCK: usize = 512;
 
 /// What one container may send, and what is done with it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// Bytes of its whole archive, unpacked.
-    pub(crate) archive: u64,
+    pub archive: u64,
     /// Bytes of one file: as much as is held in memory to check it.
-    pub(crate) file: u64,
+    pub file: u64,
     /// Entries of its archive.
-    pub(crate) entries: usize,
+    pub entries: usize,
     /// Write counter files without the program's command line.
-    pub(crate) sanitize: bool,
+    pub sanitize: bool,
 }
 
 /// A file that has been taken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct TakenFile {
-    pub(crate) name: String,
+pub struct TakenFile {
+    /// Its name.
+    pub name: String,
     /// Bytes.
-    pub(crate) size: u64,
+    pub size: u64,
     /// Lower-case hexadecimal.
-    pub(crate) sha256: String,
+    pub sha256: String,
 }
 
 /// What came out of a stream. Whatever is wrong, the files in `files` are whole and in the folder.
 #[derive(Debug, Default)]
-pub(crate) struct Unpacked {
-    pub(crate) files: Vec<TakenFile>,
+pub struct Unpacked {
+    /// The files, in the order they came.
+    pub files: Vec<TakenFile>,
     /// Entries that no honest container sends. Asking again would not help.
-    pub(crate) refused: Vec<String>,
+    pub refused: Vec<String>,
     /// Coverage files whose content is not whole.
-    pub(crate) corrupt: Vec<String>,
+    pub corrupt: Vec<String>,
     /// Entries that are none of our business.
-    pub(crate) other: usize,
+    pub other: usize,
     /// Why the stream is not a whole archive, if it is not.
-    pub(crate) cut: Option<String>,
+    pub cut: Option<String>,
     /// Whether it came compressed.
-    pub(crate) gzip: bool,
+    pub gzip: bool,
 }
 
 /// Reads a tar archive, gzipped or not, and writes its coverage files to `folder`,
@@ -65,7 +67,7 @@ pub(crate) struct Unpacked {
 ///
 /// # Errors
 /// When `folder` cannot be written. That the stream breaks is no error but [`Unpacked::cut`].
-pub(crate) fn unpack(
+pub fn unpack(
     mut stream: impl Read,
     folder: &Path,
     rules: Rules,
@@ -248,5 +250,4 @@ impl<R: Read> Read for Watched<R> {
 }
 
 #[cfg(test)]
-#[path = "unpack_tests.rs"]
 mod tests;

@@ -14,7 +14,7 @@ const RULES: Rules = Rules { archive: 1 << 20, file: 1 << 16, entries: 100, sani
 
 /// A real program's file, from covdata's fixtures.
 fn fixture(name: &str) -> Vec<u8> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/covdata/tests/fixtures/atomic");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../covdata/tests/fixtures/atomic");
     fs::read(dir.join(name)).unwrap()
 }
 

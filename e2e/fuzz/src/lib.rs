@@ -1,0 +1,136 @@
+//! Every reader of outside bytes, each as a function that reads any bytes in every way there is, to the end.
+//!
+//! A panic is a failure, and so is an allocation far beyond the input's size. Whatever can be asserted of the result
+//! is.
+
+#![forbid(unsafe_code)]
+
+use covdata::{Builder, CounterFile, FileName, MetaFile, TextProfile, check, strip_args};
+use podcov_unpack::{Rules, unpack};
+use report::changes::Changes;
+use report::{GoMod, functions, is_generated};
+
+/// The files of a real program, so that changed counters meet whole meta-data and the reverse.
+const REAL: [(&str, &[u8]); 2] = [
+    (
+        "covmeta.f947a66cccabc27837954e22853b1648",
+        include_bytes!(
+            "../../../crates/covdata/tests/fixtures/count/covmeta.f947a66cccabc27837954e22853b1648"
+        ),
+    ),
+    (
+        "covcounters.f947a66cccabc27837954e22853b1648.19562.1795224885120263464",
+        include_bytes!(
+            "../../../crates/covdata/tests/fixtures/count/covcounters.f947a66cccabc27837954e22853b1648.19562.1795224885120263464"
+        ),
+    ),
+];
+
+/// Meta-data and counter files.
+pub fn coverage(bytes: &[u8]) {
+    let mut builder = Builder::new();
+    if let Ok(file) = MetaFile::parse(bytes) {
+        for package in &file.packages {
+            for function in &package.functions {
+                assert_eq!(function.units().len(), function.units().count());
+                assert!((function.name as usize) < package.strings.len());
+                assert!((function.file as usize) < package.strings.len());
+            }
+        }
+        builder.add_file(FileName::Meta { hash: file.hash }.to_string(), bytes);
+    }
+    if let Ok(file) = CounterFile::parse(bytes) {
+        for segment in file.segments() {
+            assert_eq!(segment.functions().count() as u64, segment.function_count());
+            segment.functions().for_each(|f| assert_eq!(f.counters().len(), f.counters().count()));
+            assert!(segment.command_line().len() <= bytes.len());
+        }
+        let stripped = strip_args(bytes).expect("what parses can be stripped");
+        let stripped = CounterFile::parse(&stripped).expect("what is stripped parses");
+        assert!(stripped.segments().iter().all(|segment| segment.command_line().is_empty()));
+        assert_eq!(stripped.segments().len(), file.segments().len());
+        builder.add_file(FileName::Counters { hash: file.hash(), pid: 1, nanos: 1 }.to_string(), bytes);
+    }
+    for (name, bytes) in REAL {
+        builder.add_file(name, bytes);
+    }
+    let files = builder.load();
+    let (mut data, _) = files.read();
+    let profile = data.profile();
+    let total = profile.percent().total();
+    assert!(total.covered <= total.total);
+    assert_eq!(profile.functions().total(), total);
+    // What is written is right.
+    let written = [data.files(), data.combined_files(|_| true), data.selected_files(|_| true)];
+    for (name, bytes) in written.into_iter().flat_map(|files| files.expect("nothing is that large")) {
+        assert_eq!(check(&name, &bytes), Ok(()));
+    }
+    data.subtract(&[data.clone()]);
+    assert_eq!(data.profile().percent().total().covered, 0);
+}
+
+/// Text profiles.
+pub fn text(bytes: &[u8]) {
+    let written = |bytes: &[u8]| {
+        let mut builder = Builder::new();
+        builder.add_text_bytes("cover.out", bytes);
+        let mut text = Vec::new();
+        builder.load().read().0.profile().write_text(&mut text).expect("memory takes everything");
+        text
+    };
+    let once = written(bytes);
+    assert_eq!(once.is_empty(), TextProfile::parse(bytes).is_err());
+    // Written and read again it is the same, and whole.
+    if let Ok((_, error)) = TextProfile::parse(&once) {
+        assert_eq!(error, None);
+        assert_eq!(written(&once), once);
+    }
+    let _ = report::gate::baseline(bytes);
+}
+
+/// `go.mod` and `go.work`.
+pub fn gomod(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let parsed = GoMod::parse(&text);
+    let words = parsed.uses.len() + parsed.requires.len() + parsed.replaces.len();
+    assert!(words <= text.len());
+}
+
+/// Go source.
+pub fn source(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = is_generated(&text);
+    let functions = functions(&text);
+    assert!(functions.iter().all(|function| function.start < function.end));
+    assert!(functions.is_sorted_by_key(|function| function.start));
+}
+
+/// What git says of changes.
+pub fn diff(bytes: &[u8]) {
+    let _ = Changes::parse(&String::from_utf8_lossy(bytes));
+}
+
+/// A pod's tar stream, into a folder of its own.
+pub fn tar(bytes: &[u8]) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let folder = dir.path().join("folder");
+    let rules =
+        Rules { archive: 1 << 20, file: 1 << 16, entries: 100, sanitize: bytes.len().is_multiple_of(2) };
+    let unpacked = unpack(bytes, &folder, rules, true).expect("the folder can be written");
+    let names = |folder| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        entries
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+            .collect::<Vec<_>>()
+    };
+    assert!(names(dir.path()).iter().all(|name| name == "folder"));
+    let (mut written, mut said) = (names(&folder), unpacked.files);
+    written.sort();
+    said.sort();
+    assert_eq!(written, said.iter().map(|file| file.name.clone()).collect::<Vec<_>>());
+    for name in written {
+        let bytes = std::fs::read(folder.join(&name)).expect("a file that was just written");
+        let name: FileName = name.parse().expect("only such names are taken");
+        assert_eq!(check(&name, &bytes), Ok(()));
+    }
+}

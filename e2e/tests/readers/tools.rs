@@ -1,0 +1,151 @@
+//! genhtml and lcov, xmllint, pycobertura, `go tool cover`, diff-cover.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use serde_json::Value;
+
+use crate::{Shop, python, reader};
+
+/// A tracefile's lines and functions as its own records list them: how many ran, of how many. Readers take the totals
+/// in it as they are, or do without.
+fn lcov_totals(text: &str) -> Result<[(usize, usize); 2]> {
+    let mut sums = [(0, 0); 2];
+    for record in text.split_terminator("end_of_record\n") {
+        let listed = |key: &str| {
+            let values = record.lines().filter_map(|line| line.strip_prefix(key)).map(str::to_owned);
+            values.collect::<Vec<_>>()
+        };
+        let hit = |values: &[String], column: usize| {
+            values.iter().filter(|value| value.split(',').nth(column) != Some("0")).count()
+        };
+        let (lines, functions) = (listed("DA:"), listed("FNDA:"));
+        let counted = [
+            (hit(&lines, 1), lines.len()),
+            (functions.iter().filter(|f| !f.starts_with("0,")).count(), functions.len()),
+        ];
+        let said = [("LH:", "LF:"), ("FNH:", "FNF:")].map(|(ran, all)| (listed(ran), listed(all)));
+        for (number, ((ran, all), (said_ran, said_all))) in counted.into_iter().zip(said).enumerate() {
+            ensure!((vec![ran.to_string()], vec![all.to_string()]) == (said_ran, said_all), "{record}");
+            sums[number].0 += ran;
+            sums[number].1 += all;
+        }
+    }
+    Ok(sums)
+}
+
+#[test]
+fn genhtml_and_lcov() -> Result<()> {
+    let shop = Shop::new()?;
+    shop.report("lcov data -o out/cover.lcov")?;
+    let text = shop.read("out/cover.lcov")?;
+    // Quiet, and without a word: every warning would be one.
+    let said =
+        shop.quiet("genhtml", &["--quiet", "--output-directory", "out/html", "out/cover.lcov"], &[])?;
+    ensure!(said.is_empty(), "{said}");
+    ensure!(shop.read("out/html/shapes/b.go.gcov.html")?.contains("shape = square{size}"));
+    let summary = shop.run("lcov", ".", &["--summary", "out/cover.lcov"])?;
+    let [(lines, all_lines), (functions, all_functions)] = lcov_totals(&text)?;
+    for total in
+        [format!("({lines} of {all_lines} lines)"), format!("({functions} of {all_functions} functions)")]
+    {
+        ensure!(summary.contains(&total), "{total} in\n{summary}");
+    }
+    Ok(())
+}
+
+#[test]
+fn xmllint_and_pycobertura() -> Result<()> {
+    let shop = Shop::new()?;
+    shop.report("cobertura data -o out/cover.xml")?;
+    let catalog = ("XML_CATALOG_FILES", reader("catalog.xml")?.canonicalize()?.display().to_string());
+    let said = shop.quiet("xmllint", &["--noout", "--nonet", "--valid", "out/cover.xml"], &[catalog])?;
+    ensure!(said.is_empty(), "{said}");
+    let shown = shop.run(&python("pycobertura")?, ".", &["show", "--format", "json", "out/cover.xml"])?;
+    let shown: Value = serde_json::from_str(&shown)?;
+    let [(ran, all), _] = lcov_totals(&shop.report("lcov data")?)?;
+    let total = &shown["total"];
+    ensure!(
+        (&total["Stmts"], &total["Miss"]) == (&all.into(), &(all - ran).into()),
+        "{total} but {ran} of {all}"
+    );
+    ensure!(ran < all);
+    Ok(())
+}
+
+#[test]
+fn go_tool_cover() -> Result<()> {
+    let shop = Shop::new()?;
+    shop.report("textfmt data -o out/cover.out")?;
+    shop.run("go", "shop", &["tool", "cover", "-html=../out/cover.out", "-o", "../out/cover.html"])?;
+    ensure!(shop.read("out/cover.html")?.contains("sample/shapes/b.go (77.3%)"));
+    let func = shop.run("go", "shop", &["tool", "cover", "-func=../out/cover.out"])?;
+    ensure!(
+        func.lines().any(|line| line.starts_with("sample/shapes/b.go:18:") && line.ends_with("85.7%")),
+        "{func}"
+    );
+    Ok(())
+}
+
+#[test]
+fn diff_cover() -> Result<()> {
+    let shop = Shop::new()?;
+    let file = "shop/shapes/b.go";
+    let source = shop.read(file)?;
+    fs::write(shop.path(file), source.replace("return 100", "return 99").replace("sum++", "sum--"))?;
+    shop.git("init -q")?;
+    shop.git("add -A")?;
+    shop.git("commit -qm base")?;
+    shop.git("checkout -qb work")?;
+    fs::write(shop.path(file), source)?;
+    shop.git("commit -qam change")?;
+    let ours = shop.report("diff data --since main")?;
+    ensure!(ours.ends_with("changed lines: 50.0% (1 of 2)\n"), "{ours}");
+    for (command, report) in [("cobertura", "out/cover.xml"), ("lcov", "out/cover.lcov")] {
+        shop.report(&format!("{command} data -o {report}"))?;
+        let args = [report, "--compare-branch=main", "--format", "json:out/diff.json", "--quiet"];
+        shop.run(&python("diff-cover")?, ".", &args)?;
+        let diff: Value = serde_json::from_str(&shop.read("out/diff.json")?)?;
+        let stats = &diff["src_stats"][file];
+        ensure!(diff["total_num_lines"] == 2 && diff["total_num_violations"] == 1, "{command}: {diff}");
+        ensure!(stats["violation_lines"] == serde_json::json!([46]), "{command}: {diff}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_counts_of_every_format_are_one() -> Result<()> {
+    let shop = Shop::new()?;
+    let lcov = shop.report("lcov data")?;
+    let mut lines = BTreeMap::new();
+    let mut file = "";
+    for line in lcov.lines() {
+        if let Some(name) = line.strip_prefix("SF:") {
+            file = name;
+        } else if let Some((number, count)) = line.strip_prefix("DA:").and_then(|line| line.split_once(',')) {
+            lines.insert((file.to_owned(), number.to_owned()), count.to_owned());
+        }
+    }
+    let xml = shop.report("cobertura data")?;
+    let attribute = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}=\""))?;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
+    };
+    let mut found = 0;
+    let (mut file, mut in_methods) = (String::new(), false);
+    for line in xml.lines() {
+        if line.contains("<class ") {
+            file = attribute(line, "filename").context("a file name")?;
+        }
+        in_methods = (in_methods || line.contains("<methods>")) && !line.contains("</methods>");
+        if line.contains("<line ") && !in_methods {
+            let number = attribute(line, "number").context("a number")?;
+            let hits = attribute(line, "hits");
+            ensure!(lines.get(&(file.clone(), number)) == hits.as_ref(), "{file}: {line}");
+            found += 1;
+        }
+    }
+    ensure!(found == lines.len(), "{found} of {}", lines.len());
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! podcov-report beside `go tool covdata` and `go tool cover`, process against process, and beside `cat`, which does
+//! nothing but read the same files: wall time (the median) and peak memory.
+//!
+//! The large program is the `go` command itself, built here with coverage of all its packages, or whatever has left its
+//! files in the folder that PODCOV_BENCH_DATA names.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use nix::sys::resource::{UsageWho, getrusage};
+use tempfile::TempDir;
+
+/// The first argument of this program when it measures one run of another: a process knows the peak memory of its
+/// children only over all of them.
+const MEASURE: &str = "--measure";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.split_first() {
+        Some((first, command)) if first == MEASURE => measure(command),
+        _ => compare(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command and prints its nanoseconds and its peak memory in KiB.
+fn measure(command: &[String]) -> Result<()> {
+    let (program, args) = command.split_first().context("a command")?;
+    let begun = Instant::now();
+    let status = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let took = begun.elapsed();
+    ensure!(status.success(), "{command:?}: {status}");
+    println!("{} {}", took.as_nanos(), getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss());
+    Ok(())
+}
+
+struct Measured {
+    took: Duration,
+    peak_mib: f64,
+}
+
+/// The median of several runs, and the most memory of any.
+fn run(command: &[&str], runs: usize) -> Result<Measured> {
+    let mut times = Vec::new();
+    let mut peak_mib = 0f64;
+    for _ in 0..runs {
+        let ended = Command::new(std::env::current_exe()?).arg(MEASURE).args(command).output()?;
+        ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let line = String::from_utf8(ended.stdout)?;
+        let (nanos, kib) = line.trim().split_once(' ').context("two numbers")?;
+        times.push(Duration::from_nanos(nanos.parse()?));
+        peak_mib = peak_mib.max(kib.parse::<f64>()? / 1024.0);
+    }
+    times.sort();
+    Ok(Measured { took: times[runs / 2], peak_mib })
+}
+
+fn compare() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (module, small) = small(&dir)?;
+    let large = match std::env::var_os("PODCOV_BENCH_DATA") {
+        Some(folder) => PathBuf::from(folder),
+        None => large(&dir)?,
+    };
+    println!("the large program's files: {}", large.display());
+    let thousand = copies(&large, &dir.path().join("thousand"), 1_000)?;
+    let ten_thousand = copies(&small, &dir.path().join("ten-thousand"), 10_000)?;
+
+    // The tool itself, as the `go` command would only start it.
+    let tool = output(Command::new("go").args(["tool", "-n", "covdata"]))?;
+    ensure!(Path::new(tool.trim()).is_file(), "go tool -n covdata: {tool}");
+    let ours = env!("CARGO_BIN_EXE_podcov-report");
+
+    println!(
+        "{:<36}{:>10}{:>10}{:>8}{:>10}{:>10}{:>12}",
+        "", "go", "podcov", "ratio", "go", "podcov", "times cat"
+    );
+    for (name, folder, runs) in [
+        ("(a) a small program", &small, 11),
+        ("(b) a large one", &large, 7),
+        ("(c) 1,000 counter files of it", &thousand, 5),
+        ("(d) 10,000 of the small one", &ten_thousand, 5),
+    ] {
+        let files = format!("cat {}/cov* >/dev/null", folder.display());
+        let cat = run(&["sh", "-c", &files], runs)?;
+        println!("{name}: cat reads it in {:.1} ms", millis(cat.took));
+        let input = folder.display().to_string();
+        for command in ["percent", "textfmt", "func", "merge"] {
+            let out = |of: &str| dir.path().join(format!("out-{of}-{command}"));
+            let measured = [("go", tool.trim()), ("podcov", ours)].map(|(of, program)| {
+                let out = out(of).display().to_string();
+                let mut command = vec![program, command, "-i", &input];
+                match command[1] {
+                    "textfmt" => command.extend(["-o", &out]),
+                    "merge" => {
+                        fs::create_dir_all(&out)?;
+                        command.extend(["-o", &out]);
+                    }
+                    _ => {}
+                }
+                let measured = run(&command, runs);
+                let _ = fs::remove_dir_all(&out);
+                measured
+            });
+            let [go, podcov] = measured;
+            print(&format!("    {command}"), &go?, &podcov?, Some(&cat));
+        }
+    }
+
+    let profile = dir.path().join("cover.out").display().to_string();
+    output(Command::new(ours).args(["textfmt", "-o", &profile]).arg(&small))?;
+    std::env::set_current_dir(module)?;
+    let go = run(&["go", "tool", "cover", "-func", &profile], 11)?;
+    let podcov = run(&[ours, "func", &profile], 11)?;
+    println!("(a) as a text profile, with the source");
+    print("    func, beside go tool cover", &go, &podcov, None);
+    Ok(())
+}
+
+fn print(name: &str, go: &Measured, podcov: &Measured, cat: Option<&Measured>) {
+    let ratio = go.took.as_secs_f64() / podcov.took.as_secs_f64();
+    let times_cat = cat
+        .map_or_else(String::new, |cat| format!("{:.1}", podcov.took.as_secs_f64() / cat.took.as_secs_f64()));
+    println!(
+        "{name:<36}{:>7.1} ms{:>7.1} ms{ratio:>8.1}{:>6.0} MiB{:>6.0} MiB{times_cat:>12}",
+        millis(go.took),
+        millis(podcov.took),
+        go.peak_mib,
+        podcov.peak_mib
+    );
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let ended = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    Ok(String::from_utf8(ended.stdout)?)
+}
+
+/// The sample module and what one run of a command of it leaves.
+fn small(dir: &TempDir) -> Result<(PathBuf, PathBuf)> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/covdata/tests/programs/sample");
+    let (bin, data) = (dir.path().join("small-bin"), dir.path().join("small"));
+    fs::create_dir(&data)?;
+    build(&module, &bin, "./cmd/three", &[])?;
+    output(Command::new(bin).env("GOCOVERDIR", &data))?;
+    Ok((module, data))
+}
+
+/// The `go` command with coverage of all its packages, and what some of its work leaves.
+fn large(dir: &TempDir) -> Result<PathBuf> {
+    println!(
+        "building the go command with coverage of itself; PODCOV_BENCH_DATA names a folder to use instead"
+    );
+    let (bin, data) = (dir.path().join("large-bin"), dir.path().join("large"));
+    fs::create_dir(&data)?;
+    build(dir.path(), &bin, "cmd/go", &["-coverpkg=cmd/...,std"])?;
+    for args in [&["list", "std"][..], &["version"]] {
+        output(Command::new(&bin).args(args).env("GOCOVERDIR", &data))?;
+    }
+    Ok(data)
+}
+
+fn build(module: &Path, bin: &Path, package: &str, flags: &[&str]) -> Result<()> {
+    let mut go = Command::new("go");
+    go.args(["build", "-buildvcs=false", "-cover", "-covermode=atomic"]).args(flags);
+    output(go.arg("-o").arg(bin).arg(package).current_dir(module)).map(drop)
+}
+
+/// The meta-data of a folder, and its largest counter file under many names.
+fn copies(from: &Path, to: &Path, count: usize) -> Result<PathBuf> {
+    fs::create_dir(to)?;
+    let mut largest = (0, PathBuf::new());
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("covmeta.") {
+            fs::copy(&path, to.join(name))?;
+        } else if name.starts_with("covcounters.") {
+            largest = largest.max((fs::metadata(&path)?.len(), path));
+        }
+    }
+    let name = largest.1.file_name().context("a counter file")?.to_string_lossy().into_owned();
+    let (stem, nanos) = name.rsplit_once('.').context("a name of three parts")?;
+    let (stem, _) = stem.rsplit_once('.').context("a name of four parts")?;
+    for pid in 1..=count {
+        fs::copy(&largest.1, to.join(format!("{stem}.{pid}.{nanos}")))?;
+    }
+    Ok(to.to_path_buf())
+}
