@@ -27,10 +27,12 @@ mod error;
 mod func;
 mod meta;
 mod name;
+mod parallel;
 mod pattern;
 mod percent;
 mod profile;
 mod read;
+mod stream;
 mod strip;
 mod text;
 

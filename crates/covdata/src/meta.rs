@@ -8,10 +8,8 @@
 
 use std::fmt;
 
-use rayon::prelude::*;
-
 use crate::cursor::Cursor;
-use crate::{Error, MetaHash};
+use crate::{Error, MetaHash, parallel};
 
 /// A meta-data file, borrowed from its bytes.
 #[derive(Debug, Clone)]
@@ -161,7 +159,7 @@ impl<'a> MetaFile<'a> {
             let length = usize::try_from(lengths.u64("a package's length")?).unwrap_or(usize::MAX);
             blobs.push(cursor.part(length, "a package")?);
         }
-        let packages: Vec<_> = blobs.into_par_iter().map(Package::parse).collect();
+        let packages = parallel::map(&blobs, bytes.len(), |blob| Package::parse(blob.clone()));
         // The first error in the file, not in time.
         let packages = packages.into_iter().collect::<Result<_, _>>()?;
         Ok(Self { hash, mode, granularity, packages })

@@ -5,9 +5,7 @@
 use std::fmt;
 use std::iter::Sum;
 
-use rayon::prelude::*;
-
-use crate::{Block, Profile};
+use crate::{Block, PackageProfile, Profile};
 
 /// How many statements ran, of how many. [`Display`](fmt::Display) gives `coverage: 81.3% of statements`, or
 /// `coverage: [no statements]`, as Go does.
@@ -41,11 +39,15 @@ impl Profile<'_> {
     /// Sums up statements by package.
     #[must_use]
     pub fn percent(&self) -> Percent {
-        let packages = self.packages().par_iter().map(|package| {
-            let blocks = package.files.iter().flat_map(|file| &file.blocks);
-            PackagePercent { path: package.path.to_owned(), coverage: blocks.collect() }
-        });
-        Percent { packages: packages.collect() }
+        Percent { packages: self.packages().iter().map(PackagePercent::of).collect() }
+    }
+}
+
+impl PackagePercent {
+    /// Sums up a package's statements.
+    pub(crate) fn of(package: &PackageProfile<'_>) -> Self {
+        let blocks = package.files.iter().flat_map(|file| &file.blocks);
+        Self { path: package.path.to_owned(), coverage: blocks.collect() }
     }
 }
 

@@ -7,12 +7,10 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use rayon::prelude::*;
-
 use crate::binary::Counted;
 use crate::meta::Package;
 use crate::text::{TextProfile, package_of};
-use crate::{Data, Mode, Unit};
+use crate::{Data, Mode, Unit, parallel};
 
 /// The merged counts of any number of runs of any number of binaries, and of text profiles. Names are borrowed from
 /// the [`Data`] it was made of.
@@ -91,19 +89,8 @@ impl<'a> Profile<'a> {
     }
 
     pub(crate) fn merge(data: &'a Data<'_>) -> Self {
-        let modes = data.binaries.iter().map(|counted| counted.binary.file.mode);
-        let Some(mode) = modes.chain(data.texts.iter().map(|text| text.mode)).max() else {
-            return Self::default();
-        };
-        let mut parts = BTreeMap::<&str, Vec<Part<'_>>>::new();
-        for counted in &data.binaries {
-            for (index, package) in counted.binary.file.packages.iter().enumerate() {
-                parts.entry(package.path).or_default().push(Part { counted, index, package });
-            }
-        }
-        let parts: Vec<_> = parts.into_iter().collect();
-        let mut packages: Vec<PackageProfile<'a>> =
-            parts.into_par_iter().map(|(path, parts)| package_of_parts(path, &parts, mode)).collect();
+        let Some(mode) = data.mode() else { return Self::default() };
+        let mut packages = parallel::map(&data.groups(), data.size(), |group| group.merge(mode));
         if !data.texts.is_empty() {
             add_texts(&mut packages, &data.texts, mode);
         }
@@ -123,6 +110,12 @@ impl<'a> Profile<'a> {
     }
 }
 
+/// A package as all binaries have it, still apart.
+pub(crate) struct Group<'a> {
+    pub(crate) path: &'a str,
+    parts: Vec<Part<'a>>,
+}
+
 /// A package as one binary has it.
 struct Part<'a> {
     counted: &'a Counted<'a>,
@@ -130,51 +123,79 @@ struct Part<'a> {
     package: &'a Package<'a>,
 }
 
-fn package_of_parts<'a>(path: &'a str, parts: &[Part<'a>], mode: Mode) -> PackageProfile<'a> {
-    let mut package = PackageProfile { path, ..PackageProfile::default() };
-    let mut numbers = HashMap::<&str, usize>::new();
-    let mut sizes = Vec::new();
-    for part in parts {
-        // Strings are compared once a file; functions, of which there are many more, by number.
-        let mut file_of_string = vec![usize::MAX; part.package.strings.len()];
-        for function in &part.package.functions {
-            let file = &mut file_of_string[function.file as usize];
-            if *file == usize::MAX {
-                let name = part.package.string(function.file);
-                *file = *numbers.entry(name).or_insert_with(|| {
-                    package.files.push(FileProfile { name, ..FileProfile::default() });
-                    sizes.push(0);
-                    package.files.len() - 1
-                });
+impl Data<'_> {
+    /// What the counts count, over all inputs.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        let modes = self.binaries.iter().map(|counted| counted.binary.file.mode);
+        modes.chain(self.texts.iter().map(|text| text.mode)).max()
+    }
+
+    /// How many bytes of meta-data there are.
+    pub(crate) fn size(&self) -> usize {
+        self.binaries.iter().map(|counted| counted.binary.bytes.len()).sum()
+    }
+
+    /// The binaries' packages, sorted by path.
+    pub(crate) fn groups(&self) -> Vec<Group<'_>> {
+        let mut parts = BTreeMap::<&str, Vec<Part<'_>>>::new();
+        for counted in &self.binaries {
+            for (index, package) in counted.binary.file.packages.iter().enumerate() {
+                parts.entry(package.path).or_default().push(Part { counted, index, package });
             }
-            sizes[*file] += function.units().len();
         }
-        for (file, size) in package.files.iter_mut().zip(&mut sizes) {
-            file.blocks.reserve_exact(std::mem::take(size));
-        }
-        let mut counts = part.counted.counts(part.counted.binary.package_counters(part.index));
-        package.functions.reserve_exact(part.package.functions.len());
-        for function in &part.package.functions {
-            // A function takes more than a byte of a file, so that 32 bits end only after 4 GiB of them.
-            let number = package.functions.len() as u32;
-            let name = Cow::Borrowed(part.package.string(function.name));
-            package.functions.push(ProfileFunction { name, literal: function.literal });
-            let blocks = &mut package.files[file_of_string[function.file as usize]].blocks;
-            let start = blocks.len();
-            // The units come first: the shorter side of a zip must not cost the longer side an item.
-            let units = function.units().zip(counts.by_ref());
-            blocks.extend(units.map(|(unit, count)| Block { unit, count, function: Some(number) }));
-            // Functions mostly are in order, and the blocks in them mostly are not.
-            blocks[start..].sort_unstable_by_key(|block| order(&block.unit));
-        }
+        parts.into_iter().map(|(path, parts)| Group { path, parts }).collect()
     }
-    package.files.retain(|file| !file.blocks.is_empty());
-    for file in &mut package.files {
-        merge_blocks(&mut file.blocks, mode);
-        file.mixed = parts.len() > 1 && overlap(&file.blocks);
+}
+
+impl<'a> Group<'a> {
+    /// Makes one of the parts.
+    pub(crate) fn merge(&self, mode: Mode) -> PackageProfile<'a> {
+        let Self { path, parts } = self;
+        let mut package = PackageProfile { path, ..PackageProfile::default() };
+        let mut numbers = HashMap::<&str, usize>::new();
+        let mut sizes = Vec::new();
+        for part in parts {
+            // Strings are compared once a file; functions, of which there are many more, by number.
+            let mut file_of_string = vec![usize::MAX; part.package.strings.len()];
+            for function in &part.package.functions {
+                let file = &mut file_of_string[function.file as usize];
+                if *file == usize::MAX {
+                    let name = part.package.string(function.file);
+                    *file = *numbers.entry(name).or_insert_with(|| {
+                        package.files.push(FileProfile { name, ..FileProfile::default() });
+                        sizes.push(0);
+                        package.files.len() - 1
+                    });
+                }
+                sizes[*file] += function.units().len();
+            }
+            for (file, size) in package.files.iter_mut().zip(&mut sizes) {
+                file.blocks.reserve_exact(std::mem::take(size));
+            }
+            let mut counts = part.counted.counts(part.counted.binary.package_counters(part.index));
+            package.functions.reserve_exact(part.package.functions.len());
+            for function in &part.package.functions {
+                // A function takes more than a byte of a file, so that 32 bits end only after 4 GiB of them.
+                let number = package.functions.len() as u32;
+                let name = Cow::Borrowed(part.package.string(function.name));
+                package.functions.push(ProfileFunction { name, literal: function.literal });
+                let blocks = &mut package.files[file_of_string[function.file as usize]].blocks;
+                let start = blocks.len();
+                // The units come first: the shorter side of a zip must not cost the longer side an item.
+                let units = function.units().zip(counts.by_ref());
+                blocks.extend(units.map(|(unit, count)| Block { unit, count, function: Some(number) }));
+                // Functions mostly are in order, and the blocks in them mostly are not.
+                blocks[start..].sort_unstable_by_key(|block| order(&block.unit));
+            }
+        }
+        package.files.retain(|file| !file.blocks.is_empty());
+        for file in &mut package.files {
+            merge_blocks(&mut file.blocks, mode);
+            file.mixed = parts.len() > 1 && overlap(&file.blocks);
+        }
+        package.files.sort_by_key(|file| file.name);
+        package
     }
-    package.files.sort_by_key(|file| file.name);
-    package
 }
 
 /// Adds text profiles, which know files but no packages.

@@ -212,8 +212,12 @@ impl Files {
     ) -> Data<'a> {
         let files = &self.counters[input];
         // One part for each processor, as each holds its own sums; a small part is not worth that.
-        let part = files.len().div_ceil(rayon::current_num_threads()).max(16);
-        let parts: Vec<Part<'a>> = files.par_chunks(part).map(|files| Part::read(files, binaries)).collect();
+        let parts: Vec<Part<'a>> = if files.len() < 2 * WORTH_FILES {
+            vec![Part::read(files, binaries)]
+        } else {
+            let part = files.len().div_ceil(rayon::current_num_threads()).max(WORTH_FILES);
+            files.par_chunks(part).map(|files| Part::read(files, binaries)).collect()
+        };
         let mut counted = BTreeMap::new();
         for part in parts {
             problems.extend(part.problems);
@@ -232,6 +236,9 @@ impl Files {
         Data { binaries: counted.into_values().collect(), texts: Vec::new() }
     }
 }
+
+/// How many counter files are worth a part.
+const WORTH_FILES: usize = 16;
 
 /// What a part of an input's counter files comes to.
 #[derive(Default)]

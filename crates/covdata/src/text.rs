@@ -10,10 +10,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io::{self, Write};
 
-use rayon::prelude::*;
-
 use crate::profile::{Block, merge_blocks};
-use crate::{Coverage, Mode, PackageProfile, Profile, Unit};
+use crate::{Coverage, FileProfile, Mode, Profile, Unit};
 
 /// The blocks of a text profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,40 +111,34 @@ impl Profile<'_> {
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         let Some(mode) = self.mode() else { return Ok(()) };
         writeln!(out, "mode: {mode}")?;
-        // A few packages at a time on each processor, into the same memory as those before.
-        let mut texts = vec![Vec::new(); rayon::current_num_threads()];
-        for packages in self.packages().chunks(16 * texts.len()) {
-            let parts = texts.par_iter_mut().zip(packages.par_chunks(16));
-            let used = parts.map(|(text, packages)| {
-                text.clear();
-                packages.iter().for_each(|package| package_text(package, text));
-            });
-            let used = used.count();
-            texts[..used].iter().try_for_each(|text| out.write_all(text))?;
+        let mut text = Vec::new();
+        for file in self.files() {
+            text.clear();
+            write_blocks(file, &mut text);
+            out.write_all(&text)?;
         }
         Ok(())
     }
 }
 
-fn package_text(package: &PackageProfile<'_>, out: &mut Vec<u8>) {
+/// Writes a file's blocks, a line each.
+pub(crate) fn write_blocks(file: &FileProfile<'_>, out: &mut Vec<u8>) {
     let mut number = itoa::Buffer::new();
-    for file in &package.files {
-        for Block { unit, count, .. } in &file.blocks {
-            let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
-            out.extend_from_slice(file.name.as_bytes());
-            for (before, value) in [
-                (b':', start_line),
-                (b'.', start_column),
-                (b',', end_line),
-                (b'.', end_column),
-                (b' ', statements),
-                (b' ', *count),
-            ] {
-                out.push(before);
-                out.extend_from_slice(number.format(value).as_bytes());
-            }
-            out.push(b'\n');
+    for Block { unit, count, .. } in &file.blocks {
+        let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
+        out.extend_from_slice(file.name.as_bytes());
+        for (before, value) in [
+            (b':', start_line),
+            (b'.', start_column),
+            (b',', end_line),
+            (b'.', end_column),
+            (b' ', statements),
+            (b' ', *count),
+        ] {
+            out.push(before);
+            out.extend_from_slice(number.format(value).as_bytes());
         }
+        out.push(b'\n');
     }
 }
 

@@ -219,9 +219,19 @@ async fn measure(args: &Args, staging: &Path, manifest: &mut Manifest) -> Result
         folders.iter().for_each(|folder| builder.add_dir(folder));
         let files = builder.load();
         let (data, problems) = files.read();
-        (data.profile().percent(), problems)
+        let (percent, mixed) = data.percent(|_| true);
+        (percent, mixed.first().map(|file| (*file).to_owned()), problems)
     });
-    let (percent, problems) = measured.await?;
+    let (percent, mixed, problems) = measured.await?;
+    if let Some(file) = mixed {
+        say(
+            NAME,
+            format_args!(
+                "warning: the containers' programs were built from different versions of {file}: \
+                 the statements of all versions count"
+            ),
+        );
+    }
     manifest.problems = problems.iter().map(|problem| word(problem, staging)).collect();
     manifest.total = percent.total().into();
     manifest.packages = percent.packages.iter().map(|p| (p.path.clone(), p.coverage.into())).collect();

@@ -63,7 +63,7 @@ pub(crate) struct SetOperation {
 pub(crate) fn summary(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
     let Read { data, exit } = input.read(&files)?;
-    let percent = input.profile(&data)?.percent();
+    let percent = input.percent(&data)?;
     output::write(None, |out| write!(out, "{}", Summary(&percent)))?;
     Ok(exit)
 }
@@ -71,11 +71,11 @@ pub(crate) fn summary(Input { input }: &Input) -> Result<Exit> {
 pub(crate) fn percent(Percent { input, output }: &Percent) -> Result<Exit> {
     let files = input.load()?;
     let Read { data, exit } = input.read(&files)?;
-    let profile = input.profile(&data)?;
     if let Some(path) = output {
-        output::write(Some(path), |mut out| profile.write_text(&mut out))?;
+        input.write_text(&data, Some(path))?;
     }
-    output::write(None, |out| write!(out, "{}", profile.percent()))?;
+    let percent = input.percent(&data)?;
+    output::write(None, |out| write!(out, "{percent}"))?;
     Ok(exit)
 }
 
@@ -97,8 +97,7 @@ pub(crate) fn func(Input { input }: &Input) -> Result<Exit> {
 pub(crate) fn textfmt(Textfmt { input, output }: &Textfmt) -> Result<Exit> {
     let files = input.load()?;
     let Read { data, exit } = input.read(&files)?;
-    let profile = input.profile(&data)?;
-    output::write(output.as_deref(), |mut out| profile.write_text(&mut out))?;
+    input.write_text(&data, output.as_deref())?;
     Ok(exit)
 }
 
@@ -156,8 +155,7 @@ fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result
                 .with_hint("give a file with -o: the result is a text profile")
                 .into());
         }
-        let profile = input.profile(data)?;
-        return output::write(Some(to), |mut out| profile.write_text(&mut out));
+        return input.write_text(data, Some(to));
     }
     let same = |path: &Path| matches!((path.canonicalize(), to.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if input.paths().any(|path| same(path)) {
@@ -165,11 +163,11 @@ fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result
             .with_hint("write to another folder: what is in this one would count twice from then on")
             .into());
     }
-    let wanted = |path: &str| input.pattern().is_none_or(|pattern| pattern.matches(path));
-    let files = match (combine, input.pattern()) {
+    let wanted = |path: &str| input.wants(path);
+    let files = match (combine, input.wants_all()) {
         (true, _) => data.combined_files(wanted),
-        (false, Some(_)) => data.selected_files(wanted),
-        (false, None) => data.files(),
+        (false, false) => data.selected_files(wanted),
+        (false, true) => data.files(),
     };
     let files = files.or_exit(Exit::Usage, "the result does not fit Go's format")?;
     output::write_folder(to, &files).or_exit(Exit::Usage, format!("cannot write to {}", to.display()))

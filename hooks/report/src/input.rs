@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use covdata::{Builder, Data, FileName, Files, PackagePattern, Problem, Profile};
+use covdata::{Builder, Data, FileName, Files, PackagePattern, Percent, Problem, Profile};
 use podcov_cli::{Exit, Failure, ResultExt, say};
 use report::{Filter, Glob, Report, Sources, changes};
 
-use crate::NAME;
+use crate::{NAME, output};
 
 /// Where podcov-collect puts its reports, unless told otherwise.
 const COLLECTED: &str = "reports/coverage";
@@ -96,9 +96,39 @@ impl InputArgs {
         Ok((each, exit))
     }
 
-    /// Which packages were asked for.
-    pub(crate) fn pattern(&self) -> Option<&PackagePattern> {
-        self.pkg.as_ref()
+    /// Whether a package was asked for.
+    pub(crate) fn wants(&self, path: &str) -> bool {
+        self.pkg.as_ref().is_none_or(|pattern| pattern.matches(path))
+    }
+
+    /// Whether all packages are wanted.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.pkg.is_none()
+    }
+
+    /// The coverage of what is wanted of the data.
+    pub(crate) fn percent(&self, data: &Data<'_>) -> Result<Percent> {
+        if self.leaves_out_files() {
+            return Ok(self.profile(data)?.percent());
+        }
+        let (percent, mixed) = data.percent(|path| self.wants(path));
+        say_mixed(&mixed);
+        Ok(percent)
+    }
+
+    /// Writes the text profile of what is wanted of the data.
+    pub(crate) fn write_text(&self, data: &Data<'_>, path: Option<&Path>) -> Result<()> {
+        if self.leaves_out_files() {
+            let profile = self.profile(data)?;
+            return output::write(path, |mut out| profile.write_text(&mut out));
+        }
+        let mut mixed = Vec::new();
+        output::write(path, |mut out| {
+            mixed = data.write_text(|path| self.wants(path), &mut out)?;
+            Ok(())
+        })?;
+        say_mixed(&mixed);
+        Ok(())
     }
 
     /// Whether some files are to be left out.
@@ -140,20 +170,8 @@ impl InputArgs {
 
     fn selected<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
         let mut profile = data.profile();
-        if let Some(pattern) = &self.pkg {
-            profile.packages_mut().retain(|package| pattern.matches(package.path));
-        }
-        let mixed: Vec<&str> = profile.files().filter(|file| file.mixed).map(|file| file.name).collect();
-        if let Some(first) = mixed.first() {
-            let more = and_more(mixed.len());
-            say(
-                NAME,
-                format_args!(
-                    "warning: the inputs were built from different versions of {first}{more}: \
-                     the statements of all versions count"
-                ),
-            );
-        }
+        profile.packages_mut().retain(|package| self.wants(package.path));
+        say_mixed(&profile.files().filter(|file| file.mixed).map(|file| file.name).collect::<Vec<_>>());
         profile
     }
 
@@ -175,6 +193,20 @@ impl InputArgs {
             "folders in those of -i are not read, as in Go; name them without -i to have them read"
         };
         Err(Failure::new(Exit::Incomplete, "there are no coverage data in the input").with_hint(hint).into())
+    }
+}
+
+/// Says which files are of several versions.
+fn say_mixed(files: &[&str]) {
+    if let Some(first) = files.first() {
+        let more = and_more(files.len());
+        say(
+            NAME,
+            format_args!(
+                "warning: the inputs were built from different versions of {first}{more}: \
+                 the statements of all versions count"
+            ),
+        );
     }
 }
 

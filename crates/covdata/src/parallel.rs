@@ -1,0 +1,24 @@
+//! Work on all processors, where there is enough of it.
+
+use rayon::prelude::*;
+
+/// Below so many bytes of input starting threads takes longer than they save.
+const WORTH_BYTES: usize = 256 << 10;
+
+/// Maps items, on all processors if they stand for this many bytes or more.
+pub(crate) fn map<T: Sync, R: Send>(
+    items: &[T],
+    bytes: usize,
+    map: impl Fn(&T) -> R + Sync + Send,
+) -> Vec<R> {
+    if bytes < WORTH_BYTES { items.iter().map(map).collect() } else { items.par_iter().map(map).collect() }
+}
+
+/// Changes items, on all processors if they stand for this many bytes or more.
+pub(crate) fn map_mut<T: Send>(items: &mut [T], bytes: usize, change: impl Fn(&mut T) + Sync + Send) {
+    if bytes < WORTH_BYTES {
+        items.iter_mut().for_each(change)
+    } else {
+        items.par_iter_mut().for_each(change)
+    }
+}

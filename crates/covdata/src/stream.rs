@@ -1,0 +1,97 @@
+//! What can be said of one package after the other: a [`Profile`](crate::Profile) of everything need not be held for it,
+//! and memory that is used again costs no time to get.
+
+use std::io::{self, Write};
+
+use crate::profile::Group;
+use crate::text::write_blocks;
+use crate::{Data, Mode, PackagePercent, PackageProfile, Percent, parallel};
+
+impl Data<'_> {
+    /// What [`Profile::percent`](crate::Profile::percent) gives, for the packages that are wanted, and the files that are
+    /// [`mixed`](crate::FileProfile::mixed).
+    #[must_use]
+    pub fn percent(&self, wanted: impl Fn(&str) -> bool + Sync) -> (Percent, Vec<&str>) {
+        let Some(mode) = self.mode().filter(|_| self.texts.is_empty()) else {
+            let mut profile = self.profile();
+            profile.packages_mut().retain(|package| wanted(package.path));
+            return (
+                profile.percent(),
+                profile.files().filter(|file| file.mixed).map(|file| file.name).collect(),
+            );
+        };
+        let mut groups = self.groups();
+        groups.retain(|group| wanted(group.path));
+        let packages = parallel::map(&groups, self.size(), |group| {
+            let package = group.merge(mode);
+            (PackagePercent::of(&package), mixed(&package))
+        });
+        let (packages, mixed): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
+        (Percent { packages }, mixed.into_iter().flatten().collect())
+    }
+
+    /// Writes what [`Profile::write_text`](crate::Profile::write_text) writes, for the packages that are wanted, and gives
+    /// the files that are [`mixed`](crate::FileProfile::mixed).
+    ///
+    /// # Errors
+    ///
+    /// What `out` says.
+    pub fn write_text(
+        &self,
+        wanted: impl Fn(&str) -> bool + Sync,
+        out: &mut impl Write,
+    ) -> io::Result<Vec<&str>> {
+        let Some(mode) = self.mode().filter(|_| self.texts.is_empty()) else {
+            let mut profile = self.profile();
+            profile.packages_mut().retain(|package| wanted(package.path));
+            profile.write_text(out)?;
+            return Ok(profile.files().filter(|file| file.mixed).map(|file| file.name).collect());
+        };
+        writeln!(out, "mode: {mode}")?;
+        let mut groups = self.groups();
+        groups.retain(|group| wanted(group.path));
+        let mut all_mixed = Vec::new();
+        // A few packages at a time on each processor, into the same memory as those before.
+        let mut parts: Vec<Part<'_, '_>> = Vec::new();
+        parts.resize_with(AT_ONCE, Part::default);
+        for groups in groups.chunks(PACKAGES * AT_ONCE) {
+            let mut of_part = groups.chunks(PACKAGES);
+            for part in &mut parts {
+                part.groups = of_part.next().unwrap_or_default();
+            }
+            parallel::map_mut(&mut parts, self.size(), |part| part.write(mode));
+            for part in &mut parts {
+                out.write_all(&part.text)?;
+                all_mixed.append(&mut part.mixed);
+            }
+        }
+        Ok(all_mixed)
+    }
+}
+
+/// How many packages are one piece of work, and how many pieces of it are done before their text is written.
+const PACKAGES: usize = 16;
+const AT_ONCE: usize = 8;
+
+/// The text of some packages.
+#[derive(Default)]
+struct Part<'g, 'a> {
+    groups: &'g [Group<'a>],
+    text: Vec<u8>,
+    mixed: Vec<&'a str>,
+}
+
+impl Part<'_, '_> {
+    fn write(&mut self, mode: Mode) {
+        self.text.clear();
+        for group in self.groups {
+            let package = group.merge(mode);
+            package.files.iter().for_each(|file| write_blocks(file, &mut self.text));
+            self.mixed.extend(mixed(&package));
+        }
+    }
+}
+
+fn mixed<'a>(package: &PackageProfile<'a>) -> Vec<&'a str> {
+    package.files.iter().filter(|file| file.mixed).map(|file| file.name).collect()
+}
