@@ -17,8 +17,8 @@ pub(crate) fn map<T: Sync, R: Send>(
 /// Changes items, on all processors if they stand for this many bytes or more.
 pub(crate) fn map_mut<T: Send>(items: &mut [T], bytes: usize, change: impl Fn(&mut T) + Sync + Send) {
     if bytes < WORTH_BYTES {
-        items.iter_mut().for_each(change)
+        items.iter_mut().for_each(change);
     } else {
-        items.par_iter_mut().for_each(change)
+        items.par_iter_mut().for_each(change);
     }
 }

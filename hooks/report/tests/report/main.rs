@@ -4,6 +4,7 @@ mod covdata;
 mod formats;
 mod gates;
 mod sources;
+mod workflow;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

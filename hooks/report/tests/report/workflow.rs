@@ -1,0 +1,67 @@
+//! The workflow in examples/github: its lines that call podcov-report do what they say.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Desk, copy, ended};
+
+#[test]
+fn every_line_of_it_runs() {
+    let desk = Desk::new();
+    let workflow = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/github/coverage.yaml");
+    let workflow = fs_err::read_to_string(workflow).unwrap();
+    let lines: Vec<&str> = workflow
+        .lines()
+        .map(|line| line.trim().trim_start_matches("run: "))
+        .filter(|line| line.starts_with("podcov-report "))
+        .collect();
+    assert_eq!(lines.len(), 7, "{lines:?}");
+
+    // A clone of a repository whose main branch lacks what is new in it, and what the tests have left there.
+    let git = |args: &str| {
+        let mut command = Command::new("git");
+        command.args([
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "-c",
+            "init.defaultBranch=main",
+        ]);
+        let ended = ended(command.args(args.split_whitespace()).current_dir(desk.path("shop")));
+        assert_eq!(ended.code, Some(0), "git {args}: {}", ended.stderr);
+    };
+    fs_err::rename(desk.path("shop/native/cgo.go"), desk.path("cgo.go")).unwrap();
+    git("init -q");
+    git("add -A");
+    git("commit -qm main");
+    git("update-ref refs/remotes/origin/main HEAD");
+    fs_err::rename(desk.path("cgo.go"), desk.path("shop/native/cgo.go")).unwrap();
+    git("add -A");
+    git("commit -qm change");
+    copy(&desk.path("b"), &desk.path("shop/reports/coverage/default/pod/app"));
+    desk.covdata("textfmt -i a -o shop/unit.out");
+    fs_err::create_dir(desk.path("shop/baseline")).unwrap();
+
+    let path = Path::new(env!("CARGO_BIN_EXE_podcov-report")).parent().unwrap();
+    for line in lines {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", line]).current_dir(desk.path("shop")).env(
+            "PATH",
+            std::env::join_paths(
+                [path.to_path_buf()]
+                    .into_iter()
+                    .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+            )
+            .unwrap(),
+        );
+        shell.env("GITHUB_STEP_SUMMARY", desk.path("summary.md")).env("GITHUB_REPOSITORY", "acme/shop");
+        let ended = ended(&mut shell);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}\n{}", ended.stdout);
+        if line.contains(" json ") {
+            fs_err::copy(desk.path("shop/coverage.json"), desk.path("shop/baseline/coverage.json")).unwrap();
+        }
+    }
+    assert!(desk.read("summary.md").starts_with("### Go coverage: "));
+    assert!(desk.read("shop/coverage.html").contains("acme/shop"));
+}
