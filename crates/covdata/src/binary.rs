@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::counters::{Args, Sink};
+use crate::counters::Args;
 use crate::encode::CounterFileBuilder;
-use crate::{CounterFile, Error, MetaFile, MetaHash, Reason};
+use crate::{Error, MetaFile, MetaHash};
 
 /// A binary: its meta-data file, and where in a row of counters each function's are.
 #[derive(Debug)]
@@ -90,27 +90,11 @@ impl<'a> Counted<'a> {
         }
     }
 
-    /// Adds a counter file, or leaves everything as it is where the file is not right.
-    pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), Reason> {
-        let hash = self.binary.file.hash;
-        let added =
-            CounterFile::read_into(bytes, &mut Apply::<true>(self)).and_then(|file| match file.hash() {
-                found if found == hash => Ok(file),
-                found => Err(Error::OtherHash { expected: hash, found }.into()),
-            });
-        match added {
-            Ok(file) => {
-                for segment in file.segments() {
-                    self.keep_common(Some(segment.args()));
-                }
-                Ok(())
-            }
-            Err(reason) => {
-                // The same way up to the same place, backwards.
-                let _ = CounterFile::read_into(bytes, &mut Apply::<false>(self));
-                Err(reason)
-            }
-        }
+    /// The sums of a function's counters.
+    #[inline]
+    pub(crate) fn place(&mut self, package: u32, function: u32) -> Option<&mut [u64]> {
+        let units = self.binary.counters(package, function)?;
+        self.sums.get_mut(units)
     }
 
     /// Adds further runs of the same binary.
@@ -144,35 +128,12 @@ impl<'a> Counted<'a> {
         Ok(out.finish())
     }
 
-    fn keep_common(&mut self, args: Option<Args>) {
+    /// Keeps of what is known of the runs' processes what is known of these too.
+    pub(crate) fn keep_common(&mut self, args: Option<Args>) {
         match (&mut self.args, args) {
             (Some(own), Some(args)) => own.keep_common(&args),
             (own @ None, args) => *own = args,
             (Some(_), None) => {}
         }
-    }
-}
-
-/// Adds what it is given, or takes it back.
-struct Apply<'c, 'a, const ADD: bool>(&'c mut Counted<'a>);
-
-impl<const ADD: bool> Sink for Apply<'_, '_, ADD> {
-    type Error = Reason;
-
-    #[inline]
-    fn place(&mut self, package: u32, function: u32, counters: u32) -> Result<Option<&mut [u64]>, Reason> {
-        let Counted { binary, sums, .. } = self.0;
-        let units = binary.counters(package, function).filter(|units| units.len() == counters as usize);
-        let place = units.and_then(|units| sums.get_mut(units));
-        match place {
-            Some(place) => Ok(Some(place)),
-            None => Err(Reason::OtherShape { package, function, counters }),
-        }
-    }
-
-    #[inline]
-    fn put(place: &mut u64, counter: u32) {
-        let counter = u64::from(counter);
-        *place = if ADD { place.wrapping_add(counter) } else { place.wrapping_sub(counter) };
     }
 }

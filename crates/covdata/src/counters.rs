@@ -267,6 +267,10 @@ impl ExactSizeIterator for Counters<'_> {}
 pub(crate) trait Sink {
     type Error: From<Error>;
 
+    /// Says which of the next functions need not be read, `left` at most: how many bytes and functions. `position` is
+    /// that of `rest` behind the first function.
+    fn repeats(&mut self, position: usize, rest: &[u8], left: u64) -> Option<(usize, u64)>;
+
     /// The place for a function's counters, as many as it has; `None` where they are not wanted.
     fn place(
         &mut self,
@@ -284,6 +288,10 @@ struct Nowhere;
 
 impl Sink for Nowhere {
     type Error = Error;
+
+    fn repeats(&mut self, _: usize, _: &[u8], _: u64) -> Option<(usize, u64)> {
+        None
+    }
 
     fn place(&mut self, _: u32, _: u32, _: u32) -> Result<Option<&mut [u64]>, Error> {
         Ok(None)
@@ -322,7 +330,17 @@ fn each_function<'a, S: Sink>(
 ) -> Result<(), S::Error> {
     // A copy, as what this loop alone knows of stays in registers.
     let mut cursor = from.clone();
-    for _ in 0..entries {
+    let mut left = entries;
+    while left > 0 {
+        if may_be_short {
+            let position = cursor.position() - from.position();
+            if let Some((bytes, functions)) = sink.repeats(position, cursor.rest(), left) {
+                cursor.skip(bytes);
+                left -= functions;
+                continue;
+            }
+        }
+        left -= 1;
         let counters = read(&mut cursor)?;
         let package = read(&mut cursor)?;
         let function = read(&mut cursor)?;

@@ -33,6 +33,17 @@ impl<'a> Cursor<'a> {
         Ok(Self { data: &self.data[..self.position], position })
     }
 
+    /// What is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.data[self.position..]
+    }
+
+    /// Passes over bytes that [`rest`](Self::rest) has.
+    #[inline]
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.position = (self.position + bytes).min(self.data.len());
+    }
+
     /// What was read since a copy of this cursor was taken.
     pub(crate) fn since(&self, earlier: &Self) -> &'a [u8] {
         &self.data[earlier.position..self.position]

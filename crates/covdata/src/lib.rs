@@ -32,6 +32,7 @@ mod pattern;
 mod percent;
 mod profile;
 mod read;
+mod repeat;
 mod stream;
 mod strip;
 mod text;

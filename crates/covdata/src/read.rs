@@ -14,6 +14,7 @@ use fs_err as fs;
 use rayon::prelude::*;
 
 use crate::binary::{Binary, Counted};
+use crate::repeat::Adder;
 use crate::{Data, Error, FileName, MetaHash, Problem, Reason, TextProfile, same_hash};
 
 /// Collects the names of coverage files, in any order and from anywhere.
@@ -221,10 +222,10 @@ impl Files {
         let mut counted = BTreeMap::new();
         for part in parts {
             problems.extend(part.problems);
-            for (hash, new) in part.counted {
-                match counted.get_mut(&hash) {
+            for new in part.counted {
+                match counted.get_mut(&new.binary.file.hash) {
                     Some(own) => Counted::merge(own, new),
-                    None => drop(counted.insert(hash, new)),
+                    None => drop(counted.insert(new.binary.file.hash, new)),
                 }
             }
         }
@@ -241,43 +242,33 @@ impl Files {
 const WORTH_FILES: usize = 16;
 
 /// What a part of an input's counter files comes to.
-#[derive(Default)]
 struct Part<'a> {
-    counted: HashMap<MetaHash, Counted<'a>>,
+    counted: Vec<Counted<'a>>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Part<'a> {
     fn read(files: &[(FileName, File)], binaries: &HashMap<MetaHash, Arc<Binary<'a>>>) -> Self {
-        let mut part = Self::default();
+        let mut adders = HashMap::<MetaHash, Adder<'a>>::new();
+        let mut problems = Vec::new();
         let mut buffer = Vec::new();
         for (name, file) in files {
-            let added = file
-                .read(&mut buffer)
-                .map_err(Reason::from)
-                .and_then(|bytes| part.add(name, bytes, binaries));
+            let hash = name.hash();
+            let added = file.read(&mut buffer).map_err(Reason::from).and_then(|bytes| {
+                if let Some(adder) = adders.get_mut(&hash) {
+                    return adder.add(bytes);
+                }
+                let Some(binary) = binaries.get(&hash) else {
+                    crate::check(name, bytes)?;
+                    return Err(Reason::NoMeta { hash });
+                };
+                adders.entry(hash).or_insert(Adder::new(Arc::clone(binary))).add(bytes)
+            });
             if let Err(reason) = added {
-                part.problems.push(Problem::new(&file.path, reason));
+                problems.push(Problem::new(&file.path, reason));
             }
         }
-        part
-    }
-
-    fn add(
-        &mut self,
-        name: &FileName,
-        bytes: &[u8],
-        binaries: &HashMap<MetaHash, Arc<Binary<'a>>>,
-    ) -> Result<(), Reason> {
-        let hash = name.hash();
-        if let Some(counted) = self.counted.get_mut(&hash) {
-            return counted.add(bytes);
-        }
-        let Some(binary) = binaries.get(&hash) else {
-            crate::check(name, bytes)?;
-            return Err(Reason::NoMeta { hash });
-        };
-        self.counted.entry(hash).or_insert(Counted::new(Arc::clone(binary))).add(bytes)
+        Self { counted: adders.into_values().map(Adder::finish).collect(), problems }
     }
 }
 

@@ -73,6 +73,8 @@ fn compare() -> Result<()> {
     };
     println!("the large program's files: {}", large.display());
     let thousand = copies(&large, &dir.path().join("thousand"), 1_000)?;
+    let varied = copies(&large, &dir.path().join("varied"), 1_000)?;
+    vary(&varied)?;
     let ten_thousand = copies(&small, &dir.path().join("ten-thousand"), 10_000)?;
 
     // The tool itself, as the `go` command would only start it.
@@ -88,6 +90,7 @@ fn compare() -> Result<()> {
         ("(a) a small program", &small, 11),
         ("(b) a large one", &large, 7),
         ("(c) 1,000 counter files of it", &thousand, 5),
+        ("    the same, each with other counts", &varied, 5),
         ("(d) 10,000 of the small one", &ten_thousand, 5),
     ] {
         let files = format!("cat {}/cov* >/dev/null", folder.display());
@@ -199,4 +202,54 @@ fn copies(from: &Path, to: &Path, count: usize) -> Result<PathBuf> {
         fs::copy(&largest.1, to.join(format!("{stem}.{pid}.{nanos}")))?;
     }
     Ok(to.to_path_buf())
+}
+
+/// Gives each counter file of a folder other counts: about a third of the functions that ran, at random. podcov-report
+/// compares a binary's counter files with the first of them, and copies would be its best case.
+fn vary(folder: &Path) -> Result<()> {
+    let mut random = 1u64;
+    let mut below = |limit: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % limit
+    };
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !path.file_name().unwrap_or_default().to_string_lossy().starts_with("covcounters.") {
+            continue;
+        }
+        let mut bytes = fs::read(&path)?;
+        let length =
+            |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
+        // Behind the file's header of 32 bytes and the segment's of 16, the strings and the arguments.
+        let mut at = (48 + length(40) + length(44)).next_multiple_of(4);
+        let functions = length(32);
+        for _ in 0..functions {
+            let mut number = || {
+                let start = at;
+                let mut value = 0;
+                while bytes[at] >= 0x80 {
+                    value |= usize::from(bytes[at] & 0x7f) << (7 * (at - start));
+                    at += 1;
+                }
+                value |= usize::from(bytes[at]) << (7 * (at - start));
+                at += 1;
+                value
+            };
+            let counters = number();
+            number();
+            number();
+            let change = below(3) == 0;
+            for _ in 0..counters {
+                if change && (1..0x80).contains(&bytes[at]) {
+                    bytes[at] = 1 + below(100) as u8;
+                }
+                while bytes[at] >= 0x80 {
+                    at += 1;
+                }
+                at += 1;
+            }
+        }
+        fs::write(path, bytes)?;
+    }
+    Ok(())
 }

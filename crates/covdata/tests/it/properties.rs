@@ -1,11 +1,12 @@
 //! Any bytes give a value or an error. A panic, or an allocation that ends the process, fails a test.
 
-use covdata::{FileName, check};
+use covdata::{Builder, FileName, check};
 use podcov_fuzz::{coverage, text};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::fixtures::{FOLDERS, files, folder};
+use crate::fixtures::{FOLDERS, files, folder, meta};
+use crate::go;
 
 #[test]
 fn a_file_cut_off_anywhere_is_an_error() {
@@ -33,6 +34,50 @@ fn any_byte_may_be_any_of_the_telling_values() {
                 bytes[offset] = value;
                 coverage(&bytes);
             }
+        }
+    }
+}
+
+/// The text profile of some files.
+fn text_of(builder: Builder) -> String {
+    go::text(&go::read(builder).0)
+}
+
+/// Counter files of one binary, all at once and each alone: the first is what others are compared with, and a file that
+/// is not right must leave no trace, however much of it was added before that showed.
+fn together_is_apart(counters: &[Vec<u8>]) {
+    let (meta, meta_bytes) = meta("count", "one");
+    let builder_of = |counters: &[Vec<u8>]| {
+        let mut builder = Builder::new();
+        builder.add_file(meta.to_string(), &meta_bytes);
+        for (pid, bytes) in (1..).zip(counters) {
+            builder.add_file(FileName::Counters { hash: meta.hash(), pid, nanos: 1 }.to_string(), bytes);
+        }
+        builder
+    };
+    let mut apart = Builder::new();
+    for (number, bytes) in counters.iter().enumerate() {
+        apart.add_text_bytes(format!("{number}.out"), text_of(builder_of(std::slice::from_ref(bytes))));
+    }
+    assert_eq!(text_of(builder_of(counters)), text_of(apart));
+}
+
+/// What command one left when it was run with one argument.
+fn counters_of_one() -> Vec<u8> {
+    let hash = meta("count", "one").0.hash();
+    let of_one = |name: &FileName| matches!(name, FileName::Counters { hash: other, .. } if *other == hash);
+    files("count").into_iter().find(|(name, _)| of_one(name)).expect("its counters").1
+}
+
+#[test]
+fn a_file_that_breaks_off_leaves_no_trace() {
+    let whole = counters_of_one();
+    for offset in 0..whole.len() {
+        for value in [0x00, 0x01, 0x7f, 0xff] {
+            let mut changed = whole.clone();
+            changed[offset] = value;
+            together_is_apart(&[whole.clone(), changed.clone(), whole.clone()]);
+            together_is_apart(&[changed, whole.clone(), whole.clone()]);
         }
     }
 }
@@ -68,6 +113,19 @@ proptest! {
     fn real_files_with_a_part_gone_or_twice(bytes in fixture(), a: Index, b: Index) {
         let (a, b) = (a.index(bytes.len()), b.index(bytes.len()));
         coverage(&[&bytes[..a], &bytes[b..]].concat());
+    }
+
+    #[test]
+    fn files_of_one_binary(changes: [Vec<(Index, u8)>; 5]) {
+        let files = changes.map(|changes| {
+            let mut bytes = counters_of_one();
+            for (offset, value) in changes.into_iter().take(2) {
+                let offset = offset.index(bytes.len());
+                bytes[offset] = value;
+            }
+            bytes
+        });
+        together_is_apart(&files);
     }
 
     #[test]
