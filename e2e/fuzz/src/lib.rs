@@ -118,7 +118,7 @@ pub fn tar(bytes: &[u8]) {
         Rules { archive: 1 << 20, file: 1 << 16, entries: 100, sanitize: bytes.len().is_multiple_of(2) };
     let unpacked = unpack(bytes, &folder, rules, true).expect("the folder can be written");
     let names = |folder| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        let entries = fs_err::read_dir(folder).into_iter().flatten();
         entries
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
             .collect::<Vec<_>>()
@@ -129,7 +129,7 @@ pub fn tar(bytes: &[u8]) {
     said.sort();
     assert_eq!(written, said.iter().map(|file| file.name.clone()).collect::<Vec<_>>());
     for name in written {
-        let bytes = std::fs::read(folder.join(&name)).expect("a file that was just written");
+        let bytes = fs_err::read(folder.join(&name)).expect("a file that was just written");
         let name: FileName = name.parse().expect("only such names are taken");
         assert_eq!(check(&name, &bytes), Ok(()));
     }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 #[test]
 fn everything_in_the_corpus_is_read() {
-    let readers: [(&str, fn(&[u8])); 6] = [
+    type Reader = fn(&[u8]);
+    let readers: [(&str, Reader); 6] = [
         ("coverage", podcov_fuzz::coverage),
         ("text", podcov_fuzz::text),
         ("gomod", podcov_fuzz::gomod),
