@@ -62,7 +62,7 @@ FUZZ_TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 FUZZ_FLAGS := -Cpasses=sancov-module -Ccodegen-units=1 --cfg fuzzing $(patsubst %,-Cllvm-args=-sanitizer-coverage-%,\
     level=4 inline-8bit-counters pc-table trace-compares)
 
-fuzz: need-rust ## Fuzz every reader, FUZZ_SECONDS each
+fuzz: need-rust ## Fuzz every reader, FUZZ_SECONDS each (needs a C++ compiler)
 	RUSTFLAGS="$(FUZZ_FLAGS)" CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo build --locked --package podcov-fuzz --features libfuzzer \
 	    --bins --target $(FUZZ_TARGET) --target-dir target/fuzz
 	@for corpus in e2e/fuzz/corpus/*; do \

@@ -56,7 +56,7 @@ pub struct Package {
 pub struct File {
     /// Import path, slash, base name.
     pub name: String,
-    /// Its path from the root, with slashes; the name where it was not found.
+    /// Its path from the root, with slashes; the name where it is not below the root, or was not found.
     pub path: String,
     /// Over its blocks.
     #[serde(flatten)]

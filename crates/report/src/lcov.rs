@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use crate::lines::line_counts;
-use crate::{FileFunction, Report};
+use crate::{FileFunction, Report, ReportFile};
 
 /// Writes an LCOV tracefile: lines and functions.
 ///
@@ -19,7 +19,7 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
             // genhtml takes a file without lines for an error.
             continue;
         }
-        writeln!(out, "TN:\nSF:{}", one_line(file.shown))?;
+        writeln!(out, "TN:\nSF:{}", one_line(&place(&file)))?;
         let mut names = HashMap::new();
         let functions: Vec<(u32, String, u32)> = file
             .functions()
@@ -44,6 +44,14 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "LF:{}\nLH:{ran}\nend_of_record", lines.len())?;
     }
     Ok(())
+}
+
+/// What leads a reader to the source, from the root.
+fn place(file: &ReportFile<'_>) -> String {
+    match file.path {
+        Some(path) if file.shown == file.profile.name => path.display().to_string(),
+        _ => file.shown.to_owned(),
+    }
 }
 
 /// A function's name, with a number behind it where an earlier one has it too. A comma would end it.

@@ -34,7 +34,8 @@ pub struct ReportFile<'r> {
     pub package: &'r PackageProfile<'r>,
     /// Its blocks.
     pub profile: &'r FileProfile<'r>,
-    /// What reports call it: its path from the root, with slashes; the profile's name where it was not found.
+    /// What reports call it: its path from the root, with slashes; the profile's name where it is not below the root, or
+    /// was not found.
     pub shown: &'r str,
     /// Where it is, if it was found.
     pub path: Option<&'r Path>,

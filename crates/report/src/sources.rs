@@ -30,7 +30,8 @@ pub struct Sources {
 pub struct Found {
     /// The file, if it was found.
     pub file: Option<PathBuf>,
-    /// What reports call it: its path from the root, with slashes; the profile's name for it where it was not found.
+    /// What reports call it: its path from the root, with slashes; the profile's name for it where it is not below the
+    /// root, or was not found.
     pub shown: String,
 }
 
@@ -75,12 +76,16 @@ impl Sources {
     pub fn find(&self, name: &str) -> Found {
         let candidates = self.candidates(name);
         match candidates.iter().find(|path| path.is_file()) {
-            Some(file) => Found { shown: self.shown(file), file: Some(file.clone()) },
+            Some(file) => {
+                Found { shown: self.shown(file).unwrap_or_else(|| name.to_owned()), file: Some(file.clone()) }
+            }
             // Where it would be in a module of this root is better than nothing.
             None => {
-                let places = self.folders.iter().filter(|(_, folder)| folder.starts_with(&self.root));
-                let place = places.filter_map(|(path, folder)| Some(folder.join(inside(name, path)?))).next();
-                Found { file: None, shown: place.map_or_else(|| name.to_owned(), |path| self.shown(&path)) }
+                let place = self
+                    .folders
+                    .iter()
+                    .find_map(|(path, folder)| self.shown(&folder.join(inside(name, path)?)));
+                Found { file: None, shown: place.unwrap_or_else(|| name.to_owned()) }
             }
         }
     }
@@ -107,12 +112,11 @@ impl Sources {
         out
     }
 
-    /// A path as reports have it.
-    fn shown(&self, path: &Path) -> String {
-        let path = path.strip_prefix(&self.root).unwrap_or(path);
-        let parts = path.components().filter(|part| *part != Component::CurDir);
-        let text = parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
-        if path.is_absolute() { text.replacen("//", "/", 1) } else { text }
+    /// A path from the root, with slashes; `None` where it is not below the root.
+    fn shown(&self, path: &Path) -> Option<String> {
+        let parts =
+            path.strip_prefix(&self.root).ok()?.components().filter(|part| *part != Component::CurDir);
+        Some(parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/"))
     }
 
     fn workspace(&mut self, file: &Path, modules: &mut Vec<PathBuf>) {
