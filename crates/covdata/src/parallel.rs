@@ -14,11 +14,22 @@ pub(crate) fn map<T: Sync, R: Send>(
     if bytes < WORTH_BYTES { items.iter().map(map).collect() } else { items.par_iter().map(map).collect() }
 }
 
-/// Changes items, on all processors if they stand for this many bytes or more.
-pub(crate) fn map_mut<T: Send>(items: &mut [T], bytes: usize, change: impl Fn(&mut T) + Sync + Send) {
+/// Changes items, on all processors if they stand for this many bytes or more, and does something else meanwhile.
+pub(crate) fn change_while<T: Send, R>(
+    items: &mut [T],
+    bytes: usize,
+    change: impl Fn(&mut T) + Sync + Send,
+    meanwhile: impl FnOnce() -> R,
+) -> R {
     if bytes < WORTH_BYTES {
         items.iter_mut().for_each(change);
-    } else {
-        items.par_iter_mut().for_each(change);
+        return meanwhile();
     }
+    rayon::in_place_scope(|scope| {
+        for item in items {
+            let change = &change;
+            scope.spawn(move |_| change(item));
+        }
+        meanwhile()
+    })
 }

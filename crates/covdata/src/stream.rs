@@ -51,19 +51,24 @@ impl Data<'_> {
         let mut groups = self.groups();
         groups.retain(|group| wanted(group.path));
         let mut all_mixed = Vec::new();
-        // A few packages at a time on each processor, into the same memory as those before.
-        let mut parts: Vec<Part<'_, '_>> = Vec::new();
-        parts.resize_with(AT_ONCE, Part::default);
-        for groups in groups.chunks(PACKAGES * AT_ONCE) {
-            let mut of_part = groups.chunks(PACKAGES);
-            for part in &mut parts {
-                part.groups = of_part.next().unwrap_or_default();
-            }
-            parallel::map_mut(&mut parts, self.size(), |part| part.write(mode));
-            for part in &mut parts {
-                out.write_all(&part.text)?;
-                all_mixed.append(&mut part.mixed);
-            }
+        // While some packages' text is written, that of the next is made, into the memory of those before.
+        let [mut ready, mut next] = [(); 2].map(|()| [(); AT_ONCE].map(|()| Part::default()));
+        let mut pieces = groups.chunks(PACKAGES);
+        // Once more at the end, for the last to be written.
+        for _ in 0..=groups.len().div_ceil(PACKAGES * AT_ONCE) {
+            next.iter_mut().for_each(|part| part.groups = pieces.next().unwrap_or_default());
+            parallel::change_while(
+                &mut next,
+                self.size(),
+                |part| part.write(mode),
+                || {
+                    ready.iter_mut().try_for_each(|part| {
+                        all_mixed.append(&mut part.mixed);
+                        out.write_all(&part.text)
+                    })
+                },
+            )?;
+            std::mem::swap(&mut ready, &mut next);
         }
         Ok(all_mixed)
     }
