@@ -89,6 +89,10 @@ async fn the_report_is_what_go_says_of_the_same_folders() -> Result<()> {
         "{}",
         collected.stdout
     );
+    // podcov-report says it again, of the folder that podcov-collect has left.
+    let reported = world.run("podcov-report", "").await?;
+    assert_eq!((reported.code, reported.stderr.as_str()), (0, ""), "{reported:?}");
+    assert!(collected.stdout.starts_with(&reported.stdout), "{reported:?}");
     Ok(())
 }
 
