@@ -28,11 +28,13 @@ pub struct Builder {
     problems: Vec<Problem>,
 }
 
-/// Coverage files: the bytes of meta-data and text profiles, and the names of counter files, however many these are.
+/// Coverage files: the bytes of each binary's meta-data and of text profiles, and the names of counter files, however
+/// many these are.
 #[derive(Debug)]
 pub struct Files {
     inputs: usize,
-    metas: Vec<(MetaHash, Loaded)>,
+    /// A thousand replicas have a thousand equal ones.
+    metas: Vec<(MetaHash, Meta)>,
     /// Of each input.
     counters: Vec<Vec<(FileName, File)>>,
     texts: Vec<Loaded>,
@@ -46,6 +48,19 @@ struct File {
     /// Its bytes, where they were handed over.
     bytes: Option<Vec<u8>>,
     input: usize,
+}
+
+/// A meta-data file.
+#[derive(Debug)]
+enum Meta {
+    First(Loaded),
+    /// Its bytes are those of an earlier one.
+    Same {
+        path: PathBuf,
+        input: usize,
+        /// The earlier one's index.
+        as_in: usize,
+    },
 }
 
 /// A file that was read.
@@ -119,13 +134,25 @@ impl Builder {
         metas.sort_by(|(_, a), (_, b)| (a.input, &a.path).cmp(&(b.input, &b.path)));
         texts.sort_by(|a, b| (a.input, &a.path).cmp(&(b.input, &b.path)));
         let mut load = |file: File| file.load().map_err(|problem| problems.push(problem)).ok();
-        let metas = metas.into_iter().filter_map(|(hash, file)| Some((hash, load(file)?))).collect();
+        let mut loaded = Vec::<(MetaHash, Meta)>::new();
+        let mut firsts = HashMap::new();
+        for (hash, file) in metas {
+            let Some(file) = load(file) else { continue };
+            let as_in = *firsts.entry(hash).or_insert(loaded.len());
+            let meta = match loaded.get(as_in) {
+                Some((_, Meta::First(first))) if first.bytes == file.bytes => {
+                    Meta::Same { path: file.path, input: file.input, as_in }
+                }
+                _ => Meta::First(file),
+            };
+            loaded.push((hash, meta));
+        }
         let texts = texts.into_iter().filter_map(load).collect();
         let mut by_input: Vec<Vec<_>> = (0..=input).map(|_| Vec::new()).collect();
         for (name, file) in counters {
             by_input[file.input].push((name, file));
         }
-        Files { inputs: input + 1, metas, counters: by_input, texts, problems }
+        Files { inputs: input + 1, metas: loaded, counters: by_input, texts, problems }
     }
 
     fn add_path(&mut self, path: PathBuf, bytes: Option<Vec<u8>>) {
@@ -181,25 +208,28 @@ impl Files {
         let counters = self.counters.iter().flatten();
         let with_counters: HashSet<(&Path, MetaHash)> =
             counters.map(|(name, file)| (folder(&file.path), name.hash())).collect();
-        let mut binaries = HashMap::<_, Arc<Binary<'_>>>::new();
-        for (hash, file) in &self.metas {
-            let first = binaries.get(hash).map(|first| (first.path, first.bytes));
-            let added = match first {
-                Some((_, bytes)) if bytes == file.bytes => Ok(()),
-                _ => Binary::new(&file.path, &file.bytes).map_err(Reason::from).and_then(|binary| {
-                    same_hash(FileName::Meta { hash: *hash }, binary.file.hash)?;
-                    match first {
-                        Some((path, _)) => return Err(Reason::OtherMeta { first: path.to_path_buf() }),
-                        None => binaries.insert(*hash, Arc::new(binary)),
-                    };
-                    Ok(())
-                }),
+        let mut binaries = HashMap::<MetaHash, Arc<Binary<'_>>>::new();
+        let mut outcomes: Vec<Result<(), Reason>> = Vec::with_capacity(self.metas.len());
+        for (hash, meta) in &self.metas {
+            let outcome = match meta {
+                Meta::Same { as_in, .. } => outcomes[*as_in].clone(),
+                Meta::First(file) => {
+                    Binary::new(&file.path, &file.bytes).map_err(Reason::from).and_then(|binary| {
+                        same_hash(FileName::Meta { hash: *hash }, binary.file.hash)?;
+                        if let Some(first) = binaries.get(hash) {
+                            return Err(Reason::OtherMeta { first: first.path.to_path_buf() });
+                        }
+                        binaries.insert(*hash, Arc::new(binary));
+                        Ok(())
+                    })
+                }
             };
-            match added {
-                Ok(()) if with_counters.contains(&(folder(&file.path), *hash)) => {}
-                Ok(()) => problems.push(Problem::new(&file.path, Reason::NoCounters)),
-                Err(reason) => problems.push(Problem::new(&file.path, reason)),
+            match &outcome {
+                Ok(()) if with_counters.contains(&(folder(meta.path()), *hash)) => {}
+                Ok(()) => problems.push(Problem::new(meta.path(), Reason::NoCounters)),
+                Err(reason) => problems.push(Problem::new(meta.path(), reason.clone())),
             }
+            outcomes.push(outcome);
         }
         binaries
     }
@@ -229,12 +259,26 @@ impl Files {
                 }
             }
         }
-        for (hash, _) in self.metas.iter().filter(|(_, file)| file.input == input) {
+        for (hash, _) in self.metas.iter().filter(|(_, meta)| meta.input() == input) {
             if let Some(binary) = binaries.get(hash) {
                 counted.entry(*hash).or_insert_with(|| Counted::new(Arc::clone(binary)));
             }
         }
         Data { binaries: counted.into_values().collect(), texts: Vec::new() }
+    }
+}
+
+impl Meta {
+    fn path(&self) -> &Path {
+        match self {
+            Self::First(Loaded { path, .. }) | Self::Same { path, .. } => path,
+        }
+    }
+
+    fn input(&self) -> usize {
+        match self {
+            Self::First(Loaded { input, .. }) | Self::Same { input, .. } => *input,
+        }
     }
 }
 

@@ -228,3 +228,29 @@ fn blocks_of_different_versions_are_recognised() {
     assert_eq!(mixed(&[old, new]), ["a.go"]);
     assert_eq!(mixed(&[old, "a.go:1.1,3.2 2 1\n"]), ["a.go"], "the same place with more statements");
 }
+
+#[test]
+fn equal_meta_data_of_many_folders() {
+    let with_copies = |change: fn(&mut Vec<u8>)| {
+        let mut builder = Builder::new();
+        for folder in ["a", "b", "c"] {
+            for (name, mut bytes) in files("count") {
+                if matches!(name, FileName::Meta { .. }) {
+                    change(&mut bytes);
+                }
+                builder.add_file(format!("{folder}/{name}"), bytes);
+            }
+        }
+        read(builder)
+    };
+    let (profile, problems) = with_copies(|_| ());
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(profile.percent(), read_dirs([folder("count")]).0.percent());
+    // What is wrong with one is said of each: two meta-data files and, without them, three counter files a folder.
+    let (profile, problems) = with_copies(|bytes| bytes[4] = 2);
+    assert!(profile.packages().is_empty());
+    let versions =
+        problems.iter().filter(|p| matches!(p.reason, Reason::Invalid(Error::Version { found: 2 })));
+    let orphans = problems.iter().filter(|p| matches!(p.reason, Reason::NoMeta { .. }));
+    assert_eq!((versions.count(), orphans.count(), problems.len()), (6, 9, 15));
+}
