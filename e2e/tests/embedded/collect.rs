@@ -372,3 +372,36 @@ fn the_pods_of_these_tests_are_pods() {
     let pod: Pod = serde_json::from_value(running("n", "p", &["a", "b"])).unwrap();
     assert_eq!(pod.spec.unwrap().containers.len(), 2);
 }
+
+/// Half of a rollout, say: two pods whose programs were built before and after a change.
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_of_different_versions_are_told() -> Result<()> {
+    let world = World::new().await?;
+    let module = world.dir().join("module");
+    fs::create_dir_all(&module)?;
+    fs::write(module.join("go.mod"), "module example.com/m\n\ngo 1.24\n")?;
+    for (pod, lines) in [("before", ""), ("after", "\tprintln(\"new\")\n")] {
+        let source = format!(
+            "package main\n\nfunc main() {{\n{lines}\tif len(\"x\") > 0 {{\n\t\tprintln()\n\t}}\n}}\n"
+        );
+        fs::write(module.join("main.go"), source)?;
+        let mut go = std::process::Command::new("go");
+        go.args(["build", "-buildvcs=false", "-cover", "-o", pod, "."])
+            .env("GOWORK", "off")
+            .current_dir(&module);
+        assert!(go.status()?.success());
+        let folder = world.dir().join("pods").join(pod);
+        fs::create_dir_all(&folder)?;
+        assert!(std::process::Command::new(module.join(pod)).env("GOCOVERDIR", &folder).status()?.success());
+        let object = running("default", pod, &["app"]);
+        world.bed.add_pod(fixed(object).mount("app", "/coverage-data", folder))?;
+    }
+    let collected = world.run(COLLECT, &of_run()).await?;
+    assert_eq!(collected.code, 0, "{collected:?}");
+    assert_eq!(
+        collected.stderr,
+        "podcov-collect: warning: the containers' programs were built from different versions of \
+         example.com/m/main.go: the statements of all versions count\n"
+    );
+    Ok(())
+}
