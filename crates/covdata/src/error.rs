@@ -55,6 +55,9 @@ pub enum Error {
         /// The header's hash.
         found: MetaHash,
     },
+    /// A text profile that is not whole.
+    #[error(transparent)]
+    Text(#[from] TextError),
 }
 
 impl Error {

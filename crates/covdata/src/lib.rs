@@ -53,24 +53,27 @@ pub use text::{TextError, TextProfile};
 /// Checks that `bytes` are the whole, right content of the file called `name`.
 ///
 /// Whole: a meta-data file has the length that it announces and every offset in range; a counter file ends in
-/// its footer and holds exactly the entries that it announces. Right: the hash in the header is the one in
-/// the name. A counter file has no checksum, so a changed counter value cannot be seen.
+/// its footer and holds exactly the entries that it announces; a text profile has no line that is none of its. Right:
+/// the hash in the header is the one in the name. Neither counter files nor text profiles have a checksum, so a changed
+/// counter, or a whole line that is missing, cannot be seen.
 ///
 /// # Errors
 ///
 /// [`Error::Temporary`] for the name of a write in progress, [`Error::OtherHash`] for another file's content,
 /// otherwise what the parser found.
 pub fn check(name: &FileName, bytes: &[u8]) -> Result<(), Error> {
-    let found = match name {
-        FileName::Meta { .. } => MetaFile::parse(bytes)?.hash,
-        FileName::Counters { .. } => CounterFile::parse(bytes)?.hash(),
-        FileName::TemporaryMeta { .. } | FileName::TemporaryCounters { .. } => return Err(Error::Temporary),
-    };
-    same_hash(*name, found)
+    match *name {
+        FileName::Meta { hash } => same_hash(hash, MetaFile::parse(bytes)?.hash),
+        FileName::Counters { hash, .. } => same_hash(hash, CounterFile::parse(bytes)?.hash()),
+        FileName::Text { .. } => match TextProfile::parse(bytes)? {
+            (_, Some(bad)) => Err(bad.into()),
+            (_, None) => Ok(()),
+        },
+        FileName::TemporaryMeta { .. } | FileName::TemporaryCounters { .. } => Err(Error::Temporary),
+    }
 }
 
-/// The second half of [`check`], for callers which need the parsed file anyway.
-fn same_hash(name: FileName, found: MetaHash) -> Result<(), Error> {
-    let expected = name.hash();
+/// For callers of [`check`] which need the parsed file anyway.
+fn same_hash(expected: MetaHash, found: MetaHash) -> Result<(), Error> {
     if found == expected { Ok(()) } else { Err(Error::OtherHash { expected, found }) }
 }

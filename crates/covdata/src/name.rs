@@ -1,6 +1,6 @@
 //! The names of coverage files.
 //!
-//! Go: `internal/coverage/defs.go` (`MetaFilePref`, `CounterFileTempl`) and, for temporary files,
+//! All but one are Go's. Go: `internal/coverage/defs.go` (`MetaFilePref`, `CounterFileTempl`) and, for temporary files,
 //! `internal/coverage/cfile/emit.go`. Strict, where Go's own tools take any text for the hash: a name that Go
 //! would not write was made by something else.
 
@@ -31,6 +31,14 @@ pub enum FileName {
         /// When they were written, in nanoseconds since 1970-01-01 UTC.
         nanos: u64,
     },
+    /// `coverprofile.<pid>.<nanos>`: a text profile, which Go leaves to its user to name, under the name that
+    /// podcov-agent gives it so that several can be in one folder.
+    Text {
+        /// The process that wrote it, as numbered inside its container.
+        pid: u32,
+        /// When that process had ended, in nanoseconds since 1970-01-01 UTC.
+        nanos: u64,
+    },
     /// `tmp.covmeta.<hash><nanos>`, without a dot between the two: a write in progress, or one that was cut
     /// off.
     TemporaryMeta {
@@ -51,14 +59,15 @@ pub enum FileName {
 }
 
 impl FileName {
-    /// The hash of the binary that the file belongs to.
+    /// The hash of the binary that the file belongs to. A text profile does not tell.
     #[must_use]
-    pub fn hash(&self) -> MetaHash {
+    pub fn hash(&self) -> Option<MetaHash> {
         match *self {
             Self::Meta { hash }
             | Self::Counters { hash, .. }
             | Self::TemporaryMeta { hash, .. }
-            | Self::TemporaryCounters { hash, .. } => hash,
+            | Self::TemporaryCounters { hash, .. } => Some(hash),
+            Self::Text { .. } => None,
         }
     }
 
@@ -72,7 +81,7 @@ impl FileName {
     /// file.
     pub(crate) fn looks_like_one(base: &str) -> bool {
         let base = base.strip_prefix("tmp.").unwrap_or(base);
-        base.starts_with("covmeta.") || base.starts_with("covcounters.")
+        ["covmeta.", "covcounters.", "coverprofile."].iter().any(|start| base.starts_with(start))
     }
 }
 
@@ -83,7 +92,7 @@ impl FromStr for FileName {
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] for any name that Go would not write.
+    /// [`Error::Name`] for any name that neither Go nor podcov-agent would give.
     fn from_str(base: &str) -> Result<Self, Error> {
         parse(base).ok_or(Error::Name)
     }
@@ -94,6 +103,7 @@ impl fmt::Display for FileName {
         match self {
             Self::Meta { hash } => write!(f, "covmeta.{hash}"),
             Self::Counters { hash, pid, nanos } => write!(f, "covcounters.{hash}.{pid}.{nanos}"),
+            Self::Text { pid, nanos } => write!(f, "coverprofile.{pid}.{nanos}"),
             Self::TemporaryMeta { hash, nanos } => write!(f, "tmp.covmeta.{hash}{nanos}"),
             Self::TemporaryCounters { hash, pid, nanos } => write!(f, "tmp.covcounters.{hash}.{pid}.{nanos}"),
         }
@@ -125,15 +135,23 @@ fn parse(base: &str) -> Option<FileName> {
             (false, _) => None,
         };
     }
+    if let Some(rest) = base.strip_prefix("coverprofile.") {
+        let (pid, nanos) = process(rest)?;
+        return if temporary { None } else { Some(FileName::Text { pid, nanos }) };
+    }
     let (hash, rest) = hash(base.strip_prefix("covcounters.")?)?;
-    let (pid, nanos) = rest.strip_prefix('.')?.split_once('.')?;
-    let pid = number(pid)?.try_into().ok()?;
-    let nanos = number(nanos)?;
+    let (pid, nanos) = process(rest.strip_prefix('.')?)?;
     Some(if temporary {
         FileName::TemporaryCounters { hash, pid, nanos }
     } else {
         FileName::Counters { hash, pid, nanos }
     })
+}
+
+/// `<pid>.<nanos>`
+fn process(text: &str) -> Option<(u32, u64)> {
+    let (pid, nanos) = text.split_once('.')?;
+    Some((number(pid)?.try_into().ok()?, number(nanos)?))
 }
 
 /// Splits 32 lower-case hexadecimal digits off the front.
@@ -186,8 +204,20 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(name));
             assert_eq!(name.to_string(), text);
-            assert_eq!(name.hash(), HASH);
+            assert_eq!(name.hash(), Some(HASH));
             assert_eq!(name.is_temporary(), text.starts_with("tmp."));
+        }
+    }
+
+    #[test]
+    fn names_of_text_profiles() {
+        let text = "coverprofile.7.1795224300594803693";
+        let name = FileName::Text { pid: 7, nanos: 1_795_224_300_594_803_693 };
+        assert_eq!(text.parse(), Ok(name));
+        assert_eq!(name.to_string(), text);
+        assert_eq!((name.hash(), name.is_temporary()), (None, false));
+        for wrong in ["coverprofile.7", "coverprofile.07.1", "tmp.coverprofile.7.1", "coverprofile.7.1.txt"] {
+            assert_eq!(wrong.parse::<FileName>(), Err(Error::Name), "{wrong:?}");
         }
     }
 

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use crate::binary::{Binary, Counted};
 use crate::repeat::Adder;
-use crate::{Data, Error, FileName, MetaHash, Problem, Reason, TextProfile, same_hash};
+use crate::{CounterFile, Data, Error, FileName, MetaHash, Problem, Reason, TextProfile, same_hash};
 
 /// Collects the names of coverage files, in any order and from anywhere.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub struct Builder {
     /// Which of several inputs is being added.
     input: usize,
     metas: Vec<(MetaHash, File)>,
-    counters: Vec<(FileName, File)>,
+    counters: Vec<(MetaHash, File)>,
     texts: Vec<File>,
     problems: Vec<Problem>,
 }
@@ -36,7 +36,7 @@ pub struct Files {
     /// A thousand replicas have a thousand equal ones.
     metas: Vec<(MetaHash, Meta)>,
     /// Of each input.
-    counters: Vec<Vec<(FileName, File)>>,
+    counters: Vec<Vec<(MetaHash, File)>>,
     texts: Vec<Loaded>,
     problems: Vec<Problem>,
 }
@@ -149,8 +149,8 @@ impl Builder {
         }
         let texts = texts.into_iter().filter_map(load).collect();
         let mut by_input: Vec<Vec<_>> = (0..=input).map(|_| Vec::new()).collect();
-        for (name, file) in counters {
-            by_input[file.input].push((name, file));
+        for (hash, file) in counters {
+            by_input[file.input].push((hash, file));
         }
         Files { inputs: input + 1, metas: loaded, counters: by_input, texts, problems }
     }
@@ -159,7 +159,8 @@ impl Builder {
         let file = File { path, bytes, input: self.input };
         match base_name(&file.path).unwrap_or_default().parse() {
             Ok(FileName::Meta { hash }) => self.metas.push((hash, file)),
-            Ok(name @ FileName::Counters { .. }) => self.counters.push((name, file)),
+            Ok(FileName::Counters { hash, .. }) => self.counters.push((hash, file)),
+            Ok(FileName::Text { .. }) => self.texts.push(file),
             Ok(FileName::TemporaryMeta { .. } | FileName::TemporaryCounters { .. }) => {
                 self.problem(file.path, Error::Temporary);
             }
@@ -207,7 +208,7 @@ impl Files {
     fn binaries(&self, problems: &mut Vec<Problem>) -> HashMap<MetaHash, Arc<Binary<'_>>> {
         let counters = self.counters.iter().flatten();
         let with_counters: HashSet<(&Path, MetaHash)> =
-            counters.map(|(name, file)| (folder(&file.path), name.hash())).collect();
+            counters.map(|(hash, file)| (folder(&file.path), *hash)).collect();
         let mut binaries = HashMap::<MetaHash, Arc<Binary<'_>>>::new();
         let mut outcomes: Vec<Result<(), Reason>> = Vec::with_capacity(self.metas.len());
         for (hash, meta) in &self.metas {
@@ -215,7 +216,7 @@ impl Files {
                 Meta::Same { as_in, .. } => outcomes[*as_in].clone(),
                 Meta::First(file) => {
                     Binary::new(&file.path, &file.bytes).map_err(Reason::from).and_then(|binary| {
-                        same_hash(FileName::Meta { hash: *hash }, binary.file.hash)?;
+                        same_hash(*hash, binary.file.hash)?;
                         if let Some(first) = binaries.get(hash) {
                             return Err(Reason::OtherMeta { first: first.path.to_path_buf() });
                         }
@@ -292,18 +293,17 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn read(files: &[(FileName, File)], binaries: &HashMap<MetaHash, Arc<Binary<'a>>>) -> Self {
+    fn read(files: &[(MetaHash, File)], binaries: &HashMap<MetaHash, Arc<Binary<'a>>>) -> Self {
         let mut adders = HashMap::<MetaHash, Adder<'a>>::new();
         let mut problems = Vec::new();
         let mut buffer = Vec::new();
-        for (name, file) in files {
-            let hash = name.hash();
+        for &(hash, ref file) in files {
             let added = file.read(&mut buffer).map_err(Reason::from).and_then(|bytes| {
                 if let Some(adder) = adders.get_mut(&hash) {
                     return adder.add(bytes);
                 }
                 let Some(binary) = binaries.get(&hash) else {
-                    crate::check(name, bytes)?;
+                    same_hash(hash, CounterFile::parse(bytes)?.hash())?;
                     return Err(Reason::NoMeta { hash });
                 };
                 adders.entry(hash).or_insert(Adder::new(Arc::clone(binary))).add(bytes)

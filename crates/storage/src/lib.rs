@@ -1,0 +1,20 @@
+//! Coverage files in object storage: `gs://`, `s3://`, `az://`, and `file://` for a plain folder.
+//!
+//! podcov-agent writes there, podcov-collect and podcov-report read. An object is called
+//! `<folder of the address>/<run>/<namespace>/<pod>/<container>/<start>/<file>`, see [`Place`], and beside the files
+//! of a start lies its `manifest.json`, see [`Manifest`], written after the files that it lists.
+
+mod address;
+mod error;
+mod manifest;
+mod place;
+mod read;
+mod retry;
+mod write;
+
+pub use address::{Address, Storage};
+pub use error::Error;
+pub use manifest::{MANIFEST, Manifest, StoredFile};
+pub use place::Place;
+pub use read::{Found, Start};
+pub use write::Verified;

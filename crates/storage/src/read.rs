@@ -1,0 +1,122 @@
+//! Finding files there, and reading them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use tokio::time::Instant;
+
+use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile, retry};
+
+/// What storage has of one start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Whose files they are.
+    pub place: Place,
+    /// The files by name, with their sizes in bytes.
+    pub files: BTreeMap<String, u64>,
+    /// Whether it has a manifest.
+    pub has_manifest: bool,
+    /// The address's folder, or one in it.
+    folder: Path,
+}
+
+/// What was found at an address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Ordered by run, namespace, pod, container and time.
+    pub starts: Vec<Start>,
+    /// How many objects have other names than ours.
+    pub other: usize,
+}
+
+impl Storage {
+    /// Lists what there is below the address: all of it, or what lies in one run's, pod's or container's folder if the
+    /// address names that.
+    ///
+    /// # Errors
+    /// The last cause, when the deadline is there.
+    pub async fn find(&self, deadline: Instant) -> Result<Found, Error> {
+        retry::until(deadline, async || {
+            let prefix = (!self.folder.as_ref().is_empty()).then_some(&self.folder);
+            let mut starts = BTreeMap::<(Place, Path), Start>::new();
+            let mut other = 0;
+            let mut objects = self.store.list(prefix);
+            while let Some(object) = objects.try_next().await? {
+                let Some((place, name)) = Place::of(&object.location) else {
+                    other += 1;
+                    continue;
+                };
+                let folder = parent(&object.location);
+                let start = starts.entry((place.clone(), folder.clone())).or_insert_with(|| Start {
+                    place,
+                    files: BTreeMap::new(),
+                    has_manifest: false,
+                    folder,
+                });
+                if name == MANIFEST {
+                    start.has_manifest = true;
+                } else {
+                    start.files.insert(name, object.size);
+                }
+            }
+            Ok(Found { starts: starts.into_values().collect(), other })
+        })
+        .await
+    }
+
+    /// Reads a start's manifest.
+    ///
+    /// # Errors
+    /// The last cause, or that it is not one of a form that is known.
+    pub async fn manifest(&self, start: &Start, deadline: Instant) -> Result<Manifest, Error> {
+        let path = start.folder.clone().join(MANIFEST);
+        let text = retry::until(deadline, async || Ok(self.store.get(&path).await?.bytes().await?)).await?;
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| {
+            Error::Corrupt(format!(
+                "{path} is no manifest that podcov {} knows: {e}",
+                env!("CARGO_PKG_VERSION")
+            ))
+        })?;
+        if manifest.version != Manifest::VERSION {
+            let message =
+                format!("{path} has version {}, only {} is known", manifest.version, Manifest::VERSION);
+            return Err(Error::Corrupt(message));
+        }
+        Ok(manifest)
+    }
+
+    /// Reads a file, until it is the one that `expected` describes, if that is known.
+    ///
+    /// # Errors
+    /// The last cause.
+    pub async fn get(
+        &self,
+        start: &Start,
+        name: &str,
+        expected: Option<&StoredFile>,
+        deadline: Instant,
+    ) -> Result<Bytes, Error> {
+        let path = start.folder.clone().join(name);
+        retry::until(deadline, async || {
+            let bytes = self.store.get(&path).await?.bytes().await?;
+            match expected {
+                Some(expected) if StoredFile::of(name, &bytes) != *expected => Err(Error::Corrupt(format!(
+                    "{path} is not as the manifest says ({} bytes, {} there)",
+                    expected.size,
+                    bytes.len()
+                ))),
+                _ => Ok(bytes),
+            }
+        })
+        .await
+    }
+}
+
+fn parent(path: &Path) -> Path {
+    let mut parts: Vec<_> = path.parts().collect();
+    parts.pop();
+    Path::from_iter(parts)
+}

@@ -1,0 +1,94 @@
+//! Trying again, until a deadline.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::Error;
+
+/// How long the first try may take; each next one twice as long. A connection that hangs must not use up the time in
+/// which another would have served, and a slow one must get its time in the end.
+const FIRST_TRY: Duration = Duration::from_secs(4);
+
+/// The pause after the first try; each next one is twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Tries until it succeeds, until another try makes no sense, or until the deadline.
+pub(crate) async fn until<T>(
+    deadline: Instant,
+    mut attempt: impl AsyncFnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let (mut limit, mut pause) = (FIRST_TRY, FIRST_PAUSE);
+    let mut last = None;
+    loop {
+        let begun = Instant::now();
+        match timeout_at(deadline.min(begun + limit), attempt()).await {
+            Ok(Err(error)) if error.is_passing() => last = Some(error),
+            Ok(outcome) => return outcome,
+            Err(_) => {
+                let waited = begun.elapsed().as_secs_f32();
+                last.get_or_insert_with(|| Error::Passing(format!("no answer within {waited:.1}s")));
+            }
+        }
+        if Instant::now() + pause >= deadline {
+            sleep_until(deadline).await;
+            return Err(last.unwrap_or_else(|| Error::Passing("no time was left".to_owned())));
+        }
+        sleep_until(Instant::now() + pause).await;
+        limit *= 2;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passing() -> Error {
+        Error::Passing("503".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_tried_again() {
+        let mut tries = 0;
+        let outcome = until(Instant::now() + Duration::from_secs(10), async || {
+            tries += 1;
+            if tries < 4 { Err(passing()) } else { Ok(tries) }
+        });
+        assert_eq!(outcome.await, Ok(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_pass_is_not() {
+        let refused = Error::Refused("403".to_owned());
+        let mut tries = 0;
+        let outcome = until(Instant::now() + Duration::from_secs(10), async || {
+            tries += 1;
+            Err::<(), _>(refused.clone())
+        });
+        assert_eq!(outcome.await, Err(refused.clone()));
+        assert_eq!(tries, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_ends_it_with_the_cause() {
+        let begun = Instant::now();
+        let outcome = until(begun + Duration::from_secs(10), async || Err::<(), _>(passing()));
+        assert_eq!(outcome.await, Err(passing()));
+        assert_eq!(begun.elapsed(), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_hangs_leaves_time_for_another() {
+        let mut tries = 0;
+        let outcome = until(Instant::now() + Duration::from_secs(10), async || {
+            tries += 1;
+            if tries == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok(tries)
+        });
+        assert_eq!(outcome.await, Ok(2));
+    }
+}

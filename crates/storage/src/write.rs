@@ -1,0 +1,78 @@
+//! Putting files there.
+
+use bytes::Bytes;
+use object_store::{Error as StoreError, ObjectStoreExt};
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile, retry};
+
+/// How it is known that an object is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    /// It was read back.
+    ReadBack,
+    /// The server said so: the credentials may write only.
+    ServersWord,
+}
+
+impl Storage {
+    /// Uploads a file and reads it back, again and again until that has succeeded or the deadline is there.
+    ///
+    /// # Errors
+    /// The last cause.
+    pub async fn put(
+        &self,
+        place: &Place,
+        name: &str,
+        bytes: Bytes,
+        deadline: Instant,
+    ) -> Result<(StoredFile, Verified), Error> {
+        let path = place.path(&self.folder, name);
+        let verified = retry::until(deadline, async || {
+            self.store.put(&path, bytes.clone().into()).await?;
+            let back = match self.store.get(&path).await {
+                Ok(object) => object.bytes().await?,
+                Err(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
+                    return Ok(Verified::ServersWord);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if back == bytes {
+                Ok(Verified::ReadBack)
+            } else {
+                Err(Error::Corrupt(format!(
+                    "{name} was read back with {} of {} bytes right",
+                    same(&back, &bytes),
+                    bytes.len()
+                )))
+            }
+        });
+        let verified = verified.await?;
+        Ok((StoredFile::of(name, &bytes), verified))
+    }
+
+    /// Uploads the manifest of a start, once all that it lists is there.
+    ///
+    /// # Errors
+    /// The last cause.
+    pub async fn put_manifest(&self, manifest: &Manifest, deadline: Instant) -> Result<(), Error> {
+        let mut text = serde_json::to_vec_pretty(manifest).map_err(|e| Error::Address(e.to_string()))?;
+        text.push(b'\n');
+        self.put(&manifest.place, MANIFEST, text.into(), deadline).await?;
+        Ok(())
+    }
+}
+
+impl StoredFile {
+    /// Describes a file.
+    #[must_use]
+    pub fn of(name: &str, bytes: &[u8]) -> Self {
+        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { name: name.to_owned(), size: bytes.len() as u64, sha256 }
+    }
+}
+
+fn same(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).filter(|(a, b)| a == b).count()
+}

@@ -1,0 +1,289 @@
+//! The control endpoint.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+use podcov_e2e::{as_go_says, go_percent, program};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{Agent, BASH, Bench, HUNG, names, wrapped};
+
+/// An answer of the endpoint.
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::from_slice(&self.body)?)
+    }
+
+    fn error(&self) -> Result<String> {
+        Ok(self.json()?["error"].as_str().context("no error")?.to_owned())
+    }
+}
+
+/// Sends bytes and reads to the end.
+async fn raw(port: u16, request: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    // That it does not want to hear the end is an answer too.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    tokio::time::timeout(HUNG, stream.read_to_end(&mut answer)).await?.ok();
+    Ok(answer)
+}
+
+async fn ask(port: u16, method: &str, path: &str, headers: &str) -> Result<Answer> {
+    // HTTP/1.0: no chunks, and the connection's end is the answer's.
+    let answer = raw(port, format!("{method} {path} HTTP/1.0\r\n{headers}\r\n").as_bytes()).await?;
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").context("no end of the headers")?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+    Ok(Answer { status, body: answer[end + 4..].to_vec() })
+}
+
+/// An agent with an endpoint, and its port.
+async fn start(bench: &mut Bench, program: impl AsRef<Path>, args: &[&str]) -> Result<(Agent, u16)> {
+    bench.flags[0] = "--control=127.0.0.1:0".to_owned();
+    let mut agent = bench.start(program, args)?;
+    let port = agent.port().await?;
+    agent.hear("ready").await?;
+    Ok((agent, port))
+}
+
+#[tokio::test]
+async fn health_says_what_runs() -> Result<()> {
+    let mut bench = Bench::new()?.with("PODCOV_RUN", "run 1").with("PODCOV_CONTAINER", "app");
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    let health = ask(port, "GET", "/health", "").await?;
+    assert_eq!(health.status, 200);
+    let health = health.json()?;
+    let expected = [("state", "running"), ("run", "run_1"), ("container", "app")];
+    for (field, value) in expected {
+        assert_eq!(health[field], value);
+    }
+    assert_eq!((&health["starts"], &health["storage"]), (&1.into(), &serde_json::Value::Null));
+    assert_eq!(health["pid"], crate::processes::child_of(agent.pid()?)?.as_raw_nonzero().get());
+    assert_eq!(health["coverdir"], bench.folder().display().to_string());
+    agent.signal(Signal::TERM)?;
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn flush_coverage_and_reset() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let (agent, port) = start(&mut bench, wrapped("atomic")?, &["terms", "1"]).await?;
+    let flushed = ask(port, "POST", "/flush", "").await?;
+    assert_eq!(flushed.status, 200, "{}", String::from_utf8_lossy(&flushed.body));
+    assert_eq!(flushed.json()?["files"], serde_json::json!(bench.files("covcounters.")));
+
+    let coverage = ask(port, "GET", "/coverage", "").await?;
+    assert_eq!(coverage.status, 200);
+    let copy = bench.dir.path().join("copy");
+    fs::create_dir(&copy)?;
+    let mut archive = tar::Archive::new(&coverage.body[..]);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        fs::write(copy.join(entry.path()?), bytes)?;
+    }
+    assert!(coverage.body.ends_with(&[0; 1024]));
+    assert_eq!(names(&copy, ""), names(&bench.folder(), ""));
+    let summary = std::process::Command::new(program("podcov-report")).arg(&copy).output()?;
+    as_go_says(&String::from_utf8(summary.stdout)?, &go_percent([bench.folder()])?)?;
+
+    assert_eq!(ask(port, "POST", "/reset", "").await?.json()?["removed"], 1);
+    assert_eq!((bench.files("covcounters.").len(), bench.files("covmeta.").len()), (0, 1));
+    agent.signal(Signal::TERM)?;
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flush_that_cannot_be_says_why() -> Result<()> {
+    let mut bench = Bench::new()?.flag("--flush-timeout=0.3");
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    let flushed = ask(port, "POST", "/flush", "").await?;
+    assert_eq!(flushed.status, 409);
+    let why = flushed.error()?;
+    assert!(
+        why.starts_with("no counter file appeared within 0.3s of SIGUSR1; the program is built with"),
+        "{why}"
+    );
+    assert!(why.contains("-covermode=set"), "{why}");
+    agent.signal(Signal::TERM)?;
+    agent.end().await?;
+
+    let (agent, port) = start(&mut bench, BASH, &["-c", "echo ready; read line"]).await?;
+    let why = ask(port, "POST", "/flush", "").await?.error()?;
+    assert_eq!(why, "the program ended after SIGUSR1 and wrote nothing; does it handle that signal?");
+    assert_eq!(agent.end().await?.code, 128 + 10);
+    Ok(())
+}
+
+#[tokio::test]
+async fn stop_ends_the_program_and_then_it_is_started_again() -> Result<()> {
+    let mut bench = Bench::new()?.flag("--restart=always");
+    let (mut agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    for counters in 1..=3 {
+        assert_eq!(ask(port, "POST", "/stop", "").await?.json()?, serde_json::json!({ "exit_code": 7 }));
+        assert_eq!(bench.files("covcounters.").len(), counters);
+        agent.hear("ready").await?;
+    }
+    assert_eq!(ask(port, "GET", "/health", "").await?.json()?["starts"], 4);
+    agent.signal(Signal::TERM)?;
+    let ended = agent.end().await?;
+    assert_eq!(ended.code, 7);
+    // Asked for, so at once.
+    assert!(!ended.stderr.contains("starting it again in"), "{}", ended.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn stop_gets_its_answer_though_the_agent_ends_with_the_program() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    assert_eq!(ask(port, "POST", "/stop", "").await?.json()?, serde_json::json!({ "exit_code": 7 }));
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_kill_switch_takes_a_bare_get() -> Result<()> {
+    let bench = Bench::new()?.flag("--kill-switch=127.0.0.1:0");
+    let mut agent = bench.start(wrapped("set")?, &["terms", "1"])?;
+    let port = agent.port().await?;
+    agent.hear("ready").await?;
+    assert_eq!(ask(port, "POST", "/", "").await?.status, 405);
+    assert_eq!(ask(port, "GET", "/whatever", "").await?.status, 200);
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_address_needs_a_token() -> Result<()> {
+    let mut bench = Bench::new()?;
+    bench.flags[0] = "--control=:0".to_owned();
+    let ended = bench.run(wrapped("set")?, &["exit", "0"]).await?;
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
+    let expected = "podcov-agent: error: the control endpoint at 0.0.0.0:0 needs a token\npodcov-agent: hint: give \
+                    --token-file or set PODCOV_TOKEN; without one only loopback addresses serve\n";
+    assert_eq!(ended.stderr, expected);
+
+    let file = bench.dir.path().join("token");
+    fs::write(&file, "s3cret\n")?;
+    bench.flags = vec!["--control=:0".to_owned(), format!("--token-file={}", file.display())];
+    let mut agent = bench.start(wrapped("set")?, &["terms", "1"])?;
+    let port = agent.port().await?;
+    agent.hear("ready").await?;
+    for wrong in ["", "Authorization: Bearer s3cre\r\n", "Authorization: Basic s3cret\r\n"] {
+        for (method, path) in
+            [("GET", "/health"), ("POST", "/stop"), ("GET", "/coverage"), ("GET", "/nothing")]
+        {
+            let answer = ask(port, method, path, wrong).await?;
+            assert_eq!((answer.status, answer.error()?.as_str()), (401, "the token is missing or wrong"));
+        }
+    }
+    assert_eq!(ask(port, "POST", "/stop", "Authorization: Bearer s3cret\r\n").await?.status, 200);
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_it_does_not_know_it_refuses_and_goes_on() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let outside = bench.dir.path().join("covcounters.outside");
+    fs::write(&outside, "")?;
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    let before = names(bench.dir.path(), "");
+    for (method, path, status) in [
+        ("GET", "/", 404),
+        ("GET", "/coverage/../../etc/passwd", 404),
+        ("GET", "/coverage/covmeta", 404),
+        ("GET", "//coverage", 404),
+        ("POST", "/reset/..", 404),
+        ("PUT", "/coverage", 405),
+        ("DELETE", "/coverage", 405),
+        ("GET", "/stop", 405),
+        ("GET", "/reset", 405),
+        ("HEAD", "/flush", 405),
+    ] {
+        assert_eq!(ask(port, method, path, "").await?.status, status, "{method} {path}");
+    }
+    let body = |length: usize| {
+        let mut request =
+            format!("POST /reset HTTP/1.1\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
+                .into_bytes();
+        request.resize(request.len() + length, b'x');
+        request
+    };
+    assert!(raw(port, &body(4096)).await?.starts_with(b"HTTP/1.1 200"));
+    assert!(raw(port, &body(1 << 20)).await?.starts_with(b"HTTP/1.1 413"));
+    let endless = [&b"GET /health HTTP/1.1\r\nX: "[..], &vec![b'x'; 1 << 20]].concat();
+    assert!(raw(port, &endless).await?.starts_with(b"HTTP/1.1 431"));
+    for garbage in [
+        &b"\0\0\0\0"[..],
+        b"GET",
+        b"GET /health HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"\r\n\r\n\r\n",
+    ] {
+        let answer = raw_and_close(port, garbage).await?;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 400"), "{garbage:?}");
+    }
+    assert_eq!(names(bench.dir.path(), ""), before);
+    assert!(outside.exists());
+    assert_eq!(ask(port, "POST", "/stop", "").await?.status, 200);
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+/// Sends bytes and the end of them.
+async fn raw_and_close(port: u16, request: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    let _ = stream.write_all(request).await;
+    let _ = stream.shutdown().await;
+    let mut answer = Vec::new();
+    tokio::time::timeout(HUNG, stream.read_to_end(&mut answer)).await?.ok();
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn callers_that_say_nothing_do_not_keep_others_out() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(TcpStream::connect(("127.0.0.1", port)).await?);
+    }
+    // Once the time of the first ones is over.
+    assert_eq!(ask(port, "GET", "/health", "").await?.status, 200);
+    drop(silent);
+    assert_eq!(ask(port, "POST", "/stop", "").await?.status, 200);
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_said() -> Result<()> {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = taken.local_addr()?;
+    let mut bench = Bench::new()?;
+    bench.flags[0] = format!("--control={address}");
+    let ended = bench.run(wrapped("set")?, &["exit", "0"]).await?;
+    assert_eq!((ended.code, ended.stdout.as_str()), (2, ""));
+    assert!(ended.stderr.contains(&format!("cannot listen on {address}")), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("hint: each container of a pod needs an address of its own"),
+        "{}",
+        ended.stderr
+    );
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! podcov-agent as a whole program, on this machine.
+
+mod control;
+mod processes;
+mod restart;
+mod storage;
+mod support;

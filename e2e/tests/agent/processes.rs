@@ -1,0 +1,254 @@
+//! Signals, exit codes, orphans, and all that a program inherits.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use fs_err as fs;
+use podcov_e2e::as_go_says;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{Agent, BASH, Bench, is_there, until, wrapped};
+
+/// A program in bash that says the number of each signal that comes, and ends with its input.
+const TRAPS: &str = r#"
+for n in $(seq 1 64); do
+  case $n in 9|17|19|32|33) ;; *) trap "echo $n" $n ;; esac
+done
+echo ready
+while :; do read -r line && exit; done
+"#;
+
+/// Signals by number, real-time ones included, as `kill` sends them.
+async fn kill(pid: &str, number: u32) -> Result<()> {
+    let status = tokio::process::Command::new(BASH)
+        .args(["-c", "kill -s $0 $1", &number.to_string(), pid])
+        .status()
+        .await?;
+    anyhow::ensure!(status.success(), "kill -s {number}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_signal_arrives_as_itself() -> Result<()> {
+    let bench = Bench::new()?;
+    // A shell cannot trap what it was told to ignore, and whoever runs the tests may ignore some.
+    let mut agent = bench.start("env", &["--default-signal", BASH, "-c", TRAPS])?;
+    agent.hear("ready").await?;
+    let pid = agent.pid()?.to_string();
+    // Those that can be caught, but for the child's own and the two that the C library keeps to itself.
+    let catchable = (1..=64).filter(|n| ![9, 17, 19, 32, 33].contains(n));
+    let (mut sent, mut heard) = (Vec::new(), Vec::new());
+    for number in catchable {
+        kill(&pid, number).await?;
+        sent.push(number);
+        // bash says that the window's size has changed only when something else happens.
+        while number != 28 && heard.len() < sent.len() {
+            heard.push(agent.line().await.with_context(|| format!("signal {number}"))?.parse()?);
+        }
+    }
+    assert_eq!((sent.len(), &heard), (59, &sent));
+    agent.child.stdin.as_mut().context("no input")?.write_all(b"end\n").await?;
+    assert_eq!(agent.end().await?.code, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_ends_in_good_order_on_the_second_sigterm() -> Result<()> {
+    let bench = Bench::new()?;
+    let mut agent = bench.start(wrapped("set")?, &["terms", "2"])?;
+    agent.hear("ready").await?;
+    for _ in 0..2 {
+        agent.signal(Signal::TERM)?;
+        agent.hear("terminated").await?;
+    }
+    let ended = agent.end().await?;
+    assert_eq!((ended.code, ended.stderr.as_str()), (7, ""));
+    assert_eq!((bench.files("covmeta.").len(), bench.files("covcounters.").len()), (1, 1));
+    let report =
+        std::process::Command::new(podcov_e2e::program("podcov-report")).arg(bench.folder()).output()?;
+    as_go_says(&String::from_utf8(report.stdout)?, &podcov_e2e::go_percent([bench.folder()])?)
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed() -> Result<()> {
+    let bench = Bench::new()?;
+    let mut agent = bench.start(BASH, &["-c", "echo $$; read line"])?;
+    let program = agent.line().await?;
+    kill(&program, 9).await?;
+    let ended = agent.end().await?;
+    assert_eq!(ended.code, 137);
+    assert!(
+        ended.stderr.contains("SIGKILL ended the program before it wrote its counters"),
+        "{}",
+        ended.stderr
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_program_that_ignores_sigterm_until_it_is_killed() -> Result<()> {
+    let bench = Bench::new()?.flag("--kill-after=0.2");
+    let mut agent = bench.start(wrapped("set")?, &["forever"])?;
+    agent.hear("ready").await?;
+    agent.signal(Signal::TERM)?;
+    agent.hear("terminated").await?;
+    let ended = agent.end().await?;
+    assert_eq!(ended.code, 137);
+    let killing = "podcov-agent: the program still runs 0.2s after the stop signal: killing it";
+    assert!(ended.stderr.contains(killing), "{}", ended.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn exit_codes_are_the_programs() -> Result<()> {
+    let bench = Bench::new()?;
+    for code in [0, 1, 3, 125, 255] {
+        let ended = bench.run(wrapped("set")?, &["exit", &code.to_string()]).await?;
+        assert_eq!((ended.code, ended.stderr.as_str()), (code, ""));
+    }
+    // What nobody handles ends the program as it would without an agent.
+    for (signal, number) in [("HUP", 1), ("TERM", 15), ("SEGV", 11), ("RTMIN+3", 37)] {
+        let ended = bench.run(BASH, &["-c", &format!("kill -{signal} $$")]).await?;
+        assert_eq!(ended.code, 128 + number, "{signal}: {}", ended.stderr);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_is_said_as_shells_do() -> Result<()> {
+    let bench = Bench::new()?;
+    let text = bench.dir.path().join("text");
+    fs::write(&text, "no program")?;
+    for (program, code, why) in [
+        ("no-such-program", 127, "no-such-program cannot be started: No such file or directory"),
+        ("/no/such/program", 127, "/no/such/program cannot be started: No such file or directory"),
+        ("./text", 126, "./text cannot be started: Permission denied"),
+        ("/", 126, "/ cannot be started: Permission denied"),
+    ] {
+        let ended = bench.run(program, &[]).await?;
+        assert_eq!(ended.code, code, "{program}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(ended.stderr.starts_with(&format!("podcov-agent: error: {why}")), "{}", ended.stderr);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn orphans_are_reaped() -> Result<()> {
+    let bench = Bench::new()?;
+    let orphans = "for i in 1 2 3; do (bash -c 'echo $$' &); done; echo all; read line";
+    let mut agent = bench.start(BASH, &["-c", orphans])?;
+    let mut pids = Vec::<u32>::new();
+    while pids.len() < 3 {
+        // They end when they like, also after the last word of their parent.
+        let line = agent.line().await?;
+        anyhow::ensure!(!line.is_empty());
+        pids.extend(line.parse::<u32>());
+    }
+    // A zombie has its folder in /proc until it is reaped.
+    until("the orphans are gone", || !pids.iter().any(|pid| is_there(*pid))).await?;
+    assert_eq!(agent.end().await?.code, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_environment_is_kept() -> Result<()> {
+    let bench = Bench::new()?.with("A", "1").with("PODCOV_RUN", "x").with("EMPTY", "");
+    let ended = bench.run("env", &[]).await?;
+    let mut lines: Vec<_> = ended.stdout.lines().filter(|line| !line.starts_with("LLVM_")).collect();
+    lines.sort_unstable();
+    let (path, folder) = (std::env::var("PATH")?, bench.folder());
+    let [path, folder] = [format!("PATH={path}"), format!("GOCOVERDIR={}", folder.display())];
+    assert_eq!(lines, ["A=1", "EMPTY=", &folder, &path, "PODCOV_RUN=x"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn input_and_descriptors_are_passed_through_and_none_of_the_agents() -> Result<()> {
+    let storage = tempfile::tempdir()?;
+    let address = format!("--storage=file://{}", storage.path().display());
+    let bench = Bench { flags: vec!["--control=127.0.0.1:0".to_owned(), address], ..Bench::new()? };
+    fs::write(bench.dir.path().join("seven"), "of seven\n")?;
+    let program = "cat; cat <&7; cd /proc/self/fd; echo *";
+    let agent = bench.command(BASH, &["-c", program]);
+    let alone = ["-c", program].map(OsStr::new);
+    let mut outputs = Vec::new();
+    for (program, args) in [
+        (OsStr::new(BASH), alone.to_vec()),
+        (agent.as_std().get_program(), agent.as_std().get_args().collect::<Vec<_>>()),
+    ] {
+        let mut command = tokio::process::Command::new(BASH);
+        command.arg("-c").arg("exec 7<seven; exec \"$0\" \"$@\"").arg(program).args(args);
+        command.current_dir(bench.dir.path()).env("GOCOVERDIR", bench.folder());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut agent = Agent::start(command)?;
+        agent.child.stdin.as_mut().context("no input")?.write_all(b"of input\n").await?;
+        outputs.push(agent.end().await?.stdout);
+    }
+    assert!(outputs[0].starts_with("of input\nof seven\n0 1"), "{}", outputs[0]);
+    assert_eq!(outputs[0], outputs[1]);
+    Ok(())
+}
+
+/// What `script` runs has a terminal of its own.
+fn on_a_terminal(bench: &Bench, program: &Path, args: &[&str]) -> tokio::process::Command {
+    let agent = bench.command(program, args);
+    let agent = agent.as_std();
+    let words = std::iter::once(agent.get_program()).chain(agent.get_args());
+    let quoted: Vec<_> =
+        words.map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"))).collect();
+    let mut command = tokio::process::Command::new("env");
+    command.args(["--default-signal", "script", "-qec", &format!("exec {}", quoted.join(" ")), "/dev/null"]);
+    command.env("GOCOVERDIR", bench.folder()).env("SHELL", "/bin/sh");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+#[tokio::test]
+async fn a_terminal_is_passed_through_and_ctrl_c_comes_once() -> Result<()> {
+    let bench = Bench::new()?;
+    let mut agent = Agent::start(on_a_terminal(&bench, &wrapped("set")?, &["input"]))?;
+    agent.hear("terminal").await?;
+    let parent = agent.line().await?.strip_prefix("parent ").context("its parent")?.to_owned();
+    agent.hear("ready").await?;
+    agent.child.stdin.as_mut().context("no input")?.write_all(b"\x03").await?;
+    agent.hear("^Cinterrupt").await?;
+    // What comes after it on the same way: a second SIGINT would have been said before.
+    kill(&parent, 12).await?;
+    agent.hear("user defined signal 2").await?;
+    agent.child.stdin.as_mut().context("no input")?.write_all(b"end\n").await?;
+    let ended = agent.end().await?;
+    assert_eq!((ended.code, ended.stdout.matches("interrupt").count()), (5, 1), "{}", ended.stdout);
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_stops_and_goes_on_with_its_program() -> Result<()> {
+    let bench = Bench::new()?;
+    let mut agent =
+        bench.start(BASH, &["-c", "echo $$; trap 'echo on' CONT; while ! read -r line; do :; done"])?;
+    let program: u32 = agent.line().await?.parse()?;
+    let agent_pid = agent.pid()?;
+    agent.signal(Signal::TSTP)?;
+    let stopped = |pid: u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    let both = [program, agent_pid.as_raw_nonzero().get().cast_unsigned()];
+    until("both are stopped", || both.iter().all(|pid| stopped(*pid))).await?;
+    kill_process(agent_pid, Signal::CONT)?;
+    agent.hear("on").await?;
+    agent.child.stdin.as_mut().context("no input")?.write_all(b"end\n").await?;
+    assert_eq!(agent.end().await?.code, 0);
+    Ok(())
+}
+
+/// The one child of a process.
+pub(crate) fn child_of(pid: Pid) -> Result<Pid> {
+    let pid = pid.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    Pid::from_raw(children.trim().parse()?).context("no child")
+}

@@ -1,0 +1,181 @@
+//! Flags, and the variables that serve where a container's command is not one's own.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_storage::Address;
+
+use crate::signals;
+
+/// Runs a Go program in its container and sees to its coverage files.
+#[derive(Debug, clap::Parser)]
+#[command(name = crate::NAME, version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Start a program, hand it every signal, end with its exit code
+    Run(Box<RunArgs>),
+    /// What `run` starts: becomes the program
+    #[command(hide = true)]
+    Exec {
+        #[arg(required = true, last = true)]
+        program: Vec<OsString>,
+    },
+    /// Copy this program into a folder: for an init container that hands it to others
+    Install(InstallArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InstallArgs {
+    /// Where to put podcov-agent
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The program with its arguments
+    #[arg(value_name = "PROGRAM", required = true, last = true)]
+    pub(crate) program: Vec<OsString>,
+
+    /// The folder for coverage files, made if it is missing [default: $GOCOVERDIR, else /tmp/podcov, else
+    /// /dev/shm/podcov]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) coverdir: Option<PathBuf>,
+
+    /// Whether to start the program again when it has ended; after a stop signal it is not
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "never",
+        env = "PODCOV_RESTART",
+        help_heading = "Program"
+    )]
+    pub(crate) restart: Restart,
+
+    /// The signal that stops the program in good order when the control endpoint is asked to
+    #[arg(long, value_name = "NAME", default_value = "TERM", value_parser = signals::parse, env = "PODCOV_STOP_SIGNAL", help_heading = "Program")]
+    pub(crate) stop_signal: i32,
+
+    /// Kill the program when it has not ended this long after a stop signal [default: leave that to the platform]
+    #[arg(long, value_name = "SECONDS", value_parser = podcov_cli::seconds, env = "PODCOV_KILL_AFTER", help_heading = "Program")]
+    pub(crate) kill_after: Option<Duration>,
+
+    /// The signal on which the program writes its counters, where it does
+    #[arg(long, value_name = "NAME", default_value = "USR1", value_parser = signals::parse, env = "PODCOV_FLUSH_SIGNAL", help_heading = "Flush")]
+    pub(crate) flush_signal: i32,
+
+    /// How long it may take to
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, env = "PODCOV_FLUSH_TIMEOUT", help_heading = "Flush")]
+    pub(crate) flush_timeout: Duration,
+
+    /// Have it do so this often, upload what it wrote, and remove it: a program that is killed loses at most that long
+    #[arg(long, value_name = "SECONDS", value_parser = podcov_cli::seconds, env = "PODCOV_FLUSH_EVERY", help_heading = "Flush")]
+    pub(crate) flush_every: Option<Duration>,
+
+    /// Where to upload coverage files: gs://, s3:// or az:// with bucket and folder, or file:///folder
+    /// [env: PODCOV_STORAGE, else INTEGCOV_STORAGE]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Storage")]
+    pub(crate) storage: Option<Address>,
+
+    /// How long uploading may take, from the stop signal on, or from the program's end where that came by itself or
+    /// later still
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, env = "PODCOV_DEADLINE", help_heading = "Storage")]
+    pub(crate) deadline: Duration,
+
+    /// Which run the files belong to [default: "default"]
+    #[arg(long, value_name = "ID", env = "PODCOV_RUN", help_heading = "Storage")]
+    pub(crate) run: Option<String>,
+
+    /// The pod's namespace [default: that of the service account, else "default"]
+    #[arg(long, value_name = "NAME", env = "PODCOV_NAMESPACE", help_heading = "Storage")]
+    pub(crate) namespace: Option<String>,
+
+    /// The pod's name [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "PODCOV_POD", help_heading = "Storage")]
+    pub(crate) pod: Option<String>,
+
+    /// The container's name [default: the program's]
+    #[arg(long, value_name = "NAME", env = "PODCOV_CONTAINER", help_heading = "Storage")]
+    pub(crate) container: Option<String>,
+
+    /// Where the control endpoint listens, or "off"; other addresses than loopback need a token
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:19998",
+        env = "PODCOV_CONTROL",
+        help_heading = "Control"
+    )]
+    pub(crate) control: Control,
+
+    /// A file with the token that callers must give ("Authorization: Bearer …") [env: PODCOV_TOKEN is the token itself]
+    #[arg(long, value_name = "FILE", env = "PODCOV_TOKEN_FILE", help_heading = "Control")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Stop the program on any GET to this address, without a token, as kill switches in services do
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0:19999", help_heading = "Control")]
+    pub(crate) kill_switch: Option<SocketAddr>,
+}
+
+/// When to start the program again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Restart {
+    /// Whenever it ends
+    Always,
+    /// When it ends with another exit code than 0
+    OnFailure,
+    /// End with it
+    Never,
+}
+
+/// Where the control endpoint listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Control {
+    Off,
+    At(SocketAddr),
+}
+
+impl std::str::FromStr for Control {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        // As Go writes "all addresses".
+        let text = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+        text.parse()
+            .map(Self::At)
+            .map_err(|_| "not \"off\", and no address such as 127.0.0.1:19998".to_owned())
+    }
+}
+
+impl RunArgs {
+    /// Where to upload to, by flag or variable.
+    pub(crate) fn address(&self) -> Result<Option<Address>> {
+        if let Some(address) = &self.storage {
+            return Ok(Some(address.clone()));
+        }
+        for name in ["PODCOV_STORAGE", "INTEGCOV_STORAGE"] {
+            if let Some(text) = std::env::var(name).ok().filter(|text| !text.is_empty()) {
+                return text.parse().map(Some).or_exit(Exit::Usage, format!("{name} is no address"));
+            }
+        }
+        if self.flush_every.is_some() {
+            return Err(Failure::new(Exit::Usage, "--flush-every needs somewhere to upload to")
+                .with_hint("give --storage or set PODCOV_STORAGE")
+                .into());
+        }
+        Ok(None)
+    }
+}

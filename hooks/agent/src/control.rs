@@ -1,0 +1,306 @@
+//! The control endpoint: HTTP for whoever may talk to the pod.
+//!
+//! `GET /health`, `POST /flush`, `POST /stop`, `POST /reset`, `GET /coverage`. Answers are JSON but the last, which is
+//! a tar stream; an error is `{"error": …}`. What a request can do is named by its path alone: no name of a file or
+//! anything else is taken from it.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use fs_err as fs;
+use futures_util::StreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use podcov_cli::{Exit, Failure, ResultExt, say};
+use podcov_storage::Place;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::args::{Control, RunArgs};
+use crate::flush::Flush;
+use crate::program::{Program, State};
+use crate::{NAME, files, tarball};
+
+/// How many connections are served at a time; others wait.
+const CONNECTIONS: usize = 32;
+
+/// How long a caller may take to say what it wants.
+const HEADERS: Duration = Duration::from_secs(5);
+
+/// A request's body has no meaning, so this is more than enough.
+const BODY: usize = 4096;
+
+/// How long the program may take to end when it is asked to, before the caller is told that it has not.
+const STOP: Duration = Duration::from_secs(60);
+
+/// How long answers may take to reach their callers when the agent ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What requests are about.
+pub(crate) struct Agent {
+    pub(crate) program: Program,
+    pub(crate) flush: Flush,
+    pub(crate) folder: PathBuf,
+    pub(crate) place: Place,
+    pub(crate) storage: Option<String>,
+    pub(crate) stop_signal: i32,
+    /// Whether somebody has asked for the program's end since it was started.
+    pub(crate) stop_asked: AtomicBool,
+    pub(crate) starts: AtomicU32,
+}
+
+/// An open port.
+pub(crate) struct Port {
+    listener: TcpListener,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    /// Everything, for callers with the token of which this is the hash, if there is one.
+    Control {
+        token: Option<[u8; 32]>,
+    },
+    KillSwitch,
+}
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Opens the ports that the arguments ask for.
+///
+/// # Errors
+/// When one cannot be had, or lacks the token that it needs.
+pub(crate) async fn open(args: &RunArgs) -> Result<Vec<Port>> {
+    let mut ports = Vec::new();
+    if let Control::At(address) = args.control {
+        let token = token(args)?;
+        if token.is_none() && !address.ip().is_loopback() {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("the control endpoint at {address} needs a token"),
+            )
+            .with_hint("give --token-file or set PODCOV_TOKEN; without one only loopback addresses serve")
+            .into());
+        }
+        ports.push(Port { listener: listen(address).await?, kind: Kind::Control { token } });
+    }
+    if let Some(address) = args.kill_switch {
+        ports.push(Port { listener: listen(address).await?, kind: Kind::KillSwitch });
+    }
+    Ok(ports)
+}
+
+fn token(args: &RunArgs) -> Result<Option<[u8; 32]>> {
+    let token = match &args.token_file {
+        Some(path) => fs::read_to_string(path).or_exit(Exit::Usage, "the token cannot be read")?,
+        None => std::env::var("PODCOV_TOKEN").unwrap_or_default(),
+    };
+    let token = token.trim();
+    if token.is_empty() && args.token_file.is_some() {
+        return Err(Failure::new(Exit::Usage, "the token's file is empty").into());
+    }
+    Ok((!token.is_empty()).then(|| Sha256::digest(token).into()))
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.map_err(|e| {
+        Failure::new(Exit::Usage, format!("cannot listen on {address}: {e}"))
+            .with_hint("each container of a pod needs an address of its own: --control or PODCOV_CONTROL")
+    })?;
+    if address.port() == 0 {
+        say(NAME, format_args!("listening on {}", listener.local_addr()?));
+    }
+    Ok(listener)
+}
+
+/// Serves the ports until the program is over, and then for as long as answers are under way.
+pub(crate) async fn serve(ports: Vec<Port>, agent: Arc<Agent>) {
+    let mut served = JoinSet::new();
+    for port in ports {
+        served.spawn_local(serve_port(port, Arc::clone(&agent)));
+    }
+    served.join_all().await;
+}
+
+async fn serve_port(port: Port, agent: Arc<Agent>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let mut state = agent.program.watch();
+    tokio::select! {
+        _ = state.wait_for(|state| matches!(state, State::Over(_))) => {}
+        () = async {
+            loop {
+                let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+                // An accept that fails is about the caller, or about descriptors, which come free with connections.
+                let Ok((stream, _)) = port.listener.accept().await else {
+                    tokio::task::yield_now().await;
+                    continue;
+                };
+                while connections.try_join_next().is_some() {}
+                let (agent, kind) = (Arc::clone(&agent), port.kind.clone());
+                connections.spawn_local(async move {
+                    serve_connection(stream, agent, kind).await;
+                    drop(permit);
+                });
+            }
+        } => {}
+    }
+    let _ = tokio::time::timeout(LAST_WORDS, connections.join_all()).await;
+}
+
+async fn serve_connection(stream: tokio::net::TcpStream, agent: Arc<Agent>, kind: Kind) {
+    let mut over = agent.program.watch();
+    let service = service_fn(|request| {
+        let (agent, kind) = (Arc::clone(&agent), kind.clone());
+        async move { Ok::<_, Infallible>(answer(request, &agent, &kind).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // A caller that breaks off is no error of ours.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = over.wait_for(|state| matches!(state, State::Over(_))) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn answer(request: Request<Incoming>, agent: &Agent, kind: &Kind) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    match kind {
+        Kind::KillSwitch if head.method == Method::GET => return stop(agent).await,
+        Kind::KillSwitch => return error(StatusCode::METHOD_NOT_ALLOWED, "GET stops the program"),
+        Kind::Control { token: Some(token) } => {
+            let given =
+                head.headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+            // Hashes, so that how long it takes tells nothing of the token.
+            if given.is_none_or(|given| Sha256::digest(given)[..] != token[..]) {
+                return error(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
+            }
+        }
+        Kind::Control { token: None } => {}
+    }
+    let body = tokio::time::timeout(HEADERS, Limited::new(body, BODY).collect());
+    if !matches!(body.await, Ok(Ok(_))) {
+        return error(StatusCode::PAYLOAD_TOO_LARGE, "a request needs no body");
+    }
+    match (head.uri.path(), &head.method) {
+        ("/health", &Method::GET) => answer_json(StatusCode::OK, &health(agent)),
+        ("/flush", &Method::POST) => match agent.flush.flush(&agent.program).await {
+            Ok(files) => answer_json(StatusCode::OK, &json!({ "files": files })),
+            Err(why) => error(StatusCode::CONFLICT, &why),
+        },
+        ("/stop", &Method::POST) => stop(agent).await,
+        ("/reset", &Method::POST) => match reset(agent) {
+            Ok(removed) => answer_json(StatusCode::OK, &json!({ "removed": removed })),
+            Err(e) => error(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string()),
+        },
+        ("/coverage", &Method::GET) => coverage(agent),
+        ("/health" | "/coverage", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET"),
+        ("/flush" | "/stop" | "/reset", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a POST"),
+        _ => error(StatusCode::NOT_FOUND, "there are /health, /flush, /stop, /reset and /coverage"),
+    }
+}
+
+fn health(agent: &Agent) -> Value {
+    let (state, pid, exit_code) = match agent.program.state() {
+        State::Running(pid) => ("running", Some(pid.as_raw_nonzero().get()), None),
+        State::Down(end) => ("down", None, Some(end.code())),
+        State::Over(end) => ("over", None, Some(end.code())),
+    };
+    json!({
+        "podcov": env!("CARGO_PKG_VERSION"),
+        "state": state,
+        "pid": pid,
+        "exit_code": exit_code,
+        "starts": agent.starts.load(Ordering::Relaxed),
+        "coverdir": agent.folder,
+        "storage": agent.storage,
+        "run": agent.place.run,
+        "namespace": agent.place.namespace,
+        "pod": agent.place.pod,
+        "container": agent.place.container,
+        "start": agent.place.start.to_string(),
+    })
+}
+
+async fn stop(agent: &Agent) -> Response<Body> {
+    let State::Running(pid) = agent.program.state() else {
+        return error(StatusCode::CONFLICT, "the program does not run");
+    };
+    agent.stop_asked.store(true, Ordering::Relaxed);
+    let mut state = agent.program.watch();
+    if let Err(e) = agent.program.signal(agent.stop_signal) {
+        return error(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string());
+    }
+    let ended = state.wait_for(|state| *state != State::Running(pid));
+    let ended = match tokio::time::timeout(STOP, ended).await {
+        Ok(Ok(state)) => *state,
+        _ => {
+            let message = format!("the program has not ended within {}s", STOP.as_secs());
+            return error(StatusCode::GATEWAY_TIMEOUT, &message);
+        }
+    };
+    match ended {
+        State::Down(end) | State::Over(end) => {
+            answer_json(StatusCode::OK, &json!({ "exit_code": end.code() }))
+        }
+        // It has been started again in the meantime.
+        State::Running(_) => answer_json(StatusCode::OK, &json!({})),
+    }
+}
+
+/// Removes what has been counted so far; what the program is stays.
+fn reset(agent: &Agent) -> io::Result<usize> {
+    let mut removed = 0;
+    for (name, parsed) in files::list(&agent.folder)? {
+        if files::has_counts(&parsed) {
+            fs::remove_file(agent.folder.join(name))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn coverage(agent: &Agent) -> Response<Body> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::task::spawn_local(tarball::send(agent.folder.clone(), sender));
+    let pieces = futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|piece| (piece.map(Frame::data), receiver))
+    });
+    respond(StatusCode::OK, "application/x-tar", StreamBody::new(pieces.boxed()).boxed_unsync())
+}
+
+fn error(status: StatusCode, message: &str) -> Response<Body> {
+    answer_json(status, &json!({ "error": message }))
+}
+
+fn answer_json(status: StatusCode, value: &Value) -> Response<Body> {
+    let text = Full::from(format!("{value}\n")).map_err(|never: Infallible| match never {});
+    respond(status, "application/json", text.boxed_unsync())
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+}

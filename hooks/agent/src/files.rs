@@ -1,0 +1,73 @@
+//! The folder of coverage files.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use covdata::FileName;
+use fs_err as fs;
+use podcov_cli::{Exit, Failure, ResultExt};
+
+use crate::args::RunArgs;
+use crate::program::GOCOVERDIR;
+
+/// Where files go when nothing says where: the second is in every container, also where the image has no folder to
+/// write to.
+const DEFAULTS: [&str; 2] = ["/tmp/podcov", "/dev/shm/podcov"];
+
+/// Chooses the folder and makes it.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn folder(args: &RunArgs) -> Result<PathBuf> {
+    let variable = || std::env::var_os(GOCOVERDIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    if let Some(dir) = args.coverdir.clone().or_else(variable) {
+        return make(&dir).or_exit(Exit::Usage, "the folder for coverage files cannot be made");
+    }
+    DEFAULTS.iter().find_map(|dir| make(Path::new(dir)).ok()).ok_or_else(|| {
+        Failure::new(Exit::Usage, format!("neither {} nor {} can be made", DEFAULTS[0], DEFAULTS[1]))
+            .with_hint("set GOCOVERDIR to a folder that can be written, an emptyDir volume's for example")
+            .into()
+    })
+}
+
+/// Absolute, for a program may change its working directory.
+fn make(dir: &Path) -> io::Result<PathBuf> {
+    let dir = std::path::absolute(dir)?;
+    fs::create_dir_all(&dir)?;
+    // One that is there may be another user's.
+    rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(|e| {
+        io::Error::new(io::Error::from(e).kind(), format!("{} cannot be written", dir.display()))
+    })?;
+    Ok(dir)
+}
+
+/// The whole coverage files of the folder, with what their names say.
+pub(crate) fn list(folder: &Path) -> io::Result<BTreeMap<String, FileName>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let parsed = name.parse::<FileName>().ok().filter(|parsed| !parsed.is_temporary());
+        if let Some(parsed) = parsed
+            && entry.file_type()?.is_file()
+        {
+            files.insert(name, parsed);
+        }
+    }
+    Ok(files)
+}
+
+/// Whether a file is what a run of the program counted, and not what the program is.
+pub(crate) fn has_counts(name: &FileName) -> bool {
+    matches!(name, FileName::Counters { .. } | FileName::Text { .. })
+}
+
+/// Whether it was written by that process.
+pub(crate) fn written_by(name: &FileName, process: u32) -> bool {
+    match name {
+        FileName::Counters { pid, .. } | FileName::Text { pid, .. } => *pid == process,
+        _ => false,
+    }
+}

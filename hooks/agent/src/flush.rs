@@ -1,0 +1,116 @@
+//! Making the program write its counters, with the evidence that it has.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use covdata::{FileName, MetaFile, Mode};
+use fs_err as fs;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use crate::program::{Program, State};
+use crate::{files, signals};
+
+/// How a program is made to write its counters.
+pub(crate) struct Flush {
+    folder: PathBuf,
+    signal: i32,
+    timeout: Duration,
+    /// One at a time: the evidence of one would serve for another.
+    turn: Mutex<()>,
+}
+
+impl Flush {
+    pub(crate) fn new(folder: PathBuf, signal: i32, timeout: Duration) -> Self {
+        Self { folder, signal, timeout, turn: Mutex::new(()) }
+    }
+
+    /// Signals the program and returns the names of its new counter files when they are there and whole.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub(crate) async fn flush(&self, program: &Program) -> Result<Vec<String>, String> {
+        let _turn = self.turn.lock().await;
+        let State::Running(pid) = program.state() else { return Err("the program does not run".to_owned()) };
+        let failed = |e: io::Error| e.to_string();
+        let mut changes = Changes::of(&self.folder).map_err(failed)?;
+        let before = files::list(&self.folder).map_err(failed)?;
+        let mut state = program.watch();
+        program.signal(self.signal).map_err(failed)?;
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let running = *state.borrow_and_update() == State::Running(pid);
+            let mut now = files::list(&self.folder).map_err(failed)?;
+            now.retain(|name, parsed| files::has_counts(parsed) && !before.contains_key(name));
+            if !now.is_empty() {
+                return now.into_iter().map(|(name, parsed)| self.checked(name, &parsed)).collect();
+            }
+            if !running {
+                let signal = signals::name(self.signal);
+                return Err(format!(
+                    "the program ended after {signal} and wrote nothing; does it handle that signal?"
+                ));
+            }
+            let changed = async {
+                tokio::select! {
+                    changed = changes.next() => changed,
+                    _ = state.changed() => Ok(()),
+                }
+            };
+            match timeout_at(deadline, changed).await {
+                Ok(changed) => changed.map_err(failed)?,
+                Err(_) => return Err(self.why_nothing_came()),
+            }
+        }
+    }
+
+    fn checked(&self, name: String, parsed: &FileName) -> Result<String, String> {
+        let bytes = fs::read(self.folder.join(&name)).map_err(|e| e.to_string())?;
+        covdata::check(parsed, &bytes).map_err(|e| format!("{name} is not a whole counter file: {e}"))?;
+        Ok(name)
+    }
+
+    fn why_nothing_came(&self) -> String {
+        let signal = signals::name(self.signal);
+        let waited = format!("no counter file appeared within {}s of {signal}", self.timeout.as_secs_f32());
+        let listed = files::list(&self.folder).unwrap_or_default();
+        let mut metas = listed.iter().filter(|(_, parsed)| matches!(parsed, FileName::Meta { .. }));
+        let Some((name, _)) = metas.next() else {
+            return format!(
+                "{waited}, and {} holds no meta-data file; is the program built with -cover, and may it write there?",
+                self.folder.display()
+            );
+        };
+        let bytes = fs::read(self.folder.join(name)).unwrap_or_default();
+        match MetaFile::parse(&bytes).map(|meta| meta.mode) {
+            Ok(mode @ (Mode::Set | Mode::Count)) => format!(
+                "{waited}; the program is built with -covermode={mode}, and only -covermode=atomic can write while \
+                 it runs"
+            ),
+            _ => {
+                format!("{waited}; is the program built with -covermode=atomic and does it handle {signal}?")
+            }
+        }
+    }
+}
+
+/// What happens in a folder. No pipe, but read like one.
+struct Changes(pipe::Receiver);
+
+impl Changes {
+    /// From now on.
+    fn of(folder: &Path) -> io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        inotify::add_watch(&inotify, folder, WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE)?;
+        pipe::Receiver::from_owned_fd_unchecked(inotify).map(Self)
+    }
+
+    /// Returns when something has happened since.
+    async fn next(&mut self) -> io::Result<()> {
+        self.0.read(&mut [0; 4096]).await.map(drop)
+    }
+}

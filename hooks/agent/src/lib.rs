@@ -1,0 +1,55 @@
+//! The first process of a container: starts a Go program, hands every signal on, and sees to its coverage files.
+//!
+//! One thread does it all, so that a process is never signalled after it was reaped: both happen in turn. The
+//! modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`files`] and [`profile`]
+//! coverage files, [`flush`] both; [`upload`] knows storage, [`control`] HTTP; [`run`] brings them together.
+
+#![cfg(target_os = "linux")]
+
+mod args;
+mod control;
+mod files;
+mod flush;
+mod install;
+mod place;
+mod profile;
+mod program;
+mod restart;
+mod run;
+mod signals;
+mod tarball;
+mod upload;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use podcov_cli::{Failure, say};
+
+use args::{Args, Command};
+
+const NAME: &str = "podcov-agent";
+
+/// Runs podcov-agent.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Before there is a second thread: all of them must leave the signals to the one that hands them on.
+    let signals = signals::block();
+    let outcome = match Args::parse().command {
+        Command::Run(args) => {
+            signals.map_err(anyhow::Error::from).and_then(|signals| run::main(&args, signals))
+        }
+        Command::Exec { program } => Ok(program::become_program(&program)),
+        Command::Install(args) => install::install(&args.dir).map(|()| 0),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say(NAME, format_args!("error: {error:#}"));
+            let failure = error.downcast_ref::<Failure>();
+            if let Some(hint) = failure.and_then(Failure::hint) {
+                say(NAME, format_args!("hint: {hint}"));
+            }
+            ExitCode::from(failure.map_or(2, |failure| failure.exit().code()))
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The program: starting it, signalling it, and what it has ended with.
+//!
+//! A child inherits which signals are blocked, and the agent has all of them so. If it unblocked them to start a child,
+//! one that came just then would be lost. So the child is this program once more, which unblocks them and then becomes
+//! the program ([`become_program`]): whatever came in between is delivered at that moment.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use podcov_cli::say;
+use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, wait};
+use rustix_libc_wrappers::libc;
+use tokio::sync::watch;
+
+use crate::{NAME, signals};
+
+/// The variable that names the folder to a program built with `-cover`.
+pub(crate) const GOCOVERDIR: &str = "GOCOVERDIR";
+
+/// Exit codes for a program that was never started, as shells have them.
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+pub(crate) const NOT_FOUND: u8 = 127;
+
+/// How the program is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It runs, as this process.
+    Running(Pid),
+    /// It has ended, and may be started again.
+    Down(End),
+    /// It has ended for good.
+    Over(End),
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself.
+    Exit(u8),
+    /// By a signal.
+    Signal(i32),
+}
+
+impl End {
+    /// The exit code that says so: as shells have it.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Exit(code) => code,
+            Self::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "ended with exit code {code}"),
+            Self::Signal(number) => write!(f, "was ended by {}", signals::name(*number)),
+        }
+    }
+}
+
+/// What all that deal with the program share.
+pub(crate) struct Program {
+    state: watch::Sender<State>,
+}
+
+impl Program {
+    /// Starts it.
+    pub(crate) fn start(command: &[OsString], coverdir: &Path) -> io::Result<Self> {
+        let pid = spawn(command, coverdir)?;
+        Ok(Self { state: watch::Sender::new(State::Running(pid)) })
+    }
+
+    /// Starts it again.
+    pub(crate) fn restart(&self, command: &[OsString], coverdir: &Path) -> io::Result<()> {
+        let pid = spawn(command, coverdir)?;
+        self.state.send_replace(State::Running(pid));
+        Ok(())
+    }
+
+    pub(crate) fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// To wait for changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    /// Sends it a signal, if it runs.
+    pub(crate) fn signal(&self, number: i32) -> io::Result<()> {
+        match self.state() {
+            State::Running(pid) => signals::send(pid, number),
+            State::Down(_) | State::Over(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn set(&self, state: State) {
+        self.state.send_replace(state);
+    }
+}
+
+fn spawn(command: &[OsString], coverdir: &Path) -> io::Result<Pid> {
+    let mut own = Command::new("/proc/self/exe");
+    // Not waited for by this handle: `reap` does, for all children.
+    let child = own.arg("exec").arg("--").args(command).env(GOCOVERDIR, coverdir).spawn()?;
+    Ok(Pid::from_child(&child))
+}
+
+/// Turns this process into the program, with no signal blocked. Gives the exit code to end with where that fails: 127
+/// for a program that is not there and 126 for one that cannot be run, as shells have it.
+pub(crate) fn become_program(command: &[OsString]) -> u8 {
+    let (program, args) =
+        command.split_first().map_or((OsStr::new(""), command), |(p, args)| (p.as_os_str(), args));
+    let error = match signals::unblock() {
+        Ok(()) => Command::new(program).args(args).exec(),
+        Err(error) => error.into(),
+    };
+    say(NAME, format_args!("error: {} cannot be started: {error}", program.display()));
+    if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE }
+}
+
+/// What has become of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Ended(End),
+    /// Stopped, by this signal.
+    Stopped(i32),
+}
+
+/// Takes word of all children that have ended, orphans of the program included, and gives that of `program`.
+pub(crate) fn reap(program: Option<Pid>) -> Option<Fate> {
+    let mut fate = None;
+    // An error says that there are no children.
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+        if Some(pid) == program {
+            fate = fate_of(status).or(fate);
+        }
+    }
+    fate
+}
+
+fn fate_of(status: WaitStatus) -> Option<Fate> {
+    let number = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+    if let Some(code) = status.exit_status() {
+        Some(Fate::Ended(End::Exit(number(code))))
+    } else if let Some(signal) = status.terminating_signal() {
+        Some(Fate::Ended(End::Signal(signal)))
+    } else {
+        status.stopping_signal().map(Fate::Stopped)
+    }
+}
+
+/// Stops with a program that its terminal has stopped, as the shell which waits for this process expects, and goes on
+/// when it does. A container's first process cannot be stopped.
+pub(crate) fn stop_too(signal: i32) {
+    let by_terminal = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
+    if by_terminal && getpid() != Pid::INIT {
+        // It cannot fail: the process is its own.
+        let _ = signals::send(getpid(), libc::SIGSTOP);
+    }
+}

@@ -1,0 +1,264 @@
+//! `podcov-agent run`: from the program's start to the last upload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use podcov_cli::say;
+use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use crate::args::RunArgs;
+use crate::control::{self, Agent};
+use crate::flush::Flush;
+use crate::profile::Profile;
+use crate::program::{End, Fate, Program, State, reap, stop_too};
+use crate::restart::Policy;
+use crate::signals::{self, Blocked, Came, Signals};
+use crate::upload::Uploader;
+use crate::{NAME, files, place, program};
+
+/// Runs the program and gives the exit code to end with: the program's, or 128 + the signal that ended it.
+///
+/// # Errors
+/// When nothing was started.
+pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let code = LocalSet::new().block_on(&runtime, run(args, blocked));
+    // Whatever else is under way was given its time.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
+    let folder = files::folder(args)?;
+    let address = args.address()?;
+    let place = place::place(args);
+    let ports = control::open(args).await?;
+    let signals = Signals::new(&blocked).context("cannot read signals")?;
+    if getpid() != Pid::INIT {
+        // A container's first process gets all orphans anyway.
+        set_child_subreaper(Some(getpid())).context("cannot become the parent of orphans")?;
+    }
+    let uploader = address.as_ref().map(|address| {
+        let remove = args.flush_every.is_some();
+        Arc::new(Uploader::new(address.clone(), place.clone(), folder.clone(), remove))
+    });
+    let profile = Profile::of(&args.program);
+    let program = Program::start(&args.program, &folder).context("cannot start another process")?;
+    let agent = Arc::new(Agent {
+        program,
+        flush: Flush::new(folder.clone(), args.flush_signal, args.flush_timeout),
+        folder,
+        place,
+        storage: address.as_ref().map(ToString::to_string),
+        stop_signal: args.stop_signal,
+        stop_asked: AtomicBool::new(false),
+        starts: AtomicU32::new(1),
+    });
+    let control = spawn_local(control::serve(ports, Arc::clone(&agent)));
+    let mut supervisor = Supervisor {
+        args,
+        agent: Arc::clone(&agent),
+        signals,
+        uploader,
+        profile,
+        stop: None,
+        tasks: JoinSet::new(),
+    };
+    let end = supervisor.until_over().await?;
+    supervisor.last_upload(end).await;
+    let _ = control.await;
+    Ok(end.code())
+}
+
+/// What watches over the program.
+struct Supervisor<'a> {
+    args: &'a RunArgs,
+    agent: Arc<Agent>,
+    signals: Signals,
+    uploader: Option<Arc<Uploader>>,
+    profile: Option<Profile>,
+    /// When the first stop signal came.
+    stop: Option<Instant>,
+    /// Uploads and flushes under way.
+    tasks: JoinSet<()>,
+}
+
+impl Supervisor<'_> {
+    /// Until the program has ended and is not to be started again.
+    async fn until_over(&mut self) -> Result<End> {
+        let mut policy = Policy::new(self.args.restart);
+        loop {
+            let started = Instant::now();
+            let State::Running(pid) = self.agent.program.state() else { unreachable!("it has been started") };
+            let end = self.until_ended(pid).await?;
+            self.after(pid, end);
+            self.agent.program.set(State::Down(end));
+            let wanted = self.agent.stop_asked.swap(false, Ordering::Relaxed);
+            let pause = policy.next(end, started.elapsed(), wanted).filter(|_| self.stop.is_none());
+            let Some(pause) = pause else { return Ok(end) };
+            self.upload_soon();
+            let after = if pause.is_zero() { String::new() } else { format!(" in {}s", pause.as_secs_f32()) };
+            say(NAME, format_args!("the program {end}; starting it again{after}"));
+            if self.paused(pause).await? {
+                return Ok(end);
+            }
+            let restarted = self.agent.program.restart(&self.args.program, &self.agent.folder);
+            restarted.context("cannot start another process")?;
+            self.agent.starts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands signals on until the program has ended.
+    async fn until_ended(&mut self, pid: Pid) -> Result<End> {
+        let mut flushes = self.args.flush_every.map(|every| {
+            let mut interval = interval_at(Instant::now() + every, every);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        });
+        let mut kill_after = self.args.kill_after;
+        loop {
+            let kill_at = self.stop.and_then(|stop| Some(stop + kill_after?));
+            tokio::select! {
+                came = self.signals.next() => match came? {
+                    Came::Child => match reap(Some(pid)) {
+                        Some(Fate::Ended(end)) => return Ok(end),
+                        Some(Fate::Stopped(signal)) => stop_too(signal),
+                        None => {}
+                    },
+                    Came::For(number) => self.hand_on(number),
+                    Came::NotForUs => {}
+                },
+                () = at(kill_at) => {
+                    let after = kill_after.take().unwrap_or_default().as_secs_f32();
+                    say(NAME, format_args!("the program still runs {after}s after the stop signal: killing it"));
+                    self.send(Signal::KILL.as_raw());
+                }
+                () = tick(&mut flushes) => self.flush_soon(),
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+
+    /// Waits before the next start. Whether a stop signal has come meanwhile.
+    async fn paused(&mut self, pause: Duration) -> Result<bool> {
+        let until = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                came = self.signals.next() => match came? {
+                    Came::Child => drop(reap(None)),
+                    Came::For(number) if signals::is_stop(number) => {
+                        self.stop = Some(Instant::now());
+                        return Ok(true);
+                    }
+                    Came::For(_) | Came::NotForUs => {}
+                },
+                () = sleep_until(until) => return Ok(false),
+            }
+        }
+    }
+
+    fn hand_on(&mut self, number: i32) {
+        if signals::is_stop(number) && self.stop.is_none() {
+            self.stop = Some(Instant::now());
+            // What is there need not wait for the program's end.
+            self.upload_soon();
+        }
+        self.send(number);
+    }
+
+    fn send(&self, number: i32) {
+        if let Err(error) = self.agent.program.signal(number) {
+            say(NAME, format_args!("error: {} cannot be handed on: {error}", signals::name(number)));
+        }
+    }
+
+    /// Sees to what the program has left, and says so if that is nothing.
+    fn after(&mut self, pid: Pid, end: End) {
+        let number = u32::try_from(pid.as_raw_nonzero().get()).unwrap_or_default();
+        let taken = self.profile.as_mut().map(|profile| profile.take(number, &self.agent.folder));
+        if let Some(Err(error)) = &taken {
+            say(NAME, format_args!("error: the text profile cannot be taken: {error}"));
+        }
+        if let (Some(Ok(false)), Some(profile)) = (&taken, &self.profile) {
+            say(
+                NAME,
+                format_args!(
+                    "warning: the program wrote no text profile to {profile}; may it write to TMPDIR?"
+                ),
+            );
+        }
+        let folder = self.agent.folder.display();
+        let listed = files::list(&self.agent.folder).unwrap_or_default();
+        let wrote = listed.values().any(|name| files::written_by(name, number));
+        match end {
+            _ if wrote => {}
+            // Why has been said.
+            End::Exit(program::NOT_EXECUTABLE | program::NOT_FOUND) => {}
+            End::Signal(signal) => {
+                let signal = signals::name(signal);
+                say(
+                    NAME,
+                    format_args!(
+                        "warning: {signal} ended the program before it wrote its counters, which it does when main \
+                         returns or calls os.Exit; does it handle that signal?"
+                    ),
+                );
+            }
+            End::Exit(_) if listed.is_empty() => {
+                say(
+                    NAME,
+                    format_args!("warning: the program left nothing in {folder}; is it built with -cover?"),
+                );
+            }
+            End::Exit(_) => say(NAME, format_args!("warning: the program wrote no counters to {folder}")),
+        }
+    }
+
+    fn upload_soon(&mut self) {
+        if let Some(uploader) = &self.uploader {
+            let (uploader, deadline) = (Arc::clone(uploader), Instant::now() + self.args.deadline);
+            self.tasks.spawn_local(async move { uploader.upload(deadline, None).await });
+        }
+    }
+
+    fn flush_soon(&mut self) {
+        let Some(uploader) = &self.uploader else { return };
+        let (uploader, agent, deadline) = (Arc::clone(uploader), Arc::clone(&self.agent), self.args.deadline);
+        self.tasks.spawn_local(async move {
+            if let Err(why) = agent.flush.flush(&agent.program).await {
+                say(NAME, format_args!("error: not flushed: {why}"));
+            }
+            uploader.upload(Instant::now() + deadline, None).await;
+        });
+    }
+
+    /// Uploads the rest, while callers of the control endpoint still get their answers.
+    async fn last_upload(&mut self, end: End) {
+        if let Some(uploader) = &self.uploader {
+            let now = Instant::now();
+            // Whoever ends later than the deadline has a platform that gives more time.
+            let from = self.stop.filter(|stop| now < *stop + self.args.deadline).unwrap_or(now);
+            uploader.upload(from + self.args.deadline, Some(end.code())).await;
+        }
+        self.agent.program.set(State::Over(end));
+        self.tasks.abort_all();
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(interval: &mut Option<tokio::time::Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}

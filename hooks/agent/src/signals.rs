@@ -1,0 +1,119 @@
+//! Signals: kept from acting on the agent, read one by one, and handed on by number.
+
+use std::io;
+
+use nix::sys::signal::{SigSet, Signal as Named};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use rustix::fd::AsFd;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix_libc_wrappers::libc;
+use rustix_libc_wrappers::process::SignalExt;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+/// Signals that nobody but the kernel sends: `si_code` of `sigaction(2)`.
+const SI_KERNEL: i32 = 0x80;
+
+/// Every signal that can be blocked, blocked.
+pub(crate) struct Blocked(SignalFd);
+
+/// The signals that come to this process. No pipe, but read like one.
+pub(crate) struct Signals(pipe::Receiver);
+
+/// A signal that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// A child has ended or stopped.
+    Child,
+    /// One that is to be handed on, by number.
+    For(i32),
+    /// The kernel sent it to this process alone, or to the whole foreground group of a terminal, of which the program is
+    /// one.
+    NotForUs,
+}
+
+/// Blocks all signals, in this thread and in all threads and processes that it starts.
+pub(crate) fn block() -> nix::Result<Blocked> {
+    let all = SigSet::all();
+    all.thread_block()?;
+    SignalFd::with_flags(&all, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC).map(Blocked)
+}
+
+/// Unblocks them again.
+pub(crate) fn unblock() -> nix::Result<()> {
+    SigSet::all().thread_unblock()
+}
+
+impl Signals {
+    /// Must be called in the async runtime.
+    pub(crate) fn new(blocked: &Blocked) -> io::Result<Self> {
+        pipe::Receiver::from_owned_fd_unchecked(blocked.0.as_fd().try_clone_to_owned()?).map(Self)
+    }
+
+    /// The next signal.
+    pub(crate) async fn next(&mut self) -> io::Result<Came> {
+        // A read gives one `struct signalfd_siginfo` or more, always whole ones.
+        let mut info = [0; size_of::<siginfo>()];
+        self.0.read_exact(&mut info).await?;
+        // Its first fields are ssi_signo, ssi_errno and ssi_code.
+        let [signo, _, code, ..] = info.as_chunks::<4>().0 else { return Ok(Came::NotForUs) };
+        Ok(came(i32::from_ne_bytes(*signo), i32::from_ne_bytes(*code)))
+    }
+}
+
+fn came(number: i32, code: i32) -> Came {
+    let by_kernel = code == SI_KERNEL || (number == libc::SIGCHLD && code > 0);
+    match number {
+        libc::SIGCHLD if by_kernel => Came::Child,
+        // A terminal that goes away tells its session's first process alone.
+        libc::SIGHUP | libc::SIGCONT => Came::For(number),
+        _ if by_kernel => Came::NotForUs,
+        _ => Came::For(number),
+    }
+}
+
+/// Sends a signal by its number, real-time ones included.
+pub(crate) fn send(pid: Pid, number: i32) -> io::Result<()> {
+    let signal = Signal::from_named_raw(number).or_else(|| Signal::rt(number - libc::SIGRTMIN()));
+    let signal = signal.ok_or_else(|| io::Error::other(format!("signal {number} cannot be sent")))?;
+    Ok(kill_process(pid, signal)?)
+}
+
+/// Whether a signal asks a program to end: what it starts after that is not started again, and its time runs.
+pub(crate) fn is_stop(number: i32) -> bool {
+    matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
+}
+
+/// The name of a signal, for people.
+pub(crate) fn name(number: i32) -> String {
+    Named::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
+}
+
+/// `USR1`, `SIGUSR1`, `usr1` or a number: for clap's `value_parser`.
+pub(crate) fn parse(text: &str) -> Result<i32, String> {
+    let number = match text.parse::<i32>() {
+        Ok(number) => (1..=libc::SIGRTMAX()).contains(&number).then_some(number),
+        Err(_) => {
+            let upper = text.to_ascii_uppercase();
+            let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+            format!("SIG{name}").parse::<Named>().ok().map(|signal| signal as i32)
+        }
+    };
+    number.ok_or_else(|| "not a signal's name".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signal_names() {
+        for (text, number) in [("USR1", 10), ("SIGTERM", 15), ("int", 2), ("34", 34)] {
+            assert_eq!(parse(text), Ok(number));
+        }
+        for wrong in ["", "SIG", "0", "65", "-9", "USR3"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((name(15), name(40)), ("SIGTERM".to_owned(), "signal 40".to_owned()));
+    }
+}

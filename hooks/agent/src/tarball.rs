@@ -1,0 +1,57 @@
+//! The coverage files as a tar stream.
+
+use std::io;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use fs_err as fs;
+use tar::Header;
+use tokio::sync::mpsc;
+
+use crate::files;
+
+/// A block of a tar archive; its end is two of zeros.
+const BLOCK: usize = 512;
+
+/// Sends an archive of the folder's coverage files in pieces of a file each. An error ends it.
+pub(crate) async fn send(folder: PathBuf, pieces: mpsc::Sender<io::Result<Bytes>>) {
+    let outcome = match files::list(&folder) {
+        Ok(listed) => send_files(folder, listed.into_keys(), &pieces).await,
+        Err(error) => Err(error),
+    };
+    let last = outcome.map(|()| Bytes::from_static(&[0; 2 * BLOCK]));
+    // That nobody listens any more is no error.
+    let _ = pieces.send(last).await;
+}
+
+async fn send_files(
+    folder: PathBuf,
+    names: impl Iterator<Item = String>,
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    for name in names {
+        let path = folder.join(&name);
+        let read = tokio::task::spawn_blocking(move || fs::read(path)).await.map_err(io::Error::other)?;
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            // It has been uploaded and removed in the meantime.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if pieces.send(Ok(entry(&name, bytes)?)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn entry(name: &str, mut bytes: Vec<u8>) -> io::Result<Bytes> {
+    let mut header = Header::new_ustar();
+    header.set_path(name)?;
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    bytes.splice(0..0, header.as_bytes().iter().copied());
+    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    Ok(bytes.into())
+}

@@ -1,0 +1,142 @@
+//! Coverage files on their way to storage.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use covdata::FileName;
+use fs_err as fs;
+use futures_util::StreamExt;
+use podcov_cli::say;
+use podcov_storage::{Address, Manifest, Place, Storage, StoredFile};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{NAME, files};
+
+/// How many files travel at a time.
+const AT_A_TIME: usize = 8;
+
+/// Uploads what is in a folder.
+pub(crate) struct Uploader {
+    address: Address,
+    folder: PathBuf,
+    /// Whether counters go from the folder when they have been uploaded.
+    remove: bool,
+    state: Mutex<Uploaded>,
+}
+
+/// What has been uploaded.
+struct Uploaded {
+    storage: Option<Storage>,
+    files: BTreeMap<String, StoredFile>,
+    manifest: Manifest,
+}
+
+impl Uploader {
+    pub(crate) fn new(address: Address, place: Place, folder: PathBuf, remove: bool) -> Self {
+        let manifest = Manifest {
+            version: Manifest::VERSION,
+            podcov: env!("CARGO_PKG_VERSION").to_owned(),
+            place,
+            exit_code: None,
+            files: Vec::new(),
+            missing: Vec::new(),
+        };
+        let state = Uploaded { storage: None, files: BTreeMap::new(), manifest };
+        Self { address, folder, remove, state: Mutex::new(state) }
+    }
+
+    /// Uploads what is new, and the manifest when all else is there. What could not be uploaded by the deadline is said,
+    /// and stays. `exit_code`: the program has ended for good.
+    pub(crate) async fn upload(&self, deadline: Instant, exit_code: Option<u8>) {
+        let missing = match timeout_at(deadline, self.state.lock()).await {
+            Ok(mut state) => state.upload(self, deadline, exit_code).await,
+            Err(_) => vec![format!("{}: an earlier upload has not ended", self.folder.display())],
+        };
+        for missing in missing {
+            say(NAME, format_args!("error: not uploaded, stays in {}: {missing}", self.folder.display()));
+        }
+    }
+}
+
+impl Uploaded {
+    async fn upload(&mut self, to: &Uploader, deadline: Instant, exit_code: Option<u8>) -> Vec<String> {
+        let mut missing = Vec::new();
+        let mut files = Vec::new();
+        match files::list(&to.folder) {
+            Ok(listed) => files.extend(listed.into_iter().filter(|(name, _)| !self.files.contains_key(name))),
+            Err(error) => missing.push(error.to_string()),
+        }
+        if files.is_empty() && missing.is_empty() && self.manifest.exit_code == exit_code {
+            return missing;
+        }
+        let storage = match &self.storage {
+            Some(storage) => storage.clone(),
+            None => match to.address.open() {
+                Ok(storage) => self.storage.insert(storage).clone(),
+                Err(error) => {
+                    missing.extend(files.into_iter().map(|(name, _)| format!("{name}: {error}")));
+                    return missing;
+                }
+            },
+        };
+        // The manifest needs time too: without it nobody knows that all is there.
+        let files_deadline = deadline - deadline.saturating_duration_since(Instant::now()) / 10;
+        let place = &self.manifest.place;
+        let storage = &storage;
+        let mut uploads = futures_util::stream::iter(files)
+            .map(|(name, parsed)| async move {
+                let outcome = put(storage, place, to, &name, &parsed, files_deadline).await;
+                (name, parsed, outcome)
+            })
+            .buffer_unordered(AT_A_TIME);
+        let mut removable = Vec::new();
+        while let Some((name, parsed, outcome)) = uploads.next().await {
+            match outcome {
+                Ok(stored) => {
+                    self.files.insert(name.clone(), stored);
+                    if to.remove && files::has_counts(&parsed) {
+                        removable.push(name);
+                    }
+                }
+                Err(error) => missing.push(format!("{name}: {error}")),
+            }
+        }
+        drop(uploads);
+        self.manifest.exit_code = exit_code;
+        self.manifest.files = self.files.values().cloned().collect();
+        self.manifest.missing.clone_from(&missing);
+        if let Err(error) = storage.put_manifest(&self.manifest, deadline).await {
+            missing.push(format!("the manifest of {} files: {error}", self.files.len()));
+        } else {
+            for name in removable {
+                // A file that cannot be removed is not uploaded again.
+                let _ = fs::remove_file(to.folder.join(name));
+            }
+            if exit_code.is_some() {
+                let uploaded = self.files.len();
+                say(
+                    NAME,
+                    format_args!("uploaded {uploaded} files to {}/{}", to.address, self.manifest.place),
+                );
+            }
+        }
+        missing
+    }
+}
+
+async fn put(
+    storage: &Storage,
+    place: &Place,
+    from: &Uploader,
+    name: &str,
+    parsed: &FileName,
+    deadline: Instant,
+) -> Result<StoredFile, String> {
+    let path = from.folder.join(name);
+    let bytes = tokio::task::spawn_blocking(move || fs::read(path)).await;
+    let bytes = bytes.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+    covdata::check(parsed, &bytes).map_err(|e| format!("it is not whole: {e}"))?;
+    let (stored, _) = storage.put(place, name, bytes.into(), deadline).await.map_err(|e| e.to_string())?;
+    Ok(stored)
+}
