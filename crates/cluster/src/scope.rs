@@ -85,6 +85,21 @@ impl SelectArgs {
         })
     }
 
+    /// Checks the arguments for what is not in a cluster: without any, all that is there is meant.
+    #[must_use]
+    pub fn stored_scope(&self) -> Scope {
+        let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+        let named = self.namespaces.iter().any(|name| !name.trim().is_empty()) && !self.all_namespaces;
+        Scope {
+            namespaces: named.then(|| self.namespaces_or("")),
+            labels: String::new(),
+            run_id: given(&self.run_id),
+            pod: given(&self.pod),
+            container: given(&self.container),
+            coverdir: None,
+        }
+    }
+
     fn namespaces_or(&self, default: &str) -> Vec<String> {
         let mut named: Vec<String> =
             self.namespaces.iter().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect();
@@ -111,6 +126,20 @@ impl Scope {
     #[must_use]
     pub fn coverdir(&self) -> Option<&str> {
         self.coverdir.as_deref()
+    }
+
+    /// What was chosen of what is stored, in words: ` of run x in namespaces a, b`.
+    #[must_use]
+    pub fn describe_stored(&self) -> String {
+        let part =
+            |before: &str, what: &Option<String>| what.iter().map(|what| format!("{before}{what}")).collect();
+        let parts: [String; 4] = [
+            part(" of run ", &self.run_id),
+            part(" in namespaces ", &self.namespaces.as_ref().map(|names| names.join(", "))),
+            part(" of pods named ", &self.pod),
+            part(" of containers named ", &self.container),
+        ];
+        parts.concat()
     }
 
     /// The scope in words, for messages: `label x in namespaces a, b`.

@@ -22,6 +22,9 @@ const RESTART_LOOK: Duration = Duration::from_millis(200);
 /// The variable that names the folder a program built with `go build -cover` writes to.
 const GOCOVERDIR: &str = "GOCOVERDIR";
 
+/// Where podcov-agent listens unless it is told otherwise.
+const AGENT_PORT: u16 = 19998;
+
 /// One container of one pod.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Container {
@@ -73,6 +76,19 @@ pub struct Target {
     pub container: Container,
     /// Its folder of counter files.
     pub dir: CoverDir,
+    /// Where its podcov-agent would answer, unless the container says that none does.
+    pub agent: Option<AgentPort>,
+}
+
+/// The control endpoint of a podcov-agent in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentPort {
+    /// On the pod's loopback interface.
+    pub port: u16,
+    /// The container's spec speaks of it. It may be there without that, as an image's entrypoint.
+    pub expected: bool,
+    /// What answers there cannot be another container's.
+    pub sure: bool,
 }
 
 /// Why a pod or container of the run was passed over.
@@ -203,7 +219,7 @@ impl Found {
             self.skipped.push(skip(None, why));
             return;
         }
-        for (spec, dir) in candidates {
+        for (spec, dir, agent) in candidates {
             let status = container_status(pod, &spec.name);
             match not_running(status) {
                 Some(reason) if restarts(pod, spec, status) => {
@@ -221,6 +237,7 @@ impl Found {
                         restarts: status.map_or(0, |s| s.restart_count),
                     },
                     dir,
+                    agent,
                 }),
             }
         }
@@ -338,12 +355,39 @@ impl Cluster {
 }
 
 /// The containers of a pod that are meant and have a folder for counters, sidecars included.
-fn candidates<'a>(pod: &'a Pod, scope: &Scope) -> Vec<(&'a ContainerSpec, CoverDir)> {
+fn candidates<'a>(pod: &'a Pod, scope: &Scope) -> Vec<(&'a ContainerSpec, CoverDir, Option<AgentPort>)> {
     let Some(spec) = &pod.spec else { return Vec::new() };
-    long_running(spec)
-        .filter(|c| scope.wants_container(&c.name))
-        .filter_map(|c| cover_dir(c, scope).map(|dir| (c, dir)))
-        .collect()
+    let candidate = |container: &'a ContainerSpec| {
+        let agent = agent_port(container).map(|port| AgentPort { sure: is_sure(spec, port), ..port });
+        let dir = cover_dir(container, scope);
+        // The agent sets GOCOVERDIR for its program.
+        let dir = dir.or_else(|| agent.filter(|agent| agent.expected).map(|_| CoverDir::Env));
+        dir.map(|dir| (container, dir, agent))
+    };
+    long_running(spec).filter(|c| scope.wants_container(&c.name)).filter_map(candidate).collect()
+}
+
+/// Where podcov-agent would answer for a container: it takes the same variable and flag.
+fn agent_port(container: &ContainerSpec) -> Option<AgentPort> {
+    let variables = || container.env.iter().flatten();
+    let words = || container.command.iter().chain(&container.args).flatten();
+    let control = words()
+        .find_map(|word| word.strip_prefix("--control="))
+        .or_else(|| variables().rfind(|v| v.name == "PODCOV_CONTROL")?.value.as_deref());
+    let port = match control {
+        Some("off") => return None,
+        Some(address) => address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())?,
+        None => AGENT_PORT,
+    };
+    let expected = variables().any(|v| v.name.starts_with("PODCOV_") || v.name == "INTEGCOV_STORAGE")
+        || words().any(|word| word.rsplit('/').next() == Some("podcov-agent"));
+    Some(AgentPort { port, expected, sure: false })
+}
+
+/// Whether one container alone can be what answers on a port: containers of a pod share its addresses.
+fn is_sure(spec: &PodSpec, agent: AgentPort) -> bool {
+    let same = |other: &AgentPort| other.port == agent.port && (other.expected || !agent.expected);
+    long_running(spec).filter_map(agent_port).filter(same).count() == 1
 }
 
 /// Init containers proper have ended when the pod runs; those with `restartPolicy: Always` are sidecars.

@@ -137,3 +137,50 @@ fn other_pods_are_not_even_mentioned() {
     let only = scope(SelectArgs { pod: Some("web-*".into()), ..SelectArgs::default() });
     assert_eq!(find(&pod(&spec, &json!({"phase": "Running"})), &only), Found::default());
 }
+
+#[test]
+fn where_an_agent_would_answer() {
+    let agent = |port, expected, sure| Some(AgentPort { port, expected, sure });
+    let control = |value: &str| json!([{"name": "GOCOVERDIR", "value": "/c"}, {"name": "PODCOV_CONTROL", "value": value}]);
+    let covered = covered("app");
+    for (containers, expected) in [
+        (json!([covered]), agent(19998, false, true)),
+        (json!([covered, {"name": "proxy"}]), agent(19998, false, false)),
+        (json!([{"name": "app", "env": control("127.0.0.1:7000")}]), agent(7000, true, true)),
+        (json!([{"name": "app", "env": control(":7000")}]), agent(7000, true, true)),
+        (json!([{"name": "app", "env": control("off")}]), None),
+        (
+            json!([{"name": "app", "command": ["/podcov-agent", "run", "--", "/app"]}]),
+            agent(19998, true, true),
+        ),
+        (
+            json!([{"name": "app", "args": ["/x/podcov-agent", "run", "--control=127.0.0.1:5", "--"]}]),
+            agent(5, true, true),
+        ),
+        // A proxy may have an agent in its image; it is not as likely as one that is spoken of.
+        (
+            json!([{"name": "app", "env": [{"name": "PODCOV_RUN", "value": "1"}]}, {"name": "proxy"}]),
+            agent(19998, true, true),
+        ),
+        (
+            json!([{"name": "app", "env": control("127.0.0.1:7")}, {"name": "b", "env": control("127.0.0.1:8")}]),
+            agent(7, true, true),
+        ),
+        (
+            json!([{"name": "app", "env": control("127.0.0.1:7")}, {"name": "b", "env": control("127.0.0.1:7")}]),
+            agent(7, true, false),
+        ),
+    ] {
+        let spec = json!({ "containers": containers });
+        let status = json!({"phase": "Running", "containerStatuses": [running("app"), running("b"), running("proxy")]});
+        let found = find(
+            &pod(&spec, &status),
+            &scope(SelectArgs { container: Some("app".into()), ..SelectArgs::default() }),
+        );
+        if expected.is_none() {
+            assert_eq!(found.targets.iter().find_map(|target| target.agent), None);
+        } else {
+            assert_eq!(found.targets.first().and_then(|target| target.agent), expected, "{containers}");
+        }
+    }
+}

@@ -10,17 +10,22 @@ use podcov_cluster::{Cluster, Container, Error, Target};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::session::{Early, Heard, Opening, Session, Taken, Taking};
+use crate::agent::{self, Agent};
+use crate::session::{Early, Heard, Opening, Session, Taken};
+use crate::taking::Taking;
 
 /// A listing is asked for again after this long at first, twice as long each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
+/// How much longer than a program an agent gets: it knows better why nothing came.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What is asked of every target.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// As `kill -s` takes it.
-    pub signal: &'a str,
+    /// As `kill -s` takes it; `None`: the program is to end in good order, which takes a podcov-agent.
+    pub signal: Option<&'a str>,
     /// The process that gets it, as the container counts.
     pub pid: u32,
     /// The processes that get it instead, by their name.
@@ -35,6 +40,8 @@ pub struct Flushed {
     /// The container.
     #[serde(flatten)]
     pub container: Container,
+    /// How it was asked.
+    pub way: Way,
     /// The new counter files.
     pub files: Vec<String>,
     /// They were read back and are whole. Without tar in the image that Go renames only whole files to a final
@@ -45,6 +52,16 @@ pub struct Flushed {
     pub error: Option<String>,
 }
 
+/// How a container is dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Through its podcov-agent.
+    Agent,
+    /// By a shell in it.
+    Exec,
+}
+
 /// What a target was like before the signal, and how far things are.
 #[derive(Default)]
 struct Progress {
@@ -52,23 +69,34 @@ struct Progress {
     signalled_at: Option<Instant>,
 }
 
-/// Signals one target and returns when its new counter files are there and have been read back.
+/// Asks one target and returns when its new counter files are there and have been checked.
 pub async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) -> Flushed {
-    let outcome = until_done(cluster, target, request, async |session, new| {
+    let by_agent = async |mut agent: Agent| match request.signal {
+        Some(signal) => agent.flush(signal).await,
+        None => agent.stop().await.map(|()| Vec::new()),
+    };
+    let by_exec = until_done(cluster, target, request, async |session, new| {
         let verified = verify(session, &new).await?;
         Ok((new, verified))
     });
+    let (way, outcome) = one_way_or_other(cluster, target, request, by_agent, by_exec).await;
     let container = target.container.clone();
-    match outcome.await {
+    let outcome = outcome.map(|done| match done {
+        // The agent has read them.
+        Done::Agent(files) => (files, true),
+        Done::Exec(done) => done,
+    });
+    match outcome {
         Ok((files, verified)) => {
             tracing::info!("{container}: {} new counter files, verified: {verified}", files.len());
-            Flushed { container, files, verified, error: None }
+            Flushed { container, way, files, verified, error: None }
         }
-        Err(error) => Flushed { container, files: Vec::new(), verified: false, error: Some(error) },
+        Err(error) => Flushed { container, way, files: Vec::new(), verified: false, error: Some(error) },
     }
 }
 
-/// Signals one target and, when its new counter files are there, has all of its coverage files sent in the same exec.
+/// Asks one target and, when its new counter files are there, has all of its coverage files sent on the same
+/// connection.
 ///
 /// # Errors
 /// Why there are no new counter files, or why nothing can be sent.
@@ -77,10 +105,95 @@ pub async fn flush_and_take(
     target: &Target,
     request: &Request<'_>,
 ) -> Result<Taking, String> {
-    until_done(cluster, target, request, async |session, _new| {
+    let after = request
+        .signal
+        .map_or_else(|| "after=stop".to_owned(), |signal| format!("after=flush&signal={signal}"));
+    let by_agent = async |agent: Agent| agent.coverage(Some(&after)).await;
+    let by_exec = until_done(cluster, target, request, async |session, _new| {
         session.take_all().await?.ok_or_else(|| Failed::Said("the image has no tar".to_owned()))
-    })
-    .await
+    });
+    match one_way_or_other(cluster, target, request, by_agent, by_exec).await.1? {
+        Done::Agent(coverage) => Ok(Taking::Agent(coverage)),
+        Done::Exec(taking) => Ok(taking),
+    }
+}
+
+/// What has come of either way.
+enum Done<A, E> {
+    Agent(A),
+    Exec(E),
+}
+
+/// Asks the container's agent where its spec speaks of one, else a shell, else an agent all the same: it may be in the
+/// image.
+async fn one_way_or_other<A, E>(
+    cluster: &Cluster,
+    target: &Target,
+    request: &Request<'_>,
+    by_agent: impl AsyncFn(Agent) -> Result<A, agent::Failed>,
+    by_exec: impl Future<Output = Result<E, NotDone>>,
+) -> (Way, Result<Done<A, E>, String>) {
+    // The agent signals its own program and no other process.
+    let agent_may = request.signal.is_none() || (request.pid == 1 && request.process.is_none());
+    let ask_agent = async || ask_agent(cluster, target, request, &by_agent).await;
+    let mut no_agent = None;
+    if request.signal.is_none() || (agent_may && target.agent.is_some_and(|agent| agent.expected)) {
+        match ask_agent().await {
+            Ok(done) => return (Way::Agent, Ok(Done::Agent(done))),
+            Err(agent::Failed::NoAgent(why)) => no_agent = Some(why),
+            Err(failed) => return (Way::Agent, Err(failed.to_string())),
+        }
+    }
+    if request.signal.is_none() {
+        let why = no_agent.unwrap_or_default();
+        return (Way::Agent, Err(format!("it takes a podcov-agent to stop a program in good order: {why}")));
+    }
+    let not_done = match by_exec.await {
+        Ok(done) => return (Way::Exec, Ok(Done::Exec(done))),
+        Err(not_done) => not_done,
+    };
+    match (not_done.no_shell, no_agent) {
+        (true, None) if agent_may => match ask_agent().await {
+            Ok(done) => (Way::Agent, Ok(Done::Agent(done))),
+            Err(agent::Failed::NoAgent(_)) => (Way::Exec, Err(not_done.why)),
+            Err(failed) => (Way::Agent, Err(failed.to_string())),
+        },
+        (true, Some(why)) => (Way::Exec, Err(format!("{}; and no podcov-agent: {why}", not_done.why))),
+        _ => (Way::Exec, Err(not_done.why)),
+    }
+}
+
+/// Asks the agent, again where the connection broke.
+async fn ask_agent<A>(
+    cluster: &Cluster,
+    target: &Target,
+    request: &Request<'_>,
+    by_agent: &impl AsyncFn(Agent) -> Result<A, agent::Failed>,
+) -> Result<A, agent::Failed> {
+    let begun = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let asked = async { by_agent(Agent::connect(cluster, target).await?).await };
+        let failed = match tokio::time::timeout(request.timeout + GRACE, asked).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(failed)) => failed,
+            Err(_) => agent::Failed::Cluster(Error::Stalled(request.timeout + GRACE)),
+        };
+        let again = matches!(&failed, agent::Failed::Cluster(e) if e.is_transient());
+        if !again || begun.elapsed() >= request.timeout {
+            return Err(failed);
+        }
+        tracing::info!("{}: {failed}; trying again", target.container);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Why a shell did not do it.
+struct NotDone {
+    /// There is none.
+    no_shell: bool,
+    why: String,
 }
 
 /// Tries until there are new counter files and `then` has done with them, or there is no more sense in it.
@@ -89,12 +202,14 @@ async fn until_done<T>(
     target: &Target,
     request: &Request<'_>,
     then: impl AsyncFn(Session, Vec<String>) -> Result<T, Failed>,
-) -> Result<T, String> {
+) -> Result<T, NotDone> {
+    let signal = request.signal.unwrap_or_default();
+    let no_shell = |failed: &Failed| matches!(failed, Failed::Cluster(Error::NoProgram { .. }));
     let mut progress = Progress::default();
     let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        let done = match attempt(cluster, target, request, &mut progress).await {
+        let done = match attempt(cluster, target, request, signal, &mut progress).await {
             Ok((session, new)) => then(session, new).await,
             Err(failed) => Err(failed),
         };
@@ -112,7 +227,8 @@ async fn until_done<T>(
             (Failed::Cluster(_), Some(at)) => at.elapsed() < request.timeout,
         };
         if !again {
-            return Err(word(&failed, became, request, progress.signalled_at.is_some()));
+            let why = word(&failed, became, signal, progress.signalled_at.is_some());
+            return Err(NotDone { no_shell: no_shell(&failed), why });
         }
         tracing::info!("{}: {failed}; trying again", target.container);
         tokio::time::sleep(pause).await;
@@ -147,21 +263,22 @@ async fn attempt(
     cluster: &Cluster,
     target: &Target,
     request: &Request<'_>,
+    asked_signal: &str,
     progress: &mut Progress,
 ) -> Result<(Session, Vec<String>), Failed> {
     // A connection made anew must not signal again: the program may be about to answer the first one.
-    let signal = if progress.signalled_at.is_none() { request.signal } else { "" };
+    let signal = if progress.signalled_at.is_none() { asked_signal } else { "" };
     let opening = Opening { dir: &target.dir, signal, pid: request.pid, process: request.process };
     let mut session = Session::open(cluster, &target.container, &opening).await?;
-    let meta = session.names().await?.map_err(|end| end.failed(target, request))?;
-    let listed = session.names().await?.map_err(|end| end.failed(target, request))?;
+    let meta = session.names().await?.map_err(|end| end.failed(target, asked_signal))?;
+    let listed = session.names().await?.map_err(|end| end.failed(target, asked_signal))?;
     let before = progress.before.get_or_insert(listed).clone();
     if let Err(end) = session.signalled().await? {
         // A program that ends on the signal takes the shell with it, perhaps before that has said a word.
         if end.was_killed() {
             progress.signalled_at.get_or_insert_with(Instant::now);
         }
-        return Err(end.failed(target, request));
+        return Err(end.failed(target, asked_signal));
     }
     let deadline = *progress.signalled_at.get_or_insert_with(Instant::now) + request.timeout;
 
@@ -177,12 +294,13 @@ async fn attempt(
         }
         if heard == Heard::Gone {
             return Err(Failed::Said(format!(
-                "the process has ended after SIG{} and written nothing",
-                request.signal
+                "the process has ended after SIG{asked_signal} and written nothing"
             )));
         }
         if Instant::now() >= deadline {
-            return Err(Failed::Said(why_nothing_came(session, target, request, &meta).await));
+            return Err(Failed::Said(
+                why_nothing_came(session, target, request.timeout, asked_signal, &meta).await,
+            ));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -190,8 +308,8 @@ async fn attempt(
 }
 
 impl Early {
-    fn failed(&self, target: &Target, request: &Request<'_>) -> Failed {
-        let word = self.word(target, request.signal);
+    fn failed(&self, target: &Target, signal: &str) -> Failed {
+        let word = self.word(target, signal);
         if self.was_killed() { Failed::Cluster(Error::Broken(word)) } else { Failed::Said(word) }
     }
 }
@@ -225,14 +343,11 @@ async fn verify(session: Session, new: &[String]) -> Result<bool, Failed> {
 async fn why_nothing_came(
     session: Session,
     target: &Target,
-    request: &Request<'_>,
+    timeout: Duration,
+    signal: &str,
     meta: &BTreeSet<String>,
 ) -> String {
-    let waited = format!(
-        "no counter file appeared within {}s of SIG{}",
-        request.timeout.as_secs_f32(),
-        request.signal
-    );
+    let waited = format!("no counter file appeared within {}s of SIG{signal}", timeout.as_secs_f32());
     let Some(first) = meta.first() else {
         return format!(
             "{waited}, and {} holds no meta-data file; is the program built with -cover, and may it write there?",
@@ -247,10 +362,7 @@ async fn why_nothing_came(
         Some(mode @ (Mode::Set | Mode::Count)) => format!(
             "{waited}; the program is built with -covermode={mode}, and only -covermode=atomic can write while it runs"
         ),
-        _ => format!(
-            "{waited}; is the program built with -covermode=atomic and does it handle SIG{}?",
-            request.signal
-        ),
+        _ => format!("{waited}; is the program built with -covermode=atomic and does it handle SIG{signal}?"),
     }
 }
 
@@ -262,10 +374,9 @@ fn mode_of(archive: &[u8]) -> Option<Mode> {
     MetaFile::parse(&bytes).ok().map(|meta| meta.mode)
 }
 
-fn word(failed: &Failed, became: Option<String>, request: &Request<'_>, signalled: bool) -> String {
+fn word(failed: &Failed, became: Option<String>, signal: &str, signalled: bool) -> String {
     match (failed, became) {
         (_, Some(became)) if signalled => {
-            let signal = request.signal;
             format!(
                 "{became} after SIG{signal}; does the program handle that signal? If it is meant to end on it, \
                  Kubernetes may take longer to start it again: see --timeout"

@@ -6,8 +6,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use bytes::Bytes;
 use podcov_cluster::{Cluster, Container, CoverDir, Error, Exec, Output, Target};
+
+use crate::taking::Taking;
 
 /// A shell that answers nothing for this long counts as broken.
 const STALL: Duration = Duration::from_secs(15);
@@ -90,14 +91,6 @@ pub(crate) enum Taken {
     Archive(Vec<u8>),
     NoTar,
     Failed(String),
-}
-
-/// An archive of everything, on its way.
-pub struct Taking {
-    /// What of it has come already.
-    pub begun: Bytes,
-    /// What brings the rest.
-    pub exec: Exec,
 }
 
 /// The script ended before it should.
@@ -192,7 +185,7 @@ impl Session {
         if self.line().await?.as_deref() != Some("tar") {
             return Ok(None);
         }
-        Ok(Some(Taking { begun: self.unread.into_iter().collect(), exec: self.exec }))
+        Ok(Some(Taking::begun(self.unread.into_iter().collect(), self.exec)))
     }
 
     /// The next line of the shell's output; `None` at its end.

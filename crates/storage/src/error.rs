@@ -14,17 +14,9 @@ pub enum Error {
     /// The server could not be reached, or failed. Another try may succeed.
     #[error("{0}")]
     Passing(String),
-    /// What came back is not what was put there.
+    /// What came back is not what was put there. It may have been on the way.
     #[error("{0}")]
     Corrupt(String),
-}
-
-impl Error {
-    /// Whether another try may succeed.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Passing(_) | Self::Corrupt(_))
-    }
 }
 
 impl From<StoreError> for Error {

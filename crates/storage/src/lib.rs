@@ -6,6 +6,7 @@
 
 mod address;
 mod error;
+mod fetch;
 mod manifest;
 mod place;
 mod read;
@@ -14,6 +15,7 @@ mod write;
 
 pub use address::{Address, Storage};
 pub use error::Error;
+pub use fetch::Fetched;
 pub use manifest::{MANIFEST, Manifest, StoredFile};
 pub use place::Place;
 pub use read::{Found, Start};

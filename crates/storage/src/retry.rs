@@ -9,6 +9,10 @@ use crate::Error;
 /// How long the first try may take; each next one twice as long. A connection that hangs must not use up the time in
 /// which another would have served, and a slow one must get its time in the end.
 const FIRST_TRY: Duration = Duration::from_secs(4);
+const LONGEST_TRY: Duration = Duration::from_secs(300);
+
+/// What is not right after so many tries was stored so.
+const CORRUPT: u32 = 3;
 
 /// The pause after the first try; each next one is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -20,11 +24,18 @@ pub(crate) async fn until<T>(
     mut attempt: impl AsyncFnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
     let (mut limit, mut pause) = (FIRST_TRY, FIRST_PAUSE);
-    let mut last = None;
+    let (mut last, mut corrupt) = (None, 0);
     loop {
         let begun = Instant::now();
         match timeout_at(deadline.min(begun + limit), attempt()).await {
-            Ok(Err(error)) if error.is_passing() => last = Some(error),
+            Ok(Err(error @ Error::Corrupt(_))) => {
+                corrupt += 1;
+                if corrupt == CORRUPT {
+                    return Err(error);
+                }
+                last = Some(error);
+            }
+            Ok(Err(error @ Error::Passing(_))) => last = Some(error),
             Ok(outcome) => return outcome,
             Err(_) => {
                 let waited = begun.elapsed().as_secs_f32();
@@ -36,7 +47,7 @@ pub(crate) async fn until<T>(
             return Err(last.unwrap_or_else(|| Error::Passing("no time was left".to_owned())));
         }
         sleep_until(Instant::now() + pause).await;
-        limit *= 2;
+        limit = limit.saturating_mul(2).min(LONGEST_TRY);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -99,6 +99,17 @@ pub fn unpack(
     }
 }
 
+/// Takes one file, by its name and content, into a folder, which is made if it is missing.
+///
+/// # Errors
+/// Why it is not taken: it is no whole coverage file, or the folder cannot be written.
+pub fn take(folder: &Path, name: &str, bytes: Vec<u8>, sanitize: bool) -> Result<TakenFile, String> {
+    let shown = name.escape_default();
+    let parsed = name.parse::<FileName>().map_err(|_| format!("{shown} is no name of a coverage file"))?;
+    covdata::check(&parsed, &bytes).map_err(|e| format!("{shown} is not whole: {e}"))?;
+    store(folder, name, &parsed, bytes, sanitize).map_err(|e| e.to_string())
+}
+
 /// Why reading ended before the archive's end.
 enum Stop {
     /// The stream broke or is no archive.

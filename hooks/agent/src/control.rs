@@ -1,8 +1,8 @@
 //! The control endpoint: HTTP for whoever may talk to the pod.
 //!
-//! `GET /health`, `POST /flush`, `POST /stop`, `POST /reset`, `GET /coverage`. Answers are JSON but the last, which is
-//! a tar stream; an error is `{"error": …}`. What a request can do is named by its path alone: no name of a file or
-//! anything else is taken from it.
+//! `GET /health`, `POST /flush`, `POST /stop`, `POST /reset`, `GET /coverage`, `POST /coverage?after=flush` or `stop`.
+//! Answers are JSON but that of the last, which is a tar stream; an error is `{"error": …}`. Flushing takes
+//! `?signal=NAME`. No name of a file is taken from a request.
 
 use std::convert::Infallible;
 use std::io;
@@ -34,7 +34,7 @@ use tokio::task::JoinSet;
 use crate::args::{Control, RunArgs};
 use crate::flush::Flush;
 use crate::program::{Program, State};
-use crate::{NAME, files, tarball};
+use crate::{NAME, files, signals, tarball};
 
 /// How many connections are served at a time; others wait.
 const CONNECTIONS: usize = 32;
@@ -48,8 +48,8 @@ const BODY: usize = 4096;
 /// How long the program may take to end when it is asked to, before the caller is told that it has not.
 const STOP: Duration = Duration::from_secs(60);
 
-/// How long answers may take to reach their callers when the agent ends.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long answers may take to reach their callers when the agent ends: one may be the coverage.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What requests are about.
 pub(crate) struct Agent {
@@ -202,9 +202,13 @@ async fn answer(request: Request<Incoming>, agent: &Agent, kind: &Kind) -> Respo
     if !matches!(body.await, Ok(Ok(_))) {
         return error(StatusCode::PAYLOAD_TOO_LARGE, "a request needs no body");
     }
+    let query = match Query::of(head.uri.query().unwrap_or_default()) {
+        Ok(query) => query,
+        Err(why) => return error(StatusCode::BAD_REQUEST, &why),
+    };
     match (head.uri.path(), &head.method) {
         ("/health", &Method::GET) => answer_json(StatusCode::OK, &health(agent)),
-        ("/flush", &Method::POST) => match agent.flush.flush(&agent.program).await {
+        ("/flush", &Method::POST) => match agent.flush.flush(&agent.program, query.signal).await {
             Ok(files) => answer_json(StatusCode::OK, &json!({ "files": files })),
             Err(why) => error(StatusCode::CONFLICT, &why),
         },
@@ -214,9 +218,49 @@ async fn answer(request: Request<Incoming>, agent: &Agent, kind: &Kind) -> Respo
             Err(e) => error(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string()),
         },
         ("/coverage", &Method::GET) => coverage(agent),
-        ("/health" | "/coverage", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET"),
+        ("/coverage", &Method::POST) => match query.after {
+            None => error(StatusCode::BAD_REQUEST, "after what: ?after=flush or ?after=stop"),
+            Some(After::Flush) => match agent.flush.flush(&agent.program, query.signal).await {
+                Ok(_) => coverage(agent),
+                Err(why) => error(StatusCode::CONFLICT, &why),
+            },
+            Some(After::Stop) => match stop(agent).await {
+                stopped if stopped.status() == StatusCode::OK => coverage(agent),
+                failed => failed,
+            },
+        },
+        ("/health", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET"),
+        ("/coverage", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET, or a POST with ?after="),
         ("/flush" | "/stop" | "/reset", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a POST"),
         _ => error(StatusCode::NOT_FOUND, "there are /health, /flush, /stop, /reset and /coverage"),
+    }
+}
+
+/// What may follow a path's `?`.
+#[derive(Default)]
+struct Query {
+    after: Option<After>,
+    signal: Option<i32>,
+}
+
+/// What comes before the coverage is sent.
+enum After {
+    Flush,
+    Stop,
+}
+
+impl Query {
+    fn of(text: &str) -> Result<Self, String> {
+        let mut query = Self::default();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("after", "flush")) => query.after = Some(After::Flush),
+                Some(("after", "stop")) => query.after = Some(After::Stop),
+                Some(("signal", name)) => query.signal = Some(signals::parse(name)?),
+                _ => return Err("only after=flush, after=stop and signal=NAME are known".to_owned()),
+            }
+        }
+        Ok(query)
     }
 }
 

@@ -29,18 +29,19 @@ impl Flush {
         Self { folder, signal, timeout, turn: Mutex::new(()) }
     }
 
-    /// Signals the program and returns the names of its new counter files when they are there and whole.
+    /// Sends the program a signal, the usual one if none is given, and returns the names of its new counter files when they are there and whole.
     ///
     /// # Errors
     /// Why there are none.
-    pub(crate) async fn flush(&self, program: &Program) -> Result<Vec<String>, String> {
+    pub(crate) async fn flush(&self, program: &Program, signal: Option<i32>) -> Result<Vec<String>, String> {
+        let signal = signal.unwrap_or(self.signal);
         let _turn = self.turn.lock().await;
         let State::Running(pid) = program.state() else { return Err("the program does not run".to_owned()) };
         let failed = |e: io::Error| e.to_string();
         let mut changes = Changes::of(&self.folder).map_err(failed)?;
         let before = files::list(&self.folder).map_err(failed)?;
         let mut state = program.watch();
-        program.signal(self.signal).map_err(failed)?;
+        program.signal(signal).map_err(failed)?;
         let deadline = Instant::now() + self.timeout;
         loop {
             let running = *state.borrow_and_update() == State::Running(pid);
@@ -50,7 +51,7 @@ impl Flush {
                 return now.into_iter().map(|(name, parsed)| self.checked(name, &parsed)).collect();
             }
             if !running {
-                let signal = signals::name(self.signal);
+                let signal = signals::name(signal);
                 return Err(format!(
                     "the program ended after {signal} and wrote nothing; does it handle that signal?"
                 ));
@@ -63,7 +64,7 @@ impl Flush {
             };
             match timeout_at(deadline, changed).await {
                 Ok(changed) => changed.map_err(failed)?,
-                Err(_) => return Err(self.why_nothing_came()),
+                Err(_) => return Err(self.why_nothing_came(signal)),
             }
         }
     }
@@ -74,8 +75,8 @@ impl Flush {
         Ok(name)
     }
 
-    fn why_nothing_came(&self) -> String {
-        let signal = signals::name(self.signal);
+    fn why_nothing_came(&self, signal: i32) -> String {
+        let signal = signals::name(signal);
         let waited = format!("no counter file appeared within {}s of {signal}", self.timeout.as_secs_f32());
         let listed = files::list(&self.folder).unwrap_or_default();
         let mut metas = listed.iter().filter(|(_, parsed)| matches!(parsed, FileName::Meta { .. }));

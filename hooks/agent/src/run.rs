@@ -229,7 +229,7 @@ impl Supervisor<'_> {
         let Some(uploader) = &self.uploader else { return };
         let (uploader, agent, deadline) = (Arc::clone(uploader), Arc::clone(&self.agent), self.args.deadline);
         self.tasks.spawn_local(async move {
-            if let Err(why) = agent.flush.flush(&agent.program).await {
+            if let Err(why) = agent.flush.flush(&agent.program, None).await {
                 say(NAME, format_args!("error: not flushed: {why}"));
             }
             uploader.upload(Instant::now() + deadline, None).await;

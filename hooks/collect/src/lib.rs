@@ -2,6 +2,7 @@
 
 mod manifest;
 mod staging;
+mod stored;
 mod transfer;
 
 use std::io::{self, Write};
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use manifest::{Collected, Manifest};
 use podcov_flush::Request;
+use podcov_storage::Address;
 use podcov_unpack::Rules;
 use report::summary::Summary;
 use staging::Staging;
@@ -42,6 +44,16 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = podcov_flush::signal_name, help_heading = "Signal")]
     pub signal: Option<String>,
 
+    /// Collect from storage instead, where podcov-agent has uploaded to: gs://, s3:// or az:// with bucket and folder, or
+    /// file:///folder. --run-id, --namespace, --pod and --container choose of what is there
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["signal", "stop", "selector"], help_heading = "Pods")]
+    pub from: Option<Address>,
+
+    /// Have the programs end in good order first, and so write what they write at their end: text profiles too. Takes
+    /// podcov-agent in the image
+    #[arg(long, conflicts_with = "signal", help_heading = "Signal")]
+    pub stop: bool,
+
     /// The process to send it to, as the container counts
     #[arg(long, value_name = "PID", default_value = "1", requires = "signal", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
     pub pid: u32,
@@ -51,7 +63,7 @@ pub struct Args {
     pub process: Option<String>,
 
     /// How long a program may take to write its counters on the signal
-    #[arg(long, value_name = "SECONDS", default_value = "10", requires = "signal", value_parser = podcov_cli::seconds, help_heading = "Signal")]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, help_heading = "Signal")]
     pub flush_timeout: Duration,
 
     /// The reports' folder; it is replaced as a whole
@@ -145,6 +157,22 @@ struct Report {
 
 /// Everything up to the point where the report takes its place.
 async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
+    let (staging, mut manifest) = match &args.from {
+        Some(address) => stored::collect(args, address).await?,
+        None => from_cluster(args, tracker).await?,
+    };
+    manifest.containers.sort_by(|a, b| a.folder.cmp(&b.folder));
+    let percent = measure(args, staging.path(), &mut manifest).await?;
+    manifest.complete = manifest.problems.is_empty()
+        && manifest.containers.iter().all(|c| c.errors.is_empty())
+        && manifest.skipped.iter().all(|s| !s.loss);
+    manifest.finished = Timestamp::now();
+    manifest.write(staging.path())?;
+    Ok(Report { staging, manifest, percent })
+}
+
+/// Copies the files of the run's containers into a staging folder.
+async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Manifest)> {
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let scope = args.select.scope(cluster.default_namespace())?;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
@@ -159,8 +187,8 @@ async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
             .into());
     }
     let staging = Staging::beside(&args.out)?;
-    let flush = args.signal.as_deref().map(|signal| Request {
-        signal,
+    let flush = (args.stop || args.signal.is_some()).then(|| Request {
+        signal: args.signal.as_deref(),
         pid: args.pid,
         process: args.process.as_deref(),
         timeout: args.flush_timeout,
@@ -193,15 +221,8 @@ async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
     }
     drop(transfers);
     drop(progress);
-    manifest.containers.sort_by(|a, b| a.folder.cmp(&b.folder));
     manifest.skipped = skipped.iter().map(Into::into).collect();
-    let percent = measure(args, staging.path(), &mut manifest).await?;
-    manifest.complete = manifest.problems.is_empty()
-        && manifest.containers.iter().all(|c| c.errors.is_empty())
-        && skipped.iter().all(|s| !s.why.is_loss());
-    manifest.finished = Timestamp::now();
-    manifest.write(staging.path())?;
-    Ok(Report { staging, manifest, percent })
+    Ok((staging, manifest))
 }
 
 /// Reads the coverage back from the files and notes it in the manifest.

@@ -25,7 +25,7 @@ pub(crate) struct Manifest {
     pub(crate) podcov: String,
     /// Skaffold's run, if there was one.
     pub(crate) run_id: Option<String>,
-    /// The kubeconfig's context.
+    /// The kubeconfig's context, or storage's address.
     pub(crate) context: String,
     pub(crate) started: Timestamp,
     pub(crate) finished: Timestamp,
@@ -87,6 +87,10 @@ pub(crate) enum Way {
     ExecShTar,
     /// `tar` of the whole folder, in an image without a shell.
     ExecTar,
+    /// From the container's podcov-agent.
+    Agent,
+    /// From storage, where a podcov-agent has put them.
+    Storage,
 }
 
 /// A pod or container that was passed over.
@@ -114,15 +118,27 @@ impl From<&Skipped> for SkippedEntry {
 }
 
 impl Collected {
+    /// Of a container in the cluster.
     pub(crate) fn new(container: &Container, folder: String) -> Self {
         Self {
-            namespace: container.namespace.clone(),
-            pod: container.pod.clone(),
-            container: container.container.clone(),
             pod_uid: container.uid.clone(),
             image: container.image.clone(),
             image_id: container.image_id.clone(),
             restarts: container.restarts,
+            ..Self::of(&container.namespace, &container.pod, &container.container, folder)
+        }
+    }
+
+    /// Of a container of which no more is known.
+    pub(crate) fn of(namespace: &str, pod: &str, container: &str, folder: String) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            container: container.to_owned(),
+            pod_uid: String::new(),
+            image: String::new(),
+            image_id: String::new(),
+            restarts: 0,
             folder,
             way: Way::ExecShTar,
             gzip: false,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
 use podcov_cluster::{Cluster, CoverDir, Error, Output, Target};
-use podcov_flush::{ALL, Request, Taking};
+use podcov_flush::{ALL, NoArchive, Request, Taking};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -52,15 +52,21 @@ struct Shortfall {
     message: String,
     /// Another try may give more.
     again: bool,
+    /// The container lacks what this way takes.
+    lack: bool,
 }
 
 impl Shortfall {
     fn last(message: impl Into<String>) -> Self {
-        Self { message: message.into(), again: false }
+        Self { message: message.into(), again: false, lack: false }
     }
 
     fn passing(message: impl Into<String>) -> Self {
-        Self { message: message.into(), again: true }
+        Self { message: message.into(), again: true, lack: false }
+    }
+
+    fn lack(message: impl Into<String>) -> Self {
+        Self { message: message.into(), again: false, lack: true }
     }
 }
 
@@ -82,6 +88,9 @@ impl Transfer<'_> {
         let mut collected = Collected::new(container, folder);
         let folder = self.staging.join(&collected.folder);
         let mut pause = PAUSE;
+        let expected = target.agent.is_some_and(|agent| agent.expected);
+        collected.way = if expected { Way::Agent } else { Way::ExecShTar };
+        let mut lacks = Vec::new();
         let (mut taking, unflushed) = match &self.flush {
             Some(request) => match podcov_flush::flush_and_take(self.cluster, target, request).await {
                 Ok(taking) => (Some(taking), None),
@@ -92,7 +101,7 @@ impl Transfer<'_> {
         };
         loop {
             collected.attempts += 1;
-            let shortfalls = self.attempt(target, &folder, &mut collected, taking.take()).await?;
+            let shortfalls = self.attempt(target, &folder, &mut collected, &mut lacks, taking.take()).await?;
             let again = !shortfalls.is_empty() && shortfalls.iter().all(|s| s.again);
             if !again || collected.attempts >= self.tries {
                 collected.errors = shortfalls.into_iter().map(|s| s.message).collect();
@@ -118,29 +127,45 @@ impl Transfer<'_> {
         target: &Target,
         folder: &Path,
         collected: &mut Collected,
-        taking: Option<Taking>,
+        lacks: &mut Vec<(Way, String)>,
+        mut taking: Option<Taking>,
     ) -> Result<Vec<Shortfall>> {
-        let stream = self.stream(target, folder, collected.way, taking);
-        let streamed = tokio::time::timeout(self.timeout, stream).await;
-        let streamed = streamed.unwrap_or_else(|_| {
-            Ok(Err(Shortfall::passing(format!("not done within {}s", self.timeout.as_secs_f32()))))
-        })?;
-        let (unpacked, end) = match streamed {
-            Ok(both) => both,
-            Err(shortfall) => return Ok(vec![shortfall]),
-        };
-        // The image has no shell: its tar alone may do, where the folder's name is known.
-        let no_shell = matches!(end, Err(Error::NoProgram { .. })) && collected.way == Way::ExecShTar;
-        if no_shell && matches!(target.dir, CoverDir::Path(_)) {
-            collected.way = Way::ExecTar;
-            return Box::pin(self.attempt(target, folder, collected, None)).await;
+        if let Some(taking) = &taking {
+            collected.way = if taking.is_agents() { Way::Agent } else { Way::ExecShTar };
         }
+        let (unpacked, end) = loop {
+            let way = collected.way;
+            let stream = self.stream(target, folder, way, taking.take());
+            let streamed = tokio::time::timeout(self.timeout, stream).await;
+            let streamed = streamed.unwrap_or_else(|_| {
+                Ok(Err(Shortfall::passing(format!("not done within {}s", self.timeout.as_secs_f32()))))
+            })?;
+            let lack = match &streamed {
+                Ok((_, end)) => lack(way, end),
+                Err(shortfall) => shortfall.lack.then(|| shortfall.message.clone()),
+            };
+            let Some(lack) = lack else {
+                match streamed {
+                    Ok(both) => break both,
+                    Err(shortfall) => return Ok(vec![shortfall]),
+                }
+            };
+            tracing::debug!("{}: {lack}", target.container);
+            if matches!(streamed, Ok((_, Ok(_)))) {
+                // A shell has looked for tar: there is none to try without it.
+                lacks.push((Way::ExecTar, lack.clone()));
+            }
+            lacks.push((way, lack));
+            let untried = ways(target).find(|way| lacks.iter().all(|(tried, _)| tried != way));
+            let Some(next) = untried else { return Ok(vec![Shortfall::last(no_way(target, lacks))]) };
+            collected.way = next;
+        };
         collected.gzip = unpacked.gzip;
         // What an earlier try brought is whole, and Go never writes a name twice: it stays.
         collected.files.extend(unpacked.files.iter().cloned());
         collected.files.sort();
         collected.files.dedup();
-        Ok(shortfalls(target, collected.way, &unpacked, end))
+        Ok(shortfalls(target, &unpacked, end))
     }
 
     /// Runs tar in the container, unless an exec is there that has begun with it, and unpacks what comes. The outer
@@ -157,34 +182,38 @@ impl Transfer<'_> {
             CoverDir::Env => "",
         };
         let script = format!("{ALL}{SCRIPT}");
-        let command: &[&str] = match way {
-            Way::ExecShTar => &["sh", "-c", &script, "podcov", dir],
-            Way::ExecTar => &["tar", "-C", dir, "-cf", "-", "."],
+        let exec = async |command: &[&str]| {
+            let exec = self.cluster.exec(&target.container, command, false, STALL).await;
+            exec.map(|exec| Taking::begun(Bytes::new(), exec)).map_err(NoArchive::Unreachable)
         };
-        let exec = match taking {
-            Some(taking) => Ok(taking),
-            None => {
-                let exec = self.cluster.exec(&target.container, command, false, STALL).await;
-                exec.map(|exec| Taking { begun: Bytes::new(), exec })
-            }
+        let taking = match (taking, way) {
+            (Some(taking), _) => Ok(taking),
+            (None, Way::Agent) => Taking::from_agent(self.cluster, target).await,
+            (None, Way::ExecShTar) => exec(&["sh", "-c", &script, "podcov", dir]).await,
+            (None, Way::ExecTar) => exec(&["tar", "-C", dir, "-cf", "-", "."]).await,
+            (None, Way::Storage) => Err(NoArchive::Said("it is in storage".to_owned())),
         };
-        let Taking { begun, mut exec } = match exec {
+        let mut taking = match taking {
             Ok(taking) => taking,
-            Err(e) if e.is_transient() => return Ok(Err(Shortfall::passing(e.to_string()))),
-            Err(e) => return Ok(Err(Shortfall::last(with_hint(&e)))),
+            Err(NoArchive::NoAgent(why)) => return Ok(Err(Shortfall::lack(why))),
+            Err(NoArchive::Said(what)) => return Ok(Err(Shortfall::last(what))),
+            Err(NoArchive::Unreachable(e)) if e.is_transient() => {
+                return Ok(Err(Shortfall::passing(e.to_string())));
+            }
+            // Exec may be allowed where port-forward is not.
+            Err(NoArchive::Unreachable(e)) if way == Way::Agent => {
+                return Ok(Err(Shortfall::lack(e.to_string())));
+            }
+            Err(NoArchive::Unreachable(e)) => return Ok(Err(Shortfall::last(with_hint(&e)))),
         };
         let (pieces, receiver) = mpsc::channel(PIECES);
         let (rules, into): (_, PathBuf) = (self.rules, folder.to_owned());
-        let asked_for_all = way == Way::ExecShTar;
+        let asked_for_all = way != Way::ExecTar;
         let unpacking =
             self.tracker.spawn_blocking(move || unpack(Pieces::from(receiver), &into, rules, asked_for_all));
-        if !begun.is_empty() {
-            // That nobody listens any more shows below.
-            let _ = pieces.send(Ok(begun)).await;
-        }
         let mut stderr = String::new();
         let end = loop {
-            match exec.next().await {
+            match taking.next().await {
                 Ok(Some(Output::Stdout(data))) => {
                     // Whoever stopped listening has seen enough.
                     if pieces.send(Ok(data)).await.is_err() {
@@ -195,7 +224,7 @@ impl Transfer<'_> {
                     stderr.push_str(&String::from_utf8_lossy(&data));
                 }
                 Ok(Some(Output::Stderr(_))) => {}
-                Ok(None) => break exec.ended().map(|end| end.code),
+                Ok(None) => break taking.code(),
                 Err(e) => {
                     let _ = pieces.send(Err(io::Error::other(e.to_string()))).await;
                     break Err(e);
@@ -217,25 +246,56 @@ impl Transfer<'_> {
     }
 }
 
+/// The ways to a container's files, the likeliest first. Without a shell the folder's name must be known.
+fn ways(target: &Target) -> impl Iterator<Item = Way> {
+    let agent = target.agent.map(|_| Way::Agent);
+    let expected = target.agent.is_some_and(|agent| agent.expected);
+    let tar = matches!(target.dir, CoverDir::Path(_)).then_some(Way::ExecTar);
+    let first = agent.filter(|_| expected);
+    let last = agent.filter(|_| !expected);
+    first.into_iter().chain([Way::ExecShTar]).chain(tar).chain(last)
+}
+
+/// What a container lacks of what a way takes, if that is why it failed.
+fn lack(way: Way, end: &Result<i32, Error>) -> Option<String> {
+    match end {
+        Ok(42) if way == Way::ExecShTar => Some("the image has no tar".to_owned()),
+        Err(Error::NoProgram { .. }) if way == Way::ExecTar => {
+            Some("the image has neither a shell nor tar".to_owned())
+        }
+        Err(Error::NoProgram { program, .. }) => Some(format!("the image has no {program}")),
+        _ => None,
+    }
+}
+
+/// What to say when no way led to the files.
+fn no_way(target: &Target, lacks: &[(Way, String)]) -> String {
+    let of = |way| lacks.iter().find(|(tried, _)| *tried == way).map(|(_, lack)| lack.as_str());
+    let exec = of(Way::ExecTar).or(of(Way::ExecShTar)).unwrap_or_default();
+    let unnamed = match target.dir {
+        CoverDir::Env if of(Way::ExecTar).is_none() => {
+            ", so $GOCOVERDIR cannot be read; name it with --coverdir"
+        }
+        _ => "",
+    };
+    match of(Way::Agent) {
+        Some(agent) if target.agent.is_some_and(|agent| agent.expected) => {
+            format!("{exec}{unnamed}; no podcov-agent: {agent}")
+        }
+        _ => format!("{exec}{unnamed}"),
+    }
+}
+
 /// What is missing after a try.
-fn shortfalls(target: &Target, way: Way, unpacked: &Unpacked, end: Result<i32, Error>) -> Vec<Shortfall> {
+fn shortfalls(target: &Target, unpacked: &Unpacked, end: Result<i32, Error>) -> Vec<Shortfall> {
     let mut found: Vec<Shortfall> = Vec::new();
     found.extend(unpacked.refused.iter().map(|what| Shortfall::last(format!("refused: {what}"))));
     found.extend(unpacked.corrupt.iter().map(Shortfall::passing));
     match end {
         Ok(0) => {}
         Ok(41) => return vec![Shortfall::last(format!("there is no folder {}", target.dir))],
-        Ok(42) => return vec![Shortfall::last("the image has no tar")],
         Ok(43) => return vec![Shortfall::last(nothing_there(target))],
         Ok(code) => found.push(Shortfall::passing(format!("tar ended with exit code {code}"))),
-        Err(Error::NoProgram { .. }) if way == Way::ExecTar => {
-            return vec![Shortfall::last("the image has neither a shell nor tar")];
-        }
-        Err(Error::NoProgram { program, .. }) => {
-            return vec![Shortfall::last(format!(
-                "the image has no {program}, so $GOCOVERDIR cannot be read; name it with --coverdir"
-            ))];
-        }
         // The archive was cut by it, which is said below.
         Err(Error::Broken(_) | Error::Stalled(_)) => {}
         Err(e) => return vec![Shortfall::passing(e.to_string())],

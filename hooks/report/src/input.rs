@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Result;
 use covdata::{Builder, Data, FileName, Files, PackagePattern, Percent, Problem, Profile};
 use podcov_cli::{Exit, Failure, ResultExt, say};
+use podcov_storage::Address;
 use report::{Filter, Glob, Report, Sources, changes};
 
+use crate::fetch::{Fetched, fetch};
 use crate::{NAME, output};
 
 /// Where podcov-collect puts its reports, unless told otherwise.
@@ -24,6 +27,14 @@ pub(crate) struct InputArgs {
     /// Folders or text profiles with commas between them, as Go has it: not the folders in them
     #[arg(short, value_name = "DIR,DIR", value_delimiter = ',', help_heading = "Input")]
     i: Vec<PathBuf>,
+
+    /// Read from storage too, where podcov-agent has uploaded to: gs://, s3:// or az:// with bucket and folder, of one
+    /// run or of all; may be given several times
+    #[arg(long, value_name = "ADDRESS", help_heading = "Input")]
+    from: Vec<Address>,
+
+    #[arg(skip)]
+    fetched: OnceLock<Fetched>,
 
     /// Only packages of these import paths; `...` stands for any string
     #[arg(long, value_name = "PATTERN,PATTERN", help_heading = "Input")]
@@ -62,6 +73,8 @@ impl InputArgs {
         let listed = self.i.iter().filter(|path| !path.as_os_str().is_empty());
         let mut inputs: Vec<(&Path, AddFolder)> = listed.map(|path| (path.as_path(), flat)).collect();
         inputs.extend(self.inputs.iter().map(|path| (path.as_path(), tree)));
+        let fetched = self.fetch()?;
+        inputs.extend(fetched.iter().flat_map(|fetched| &fetched.folders).map(|dir| (dir.as_path(), tree)));
         if inputs.is_empty() {
             if !Path::new(COLLECTED).is_dir() {
                 return Err(Failure::new(Exit::Usage, format!("no input, and no folder {COLLECTED}"))
@@ -175,12 +188,24 @@ impl InputArgs {
         profile
     }
 
+    /// What is in storage, once fetched.
+    fn fetch(&self) -> Result<Option<&Fetched>> {
+        if self.from.is_empty() {
+            return Ok(None);
+        }
+        if self.fetched.get().is_none() {
+            let _ = self.fetched.set(fetch(&self.from)?);
+        }
+        Ok(self.fetched.get())
+    }
+
     /// Says what was wrong with files, and how the process ends with it.
     fn say_problems(&self, problems: &[Problem]) -> Exit {
         for problem in problems {
             say(NAME, format_args!("error: {problem}"));
         }
-        if problems.is_empty() { Exit::Done } else { Exit::Incomplete }
+        let lost = self.fetched.get().is_some_and(|fetched| fetched.lost);
+        if problems.is_empty() && !lost { Exit::Done } else { Exit::Incomplete }
     }
 
     fn not_empty(&self, data: &Data<'_>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Reads coverage from folders and text profiles, and makes of it what `go tool covdata` makes, and more.
 
 mod covdata_commands;
+mod fetch;
 mod formats;
 mod gates;
 mod input;

@@ -15,8 +15,8 @@ const NAME: &str = "podcov-signal";
 /// Makes Go programs in Kubernetes write their coverage counters, and waits until they have.
 ///
 /// Sends a signal to each running container of the run that has GOCOVERDIR, all at once, and returns when every
-/// one has written a complete new counter file. The program must write its counters on that signal; the image
-/// must have a shell, whose own `kill` serves.
+/// one has written a complete new counter file. The program must write its counters on that signal. Where the image
+/// has podcov-agent, that is asked; else the image must have a shell, whose own `kill` serves.
 #[derive(Debug, clap::Parser)]
 #[command(name = NAME, version)]
 pub struct Args {
@@ -27,6 +27,11 @@ pub struct Args {
     /// The signal to send
     #[arg(long, value_name = "NAME", default_value = "USR1", value_parser = signal_name, help_heading = "Signal")]
     pub signal: String,
+
+    /// Have the programs end in good order instead, and so write what they write at their end. Takes podcov-agent in the
+    /// image
+    #[arg(long, conflicts_with_all = ["signal", "pid", "process"], help_heading = "Signal")]
+    pub stop: bool,
 
     /// The process to send it to, as the container counts
     #[arg(long, value_name = "PID", default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
@@ -80,7 +85,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
             .into());
     }
     let request = Request {
-        signal: &args.signal,
+        signal: (!args.stop).then_some(&args.signal),
         pid: args.pid,
         process: args.process.as_deref(),
         timeout: args.timeout,
@@ -107,7 +112,12 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     } else {
         let files: usize = flushed.iter().map(|f| f.files.len()).sum();
         let done = flushed.len() - failed;
-        writeln!(out, "{done} of {} containers wrote their counters: {files} new files", flushed.len())?;
+        let all = flushed.len();
+        if args.stop {
+            writeln!(out, "{done} of {all} containers' programs ended in good order")?;
+        } else {
+            writeln!(out, "{done} of {all} containers wrote their counters: {files} new files")?;
+        }
     }
     Ok(if failed > 0 || lost { Exit::Incomplete } else { Exit::Done })
 }

@@ -216,7 +216,7 @@ async fn downwards(
 
 /// Whether a kubelet's error says that nothing reached the program, in containerd's, CRI-O's and the kubelet's
 /// words: only then may a request be made again.
-fn took_nothing(message: &str) -> bool {
+pub(super) fn took_nothing(message: &str) -> bool {
     let message = message.to_lowercase();
     ["connection refused", "failed to connect", "failed to dial", "dial tcp", "not found", "not running"]
         .iter()

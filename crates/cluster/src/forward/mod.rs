@@ -6,6 +6,7 @@
 mod address;
 mod backend;
 mod connection;
+mod dial;
 mod live;
 mod probe;
 mod ready;
@@ -24,6 +25,7 @@ use live::LivePods;
 use tunnel::Tunnels;
 
 pub use address::{Kind, PortSpec, RemotePort, TargetRef};
+pub use dial::{Dialled, Failure};
 
 /// As many connections may come at once. One that finds no room is only tried again a second later.
 const BACKLOG: u32 = 1024;

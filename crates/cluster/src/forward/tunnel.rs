@@ -5,6 +5,7 @@
 //! cluster may not let that through; then each connection is a WebSocket with the port's two channels
 //! (`k8s.io/kubelet/pkg/cri/streaming/portforward/websocket.go`), which takes longer to open and knows no half-close.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use kube::client::Body;
 use kube::core::Request;
 use podcov_spdy::{Headers, Session};
@@ -75,33 +75,53 @@ pub(super) enum FromPod {
 impl Tunnel {
     pub(super) async fn open(route: &Route, pod: &Pod) -> Result<Self, Error> {
         let port = route.backend.port_on(pod, &route.remote)?;
-        let (namespace, name) = (&route.backend.namespace, pod.name_any());
+        let pod = PodId::of(pod, &route.backend.namespace);
+        route.tunnels.open(&route.cluster, &pod, port).await
+    }
+}
+
+/// Which pod.
+pub(super) struct PodId<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) name: Cow<'a, str>,
+    pub(super) uid: Cow<'a, str>,
+}
+
+impl<'a> PodId<'a> {
+    fn of(pod: &'a Pod, namespace: &'a str) -> Self {
+        let [name, uid] =
+            [&pod.metadata.name, &pod.metadata.uid].map(|text| text.as_deref().unwrap_or_default().into());
+        Self { namespace, name, uid }
+    }
+}
+
+impl Tunnels {
+    pub(super) async fn open(&self, cluster: &Cluster, pod: &PodId<'_>, port: u16) -> Result<Tunnel, Error> {
         let mut refused = None;
-        if !route.tunnels.barred.load(Ordering::Relaxed) {
-            match route.tunnels.session(&route.cluster, namespace, pod).await? {
-                Ok(session) => return route.tunnels.streams(&session, port),
+        if !self.barred.load(Ordering::Relaxed) {
+            match self.session(cluster, pod).await? {
+                Ok(session) => return self.streams(&session, port),
                 Err(status) => refused = Some(status),
             }
         }
-        let tunnel = by_channels(&route.cluster, namespace, &name, port).await?;
+        let tunnel = by_channels(cluster, pod.namespace, &pod.name, port).await?;
         // A server that is only not well, or had no such pod just then, may do better the next time.
         let for_good =
             |status: StatusCode| !(status.is_server_error() || [404, 410, 429].contains(&status.as_u16()));
         if refused.is_some_and(for_good) {
             tracing::info!("the multiplexed way to pods is barred; each connection gets a WebSocket");
-            route.tunnels.barred.store(true, Ordering::Relaxed);
+            self.barred.store(true, Ordering::Relaxed);
         }
         Ok(tunnel)
     }
-}
 
-impl Tunnels {
     /// Opens the connection that the first tunnel to a pod would have to wait for; says whether it can be had.
     pub(super) async fn warm(route: &Route, pod: &Pod) -> Result<bool, Error> {
         if route.tunnels.barred.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        let session = route.tunnels.session(&route.cluster, &route.backend.namespace, pod).await?;
+        let session =
+            route.tunnels.session(&route.cluster, &PodId::of(pod, &route.backend.namespace)).await?;
         Ok(session.is_ok())
     }
 
@@ -109,16 +129,15 @@ impl Tunnels {
     async fn session(
         &self,
         cluster: &Cluster,
-        namespace: &str,
-        pod: &Pod,
+        pod: &PodId<'_>,
     ) -> Result<Result<Session, StatusCode>, Error> {
-        let sessions = self.of(&pod.uid().unwrap_or_default());
+        let sessions = self.of(&pod.uid);
         let mut sessions = sessions.lock().await;
         sessions.retain(|session| !session.is_closed());
         if let Some(session) = sessions.iter().find(|session| !session.is_held_up()) {
             return Ok(Ok(session.clone()));
         }
-        let opened = upgrade(cluster, namespace, &pod.name_any()).await?;
+        let opened = upgrade(cluster, pod.namespace, &pod.name).await?;
         sessions.extend(opened.clone());
         Ok(opened)
     }

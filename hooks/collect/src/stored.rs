@@ -1,0 +1,80 @@
+//! Collecting from storage, where podcov-agents have put their files.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use podcov_cli::{Exit, Failure, say};
+use podcov_storage::{Address, Error, Place};
+use podcov_unpack::take;
+
+use crate::manifest::{Collected, Manifest, Way};
+use crate::staging::{self, Staging};
+use crate::{Args, NAME};
+
+/// Fetches what is wanted into the staging folder.
+pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, Manifest)> {
+    staging::check_ours(&args.out)?;
+    let select = args.select.stored_scope();
+    let mut manifest = Manifest::begin(select.run_id.clone(), &address.to_string());
+    let storage = address.open().map_err(unreachable)?;
+    let staging = Staging::beside(&args.out)?;
+    let wanted = |place: &Place| {
+        select.run_id.as_deref().is_none_or(|run| Place::part(run) == place.run)
+            && select.namespaces.as_ref().is_none_or(|wanted| wanted.contains(&place.namespace))
+            && select.wants_pod(&place.pod)
+            && select.wants_container(&place.container)
+    };
+    let keep = |place: &Place, name: &str, bytes: bytes::Bytes| {
+        take(&staging.path().join(folder(place)), name, bytes.into(), args.sanitize)
+    };
+    let fetched = storage.fetch(address, args.parallel.into(), wanted, keep).await.map_err(unreachable)?;
+    if fetched.is_empty() {
+        let message = format!("nothing to collect at {address}{}", select.describe_stored());
+        return Err(Failure::new(Exit::Incomplete, message)
+            .with_hint("have the programs ended, and did podcov-agent say that it has uploaded?")
+            .into());
+    }
+    let open = fetched.iter().filter(|start| start.open).count();
+    if open > 0 {
+        let of = fetched.len();
+        say(
+            NAME,
+            format_args!(
+                "{open} of {of} programs had not ended when they last uploaded: they still run, or were killed"
+            ),
+        );
+    }
+    // Of one container there may be several starts.
+    let mut containers = BTreeMap::<String, Collected>::new();
+    for start in fetched {
+        let folder = folder(&start.place);
+        let collected = containers.entry(folder.clone()).or_insert_with(|| Collected {
+            restarts: -1,
+            way: Way::Storage,
+            attempts: 1,
+            ..Collected::of(&start.place.namespace, &start.place.pod, &start.place.container, folder)
+        });
+        collected.restarts += 1;
+        collected.files.extend(start.files);
+        for error in start.errors {
+            say(NAME, format_args!("error: {}: {error}", crate::name_of(collected)));
+            collected.errors.push(error);
+        }
+    }
+    for collected in containers.values_mut() {
+        collected.files.sort();
+        // A container that is restarted on the same volume uploads again what is still there.
+        collected.files.dedup();
+    }
+    manifest.containers = containers.into_values().collect();
+    Ok((staging, manifest))
+}
+
+fn folder(place: &Place) -> String {
+    format!("{}/{}/{}", place.namespace, place.pod, place.container)
+}
+
+fn unreachable(error: Error) -> anyhow::Error {
+    let exit = if matches!(error, Error::Address(_)) { Exit::Usage } else { Exit::Unreachable };
+    Failure::new(exit, error.to_string()).into()
+}

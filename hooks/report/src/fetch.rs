@@ -1,0 +1,60 @@
+//! Inputs that are in storage, brought into a folder that goes with the process.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use podcov_cli::{Exit, Failure, ResultExt, say};
+use podcov_storage::{Address, Error, Place};
+use tempfile::TempDir;
+
+use crate::NAME;
+
+/// How many objects travel at a time.
+const AT_A_TIME: usize = 32;
+
+/// What was fetched.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// A folder for each address.
+    pub(crate) folders: Vec<PathBuf>,
+    /// Whether something was lost.
+    pub(crate) lost: bool,
+    dir: TempDir,
+}
+
+/// Fetches all that is at some addresses.
+pub(crate) fn fetch(addresses: &[Address]) -> Result<Fetched> {
+    let dir = tempfile::tempdir().or_exit(Exit::Usage, "a temporary folder cannot be made")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut fetched = Fetched { folders: Vec::new(), lost: false, dir };
+    for (number, address) in addresses.iter().enumerate() {
+        let folder = fetched.dir.path().join(number.to_string());
+        let keep = |place: &Place, name: &str, bytes: bytes::Bytes| {
+            // Not a folder a start: a container that is restarted on the same volume uploads again what is still there.
+            let Place { run, namespace, pod, container, .. } = place;
+            let folder = folder.join(run).join(namespace).join(pod).join(container);
+            podcov_unpack::take(&folder, name, bytes.into(), false)
+        };
+        let storage = address.open().map_err(unreachable)?;
+        let starts =
+            runtime.block_on(storage.fetch(address, AT_A_TIME, |_| true, keep)).map_err(unreachable)?;
+        if starts.is_empty() {
+            return Err(Failure::new(Exit::Incomplete, format!("there is nothing at {address}"))
+                .with_hint("have the programs ended, and did podcov-agent say that it has uploaded?")
+                .into());
+        }
+        for start in starts {
+            for error in start.errors {
+                say(NAME, format_args!("error: {address}/{}: {error}", start.place));
+                fetched.lost = true;
+            }
+        }
+        fetched.folders.push(folder);
+    }
+    Ok(fetched)
+}
+
+fn unreachable(error: Error) -> anyhow::Error {
+    let exit = if matches!(error, Error::Address(_)) { Exit::Usage } else { Exit::Unreachable };
+    Failure::new(exit, error.to_string()).into()
+}
