@@ -14,6 +14,9 @@ BINDIR ?= $(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 CARGO_TEST_FLAGS ?=
 GO_TEST_FLAGS ?=
 
+# As Rust names this machine.
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+
 HOOKS := $(patsubst hooks/%,podcov-%,$(wildcard hooks/*))
 GO_MODULES := examples/hello e2e/program crates/covdata/tests/programs/sample
 
@@ -30,7 +33,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test readers fuzz e2e e2e-tools cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
+.PHONY: help demo test agent image readers fuzz e2e e2e-tools cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -48,6 +51,19 @@ test: need-rust-and-go ## Run all tests
 	cargo test --locked --workspace $(CARGO_TEST_FLAGS)
 	go -C examples/hello test $(GO_TEST_FLAGS) ./...
 
+# Statically, with all that it needs at run time in it, and small: in a folder of its own, for other flags than the
+# hosts' programs have make other libraries.
+AGENT := target/agent/bin/podcov-agent
+
+agent: need-rust ## Build podcov-agent for images, in target/agent (takes minutes)
+	RUSTFLAGS="-Ctarget-feature=+crt-static" cargo build --locked --profile agent --package podcov-agent \
+	    --target $(HOST) --target-dir target/agent
+	install -D -m 755 target/agent/$(HOST)/agent/podcov-agent $(AGENT)
+
+image: agent ## Make an image of it: target/image, an OCI layout (crane push target/image REFERENCE)
+	cargo build --locked --workspace --examples
+	target/debug/examples/image $(AGENT) target/image
+
 readers: need-rust-and-go $(E2E)/readers/catalog.xml ## Let other projects' programs and a browser read reports (installs Debian packages: needs root once)
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --test readers $(CARGO_TEST_FLAGS)
@@ -58,18 +74,17 @@ $(E2E)/readers/catalog.xml: $(wildcard e2e/readers/*)
 # Every reader of outside bytes in turn, from the corpus in e2e/fuzz. What makes one fail stays in target/fuzz/found;
 # once mended it belongs into the corpus, which `make test` reads.
 FUZZ_SECONDS ?= 10
-FUZZ_TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 FUZZ_FLAGS := -Cpasses=sancov-module -Ccodegen-units=1 --cfg fuzzing $(patsubst %,-Cllvm-args=-sanitizer-coverage-%,\
     level=4 inline-8bit-counters pc-table trace-compares)
 
 fuzz: need-rust ## Fuzz every reader, FUZZ_SECONDS each (needs a C++ compiler)
 	RUSTFLAGS="$(FUZZ_FLAGS)" CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo build --locked --package podcov-fuzz --features libfuzzer \
-	    --bins --target $(FUZZ_TARGET) --target-dir target/fuzz
+	    --bins --target $(HOST) --target-dir target/fuzz
 	@for corpus in e2e/fuzz/corpus/*; do \
 	    name=$${corpus##*/}; \
 	    mkdir -p "target/fuzz/corpus/$$name" target/fuzz/found; \
 	    echo "fuzzing $$name"; \
-	    "target/fuzz/$(FUZZ_TARGET)/debug/fuzz-$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 \
+	    "target/fuzz/$(HOST)/debug/fuzz-$$name" -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=1024 \
 	        -max_len=65536 -print_final_stats=1 -artifact_prefix=target/fuzz/found/ "target/fuzz/corpus/$$name" "$$corpus" \
 	        2>"target/fuzz/$$name.log" || { tail -40 "target/fuzz/$$name.log"; exit 1; }; \
 	    sed -n 's/^stat::number_of_executed_units: */    inputs: /p' "target/fuzz/$$name.log"; \
@@ -79,7 +94,7 @@ e2e-tools: $(E2E_TOOLS) ## Build and unpack what that takes, once (minutes)
 
 # Ctrl-C ends the cluster in good order too; so does a failing test.
 e2e: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)
-e2e: need-rust-and-go $(E2E_TOOLS) ## Run the tests on a real Kubernetes, started and ended here (needs root)
+e2e: need-rust-and-go $(E2E_TOOLS) image $(E2E)/storage/bin/gcs ## Run the tests on a real Kubernetes, started and ended here (needs root)
 	cargo build --locked --workspace --bins --examples
 	@if [ -n "$(PODCOV_E2E_CONTEXT)" ] || [ -e /sys/class/net/podcov0 ]; then \
 	    echo "skipped: e2e/node/tests/lifecycle.rs: a cluster is there already"; \
@@ -121,6 +136,10 @@ $(E2E)/bin/ko: $(wildcard e2e/tools/*)
 $(E2E)/debian/bin/busybox: e2e/debian
 	e2e/debian "$(E2E)/debian" $(DEBIAN_PACKAGES)
 	touch "$@"
+
+# What the example of uploading uploads to.
+$(E2E)/storage/bin/gcs: $(wildcard e2e/storage/gcs/*)
+	CGO_ENABLED=0 go -C e2e/storage/gcs build -trimpath -ldflags="-s -w" -o "$(CURDIR)/$(@D)/" .
 
 lint: need-rust-and-go ## Check the formatting and the lints of the Rust and the Go code
 	cargo fmt --all --check

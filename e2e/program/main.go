@@ -28,18 +28,21 @@ var asked atomic.Int32
 func main() {
 	switch os.Getenv("ON_USR1") {
 	case "write":
-		go onUsr1(func() {
+		go on(syscall.SIGUSR1, func() {
 			if err := coverage.WriteCountersDir(os.Getenv("GOCOVERDIR")); err != nil {
 				log.Print(err)
 			}
 		})
 	case "end":
-		go onUsr1(func() { os.Exit(0) })
+		go on(syscall.SIGUSR1, func() { os.Exit(0) })
 	case "abort":
-		go onUsr1(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
+		go on(syscall.SIGUSR1, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
 	}
-	if os.Getenv("ON_TERM") == "ignore" {
+	switch os.Getenv("ON_TERM") {
+	case "ignore":
 		signal.Ignore(syscall.SIGTERM)
+	case "end":
+		go on(syscall.SIGTERM, func() { os.Exit(0) })
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(cmp.Or(os.Getenv("HOST"), "127.0.0.1"), os.Getenv("PORT")))
 	if err != nil {
@@ -54,9 +57,9 @@ func main() {
 	}
 }
 
-func onUsr1(act func()) {
+func on(s os.Signal, act func()) {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1)
+	signal.Notify(signals, s)
 	for range signals {
 		act()
 	}

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service as PodService, ServiceAccount};
@@ -54,6 +54,8 @@ pub struct Service {
     pub build: &'static [&'static str],
     /// Which of busybox's programs the image has.
     pub tools: &'static [&'static str],
+    /// Whether it runs under podcov-agent, as a container's first process.
+    pub agent: bool,
 }
 
 impl Service {
@@ -64,7 +66,11 @@ impl Service {
         env: &[("ON_USR1", "write")],
         build: &["-cover", "-covermode=atomic"],
         tools: &["sh", "tar", "gzip", "kill", "ls", "cat", "sleep", "rm"],
+        agent: false,
     };
+
+    /// The same under podcov-agent, and nothing but the two in the image.
+    pub const UNDER_AGENT: Self = Self { name: "wrapped", tools: &[], agent: true, ..Self::WRITES };
 }
 
 impl Space {
@@ -283,9 +289,15 @@ impl Space {
     /// A service's image, pushed once by each process.
     fn image(&self, service: &Service) -> Result<String> {
         let flags: String = service.build.concat().replace(['-', '='], "");
-        let name = format!("service-{}-{}", flags, service.tools.join("")).trim_matches('-').to_owned();
+        let mut name = format!("service-{}-{}", flags, service.tools.join("")).trim_matches('-').to_owned();
         let program = go_build("e2e/program", &name, service.build)?;
-        let image = busybox(service.tools)?.file("app/service", program).entrypoint(&["/app/service"]);
+        let mut image = if service.tools.is_empty() { Image::new() } else { busybox(service.tools)? };
+        image = image.file("app/service", program).entrypoint(&["/app/service"]);
+        if service.agent {
+            name.push_str("-agent");
+            let command = ["/podcov-agent", "run", "--", "/app/service"];
+            image = image.file("podcov-agent", agent()).entrypoint(&command);
+        }
         self.push(&image, &name)
     }
 
@@ -295,6 +307,28 @@ impl Space {
     /// When it cannot be pushed.
     pub fn busybox(&self) -> Result<String> {
         self.push(&busybox(Service::WRITES.tools)?.entrypoint(&["/bin/sh"]), "busybox:stable")
+    }
+
+    /// The server of object storage that is `e2e/storage/gcs`, as an image.
+    ///
+    /// # Errors
+    /// When it cannot be pushed.
+    pub fn gcs(&self) -> Result<String> {
+        let program = top().join("target/e2e/storage/bin/gcs");
+        self.push(&Image::new().file("gcs", program).entrypoint(&["/gcs"]), "gcs")
+    }
+
+    /// podcov-agent's image, as `make image` makes it.
+    ///
+    /// # Errors
+    /// When it cannot be pushed.
+    pub fn agent_image(&self) -> Result<String> {
+        let reference = format!("{}/podcov-agent", self.registry);
+        let mut crane = Command::new(tools()?.bin().join("crane"));
+        let pushed =
+            crane.args(["push", "--insecure"]).arg(top().join("target/image")).arg(&reference).output()?;
+        ensure!(pushed.status.success(), "crane push: {}", String::from_utf8_lossy(&pushed.stderr));
+        Ok(reference)
     }
 
     fn push(&self, image: &Image, name: &str) -> Result<String> {
@@ -332,6 +366,11 @@ impl Drop for Space {
 /// What `make` has built and unpacked.
 fn tools() -> Result<Folder> {
     Folder::at(&top().join("target/e2e"))
+}
+
+/// podcov-agent as images have it.
+fn agent() -> PathBuf {
+    top().join("target/agent/bin/podcov-agent")
 }
 
 /// An image with some of busybox's programs.

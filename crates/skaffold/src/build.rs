@@ -7,38 +7,39 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 use tokio::process::Command;
 
-use crate::Artifact;
+use crate::{Artifact, Builder, Ko};
 
 /// Builds the artifact's program into `out_dir` and returns its path. It is named after the image.
 ///
 /// # Errors
 /// When the go tool cannot be run or fails; the error then holds what it printed.
 pub async fn build(artifact: &Artifact, out_dir: &Path) -> Result<PathBuf> {
+    let Builder::Ko(ko) = &artifact.builder else {
+        bail!("artifact {} is not built by ko, and its image is not made here", artifact.image);
+    };
     fs::create_dir_all(out_dir)?;
     let name = artifact.image.rsplit('/').next().unwrap_or(&artifact.image);
     // Absolute, since the go tool runs elsewhere.
     let program = fs::canonicalize(out_dir)?.join(name);
 
     let output = Command::new("go")
-        .args(arguments(artifact, &program))
-        .current_dir(&artifact.dir)
-        .envs(environment(artifact, |name| std::env::var_os(name)))
+        .args(arguments(ko, &program))
+        .current_dir(&ko.dir)
+        .envs(environment(ko, |name| std::env::var_os(name)))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
         .await
-        .with_context(|| {
-            format!("artifact {}: cannot run go in {}", artifact.image, artifact.dir.display())
-        })?;
+        .with_context(|| format!("artifact {}: cannot run go in {}", artifact.image, ko.dir.display()))?;
     ensure!(
         output.status.success(),
         "artifact {}: go build failed in {}: {}\n{}{}",
         artifact.image,
-        artifact.dir.display(),
+        ko.dir.display(),
         output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -47,7 +48,7 @@ pub async fn build(artifact: &Artifact, out_dir: &Path) -> Result<PathBuf> {
 }
 
 /// ko's command line: the artifact's flags, `-trimpath` after them, all linker flags in one.
-fn arguments(artifact: &Artifact, program: &Path) -> Vec<OsString> {
+fn arguments(artifact: &Ko, program: &Path) -> Vec<OsString> {
     let mut arguments = vec![OsString::from("build")];
     arguments.extend(artifact.flags.iter().map(OsString::from));
     arguments.push("-trimpath".into());
@@ -59,7 +60,7 @@ fn arguments(artifact: &Artifact, program: &Path) -> Vec<OsString> {
 }
 
 /// What ko adds to the environment: no cgo unless the user's own says otherwise, and the artifact's `env`.
-fn environment(artifact: &Artifact, own: impl Fn(&str) -> Option<OsString>) -> Vec<(String, OsString)> {
+fn environment(artifact: &Ko, own: impl Fn(&str) -> Option<OsString>) -> Vec<(String, OsString)> {
     let cgo = own("CGO_ENABLED").unwrap_or_else(|| "0".into());
     let mut environment = vec![("CGO_ENABLED".to_owned(), cgo)];
     for pair in &artifact.env {
@@ -75,10 +76,9 @@ fn environment(artifact: &Artifact, own: impl Fn(&str) -> Option<OsString>) -> V
 mod tests {
     use super::*;
 
-    fn artifact(dir: &Path) -> Artifact {
-        Artifact {
+    fn ko(dir: &Path) -> Ko {
+        Ko {
             base: None,
-            image: "example.com/images/tiny".to_owned(),
             dir: dir.to_owned(),
             main: "./cmd".to_owned(),
             flags: vec!["-cover".to_owned(), "-covermode=atomic".to_owned()],
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_that_of_ko() {
-        let arguments = arguments(&artifact(Path::new("/src")), Path::new("/out/tiny"));
+        let arguments = arguments(&ko(Path::new("/src")), Path::new("/out/tiny"));
         let expected = [
             "build",
             "-cover",
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_environment_is_that_of_ko() {
-        let artifact = artifact(Path::new("/src"));
+        let artifact = ko(Path::new("/src"));
         let flags = ("GOFLAGS".to_owned(), "-mod=mod".into());
         let default = environment(&artifact, |_| None);
         assert_eq!(default, [("CGO_ENABLED".to_owned(), "0".into()), flags.clone()]);
@@ -120,14 +120,16 @@ mod tests {
         fs::write(dir.path().join("go.mod"), "module example.com/tiny\n\ngo 1.22\n").unwrap();
         let source = "package main\n\nvar word = \"unset\"\n\nfunc main() { println(word) }\n";
         fs::write(dir.path().join("cmd/main.go"), source).unwrap();
-        let artifact = Artifact { flags: Vec::new(), ..artifact(dir.path()) };
+        let ko = Ko { flags: Vec::new(), ..ko(dir.path()) };
+        let artifact =
+            |ko| Artifact { image: "example.com/images/tiny".to_owned(), builder: Builder::Ko(ko) };
 
-        let program = build(&artifact, &dir.path().join("out")).await.unwrap();
+        let program = build(&artifact(ko.clone()), &dir.path().join("out")).await.unwrap();
         assert!(program.ends_with("out/tiny"));
         let output = Command::new(&program).output().await.unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), "set\n");
 
-        let broken = Artifact { main: "./nowhere".to_owned(), ..artifact };
+        let broken = artifact(Ko { main: "./nowhere".to_owned(), ..ko });
         let error = build(&broken, &dir.path().join("out")).await.unwrap_err().to_string();
         assert!(error.contains("go build failed") && error.contains("nowhere"), "{error}");
     }

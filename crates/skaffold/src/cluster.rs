@@ -1,5 +1,6 @@
 //! Deploying to a cluster by the programs that Skaffold uses: ko as a library there, kubectl as here.
 
+use std::path::Path;
 use std::process::{Output, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,7 +11,7 @@ use tokio::process::Command;
 
 use crate::label::documents;
 use crate::run::say;
-use crate::{Artifact, Deployer};
+use crate::{Artifact, Builder, Deployer, Ko};
 
 /// A cluster, by way of kubectl and ko, both on PATH.
 #[derive(Debug, Clone)]
@@ -24,16 +25,25 @@ pub struct Cluster {
 }
 
 impl Deployer for Cluster {
-    /// Builds the image with ko, pushes it, and gives its name with its digest.
+    /// Builds the image and pushes it. Gives its name with its digest, or with a tag of this run where a command of the
+    /// user's has built it.
     async fn build(&self, artifact: &Artifact, run_id: &str) -> Result<String> {
+        let repository = repository(&self.repository, &artifact.image)?;
+        let ko_artifact = match &artifact.builder {
+            Builder::Ko(ko) => ko,
+            Builder::Custom { command, dir } => {
+                return custom(command, dir, format!("{repository}:{run_id}"))
+                    .await
+                    .with_context(|| format!("artifact {}", artifact.image));
+            }
+        };
         let work = tempfile::tempdir()?;
         let config = work.path().join(".ko.yaml");
-        fs::write(&config, serde_json::to_vec(&ko_config(artifact))?)?;
+        fs::write(&config, serde_json::to_vec(&ko_config(&artifact.image, ko_artifact))?)?;
         let mut ko = Command::new("ko");
-        ko.args(["build", "--bare", "--sbom=none", "--tags", run_id, &artifact.main])
-            .current_dir(&artifact.dir);
-        ko.env("KO_DOCKER_REPO", repository(&self.repository, &artifact.image)?)
-            .env("KO_CONFIG_PATH", &config);
+        ko.args(["build", "--bare", "--sbom=none", "--tags", run_id, &ko_artifact.main])
+            .current_dir(&ko_artifact.dir);
+        ko.env("KO_DOCKER_REPO", repository).env("KO_CONFIG_PATH", &config);
         let output =
             run("ko build", &mut ko, "").await.with_context(|| format!("artifact {}", artifact.image))?;
         Ok(output.trim().to_owned())
@@ -74,9 +84,9 @@ impl Cluster {
 
 /// What Skaffold tells ko of an artifact (`pkg/skaffold/build/ko/builder.go`), as the file that tells the program
 /// the same. JSON is YAML.
-fn ko_config(artifact: &Artifact) -> serde_json::Value {
+fn ko_config(image: &str, artifact: &Ko) -> serde_json::Value {
     let mut config = json!({"builds": [{
-        "id": artifact.image,
+        "id": image,
         "dir": ".",
         "main": artifact.main,
         "flags": artifact.flags,
@@ -87,6 +97,15 @@ fn ko_config(artifact: &Artifact) -> serde_json::Value {
         config["defaultBaseImage"] = base.as_str().into();
     }
     config
+}
+
+/// Runs a command of the user's with the environment that Skaffold gives one (`pkg/skaffold/build/custom/script.go`).
+async fn custom(command: &str, dir: &Path, image: String) -> Result<String> {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).current_dir(dir);
+    shell.env("IMAGE", &image).env("PUSH_IMAGE", "true").env("BUILD_CONTEXT", dir).env("PLATFORMS", "");
+    run(command, &mut shell, "").await?;
+    Ok(image)
 }
 
 /// Where an image goes that the file names without a registry.

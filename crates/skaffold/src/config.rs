@@ -23,11 +23,41 @@ pub struct Config {
     pub after: Vec<HostHook>,
 }
 
-/// A program that ko builds into an image.
+/// An image to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
     /// The image's name in the manifests.
     pub image: String,
+    /// What builds it.
+    pub builder: Builder,
+}
+
+/// What builds an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Builder {
+    /// ko, of a Go program.
+    Ko(Ko),
+    /// A shell's command line, which pushes what it is told to by its environment.
+    Custom {
+        /// The command line.
+        command: String,
+        /// Where it runs.
+        dir: PathBuf,
+    },
+}
+
+impl std::fmt::Display for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ko(ko) => f.write_str(&ko.flags.join(" ")),
+            Self::Custom { command, .. } => f.write_str(command),
+        }
+    }
+}
+
+/// A program that ko builds into an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ko {
     /// Where the go tool runs: the artifact's `context` and, below it, ko's `dir`.
     pub dir: PathBuf,
     /// The image it is put on; ko's own, which holds no program at all, where none is named.
@@ -101,16 +131,27 @@ impl Config {
 }
 
 fn artifact_of(artifact: schema::Artifact, work_dir: &Path) -> Result<Artifact> {
-    let schema::Artifact { image, context, ko } = artifact;
-    let Some(ko) = ko else {
-        bail!("artifact {image} has no ko section, and other builders do not run here");
+    let schema::Artifact { image, context, ko, custom } = artifact;
+    let dir = work_dir.join(context);
+    let builder = match (ko, custom) {
+        (Some(ko), None) => Builder::Ko(ko_of(ko, &dir, &image)?),
+        (None, Some(custom)) => {
+            no_template(&image, [&custom.build_command])?;
+            Builder::Custom { command: custom.build_command, dir }
+        }
+        _ => bail!(
+            "artifact {image} has neither a ko nor a custom section, and other builders do not run here"
+        ),
     };
+    Ok(Artifact { image, builder })
+}
+
+fn ko_of(ko: schema::Ko, dir: &Path, image: &str) -> Result<Ko> {
     ensure!(!image.starts_with("ko://"), "artifact {image}: ko:// names are not resolved here");
-    no_template(&image, ko.flags.iter().chain(&ko.ldflags).chain(&ko.env))?;
+    no_template(image, ko.flags.iter().chain(&ko.ldflags).chain(&ko.env))?;
     ensure!(!ko.main.contains("..."), "artifact {image}: ko.main {:?} is a pattern, not a package", ko.main);
-    Ok(Artifact {
-        image,
-        dir: work_dir.join(context).join(ko.dir),
+    Ok(Ko {
+        dir: dir.join(ko.dir),
         base: ko.from_image,
         main: if ko.main.is_empty() { ".".to_owned() } else { ko.main },
         flags: ko.flags,
@@ -167,6 +208,14 @@ profiles:
     }
 
     #[track_caller]
+    fn ko(config: &Config) -> &Ko {
+        match &config.artifacts[..] {
+            [Artifact { builder: Builder::Ko(ko), .. }] => ko,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
     fn refuses(text: &str, expected: &str) {
         let error = format!("{:#}", parse(text, None).expect_err("it must be refused"));
         assert!(error.contains(expected), "{error}");
@@ -177,9 +226,8 @@ profiles:
         let config = parse(SMALL, None).unwrap();
         assert_eq!(config.work_dir, Path::new("/w"));
         assert_eq!(config.kustomize, [Path::new("/w/k8s")]);
-        assert_eq!(config.artifacts[0].dir, Path::new("/w/src"));
-        assert_eq!(config.artifacts[0].main, ".");
-        assert_eq!(config.artifacts[0].ldflags, ["-s"]);
+        assert_eq!(ko(&config).dir, Path::new("/w/src"));
+        assert_eq!((ko(&config).main.as_str(), &ko(&config).ldflags[..]), (".", &["-s".to_owned()][..]));
         assert_eq!(config.before[0].command, ["base"]);
         assert_eq!(config.before[0].dir, None);
         assert!(config.after.is_empty());
@@ -188,7 +236,7 @@ profiles:
     #[test]
     fn a_profile_replaces_lists_and_optional_sections_whole() {
         let config = parse(SMALL, Some("cover")).unwrap();
-        let [artifact] = &config.artifacts[..] else { panic!("{:?}", config.artifacts) };
+        let artifact = ko(&config);
         assert_eq!(artifact.dir, Path::new("/w/cmd"), "the base's context is gone");
         assert_eq!((artifact.main.as_str(), artifact.ldflags.len()), ("./a", 0));
         assert_eq!(artifact.flags, ["-cover"]);
@@ -218,7 +266,10 @@ profiles:
         refuses(&format!("{SMALL}\nverify: []"), "verify");
         refuses(&SMALL.replace("v4beta13", "v2beta29"), "skaffold/v2beta29");
         refuses(&SMALL.replace("ko: {ldflags: [-s]}", "docker: {}"), "docker");
-        refuses(&SMALL.replace(", ko: {ldflags: [-s]}", ""), "artifact a has no ko section");
+        refuses(
+            &SMALL.replace(", ko: {ldflags: [-s]}", ""),
+            "artifact a has neither a ko nor a custom section",
+        );
         refuses(&SMALL.replace("ldflags: [-s]", "ldflags: ['{{.X}}']"), "template");
         refuses(
             &SMALL.replace("manifests: {kustomize: {paths: [k8s]}}", ""),
@@ -234,6 +285,15 @@ profiles:
     }
 
     #[test]
+    fn a_command_of_ones_own_builds_an_image() {
+        let text = SMALL
+            .replace("ko: {ldflags: [-s]}", "custom: {buildCommand: ./image, dependencies: {paths: [a]}}");
+        let config = parse(&text, None).unwrap();
+        let builder = Builder::Custom { command: "./image".to_owned(), dir: "/w/src".into() };
+        assert_eq!(config.artifacts, [Artifact { image: "a".to_owned(), builder }]);
+    }
+
+    #[test]
     fn this_repository() {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let config = Config::read(&repository.join("skaffold.yaml"), Some("coverage")).unwrap();
@@ -245,12 +305,12 @@ profiles:
         );
         assert_eq!(config.before[0].command[..2], ["cargo", "build"]);
         assert_eq!(config.artifacts[0].image, "hello");
-        assert_eq!(config.artifacts[0].flags, ["-cover", "-covermode=atomic"]);
-        for dir in config.kustomize.iter().chain([&config.artifacts[0].dir]) {
+        assert_eq!(ko(&config).flags, ["-cover", "-covermode=atomic"]);
+        for dir in config.kustomize.iter().chain([&ko(&config).dir]) {
             assert!(dir.is_dir(), "{}", dir.display());
         }
 
         let base = Config::read(&repository.join("skaffold.yaml"), None).unwrap();
-        assert!(base.artifacts[0].flags.is_empty() && base.before.is_empty() && base.after.is_empty());
+        assert!(ko(&base).flags.is_empty() && base.before.is_empty() && base.after.is_empty());
     }
 }

@@ -43,7 +43,7 @@ pub async fn run(
 ) -> Result<()> {
     let mut images = BTreeMap::new();
     for artifact in &config.artifacts {
-        say(&format!("building {} with {} …", artifact.image, artifact.flags.join(" ")))?;
+        say(&format!("building {} with {} …", artifact.image, artifact.builder))?;
         let image = deployer.build(artifact, &env.run_id).await?;
         images.insert(artifact.image.clone(), image);
         go_on(stop)?;

@@ -40,6 +40,9 @@ pub(crate) struct Profile {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Build {
     pub(crate) artifacts: Vec<Artifact>,
+    /// Whether to push; images always are here.
+    #[serde(rename = "local")]
+    _local: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +52,16 @@ pub(crate) struct Artifact {
     #[serde(default)]
     pub(crate) context: String,
     pub(crate) ko: Option<Ko>,
+    pub(crate) custom: Option<Custom>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Custom {
+    pub(crate) build_command: String,
+    /// What to build anew for; everything is built anew here.
+    #[serde(default, rename = "dependencies")]
+    _dependencies: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Default, Deserialize)]

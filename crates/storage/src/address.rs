@@ -134,7 +134,7 @@ fn google(address: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
     if let Some(host) = variable(GOOGLE_EMULATOR) {
         let base = if host.contains("://") { host } else { format!("http://{host}") };
         plain = base.starts_with("http://");
-        builder = builder.with_base_url(base.trim_end_matches('/')).with_skip_signature(true);
+        builder = builder.with_base_url(base.trim_end_matches('/')).with_bearer_token("emulator");
     }
     let store = builder.with_retry(once()).with_client_options(options(plain)).build()?;
     Ok(Arc::new(store))
@@ -170,8 +170,8 @@ fn options(plain: bool) -> ClientOptions {
     // One for the process; another caller may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut options = ClientOptions::new().with_allow_http(plain).with_timeout(REQUEST);
-    if !plain && rustls_native_certs::load_native_certs().certs.is_empty() {
-        // An image of nothing but a program has none.
+    if rustls_native_certs::load_native_certs().certs.is_empty() {
+        // An image of nothing but a program has none, and without any there is no client, also for plain HTTP.
         for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
             if let Ok(certificate) = Certificate::from_der(root) {
                 options = options.with_root_certificate(certificate);

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use podcov_skaffold::{Artifact, Config, Deployer, HookEnv, say};
+use podcov_skaffold::{Artifact, Builder, Config, Deployer, HookEnv, say};
 use podcov_testbed::{Image, Testbed, Tools};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -54,10 +54,14 @@ impl Demo {
 impl Deployer for Demo {
     async fn build(&self, artifact: &Artifact, run_id: &str) -> Result<String> {
         let mut artifact = artifact.clone();
-        artifact.env.push(format!("GOTMPDIR={}", self.work.path().display()));
+        let mut base = None;
+        if let Builder::Ko(ko) = &mut artifact.builder {
+            ko.env.push(format!("GOTMPDIR={}", self.work.path().display()));
+            base.clone_from(&ko.base);
+        }
         let program = podcov_skaffold::build(&artifact, &self.work.path().join("programs")).await?;
         let tagged = format!("{}:{run_id}", artifact.image);
-        self.cluster.image(&tagged, Image::new(program).tools(tools(artifact.base.as_deref())));
+        self.cluster.image(&tagged, Image::new(program).tools(tools(base.as_deref())));
         Ok(tagged)
     }
 

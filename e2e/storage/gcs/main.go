@@ -2,6 +2,7 @@
 // part of Google's XML API that it lacks and that the Rust crate object_store uses: putting an object, and 404 for a
 // listing of a bucket that is not there. Multipart uploads and copies are refused. It prints its URL when it can be
 // asked, and ends at SIGTERM.
+// That is 127.0.0.1 with a port that is free, unless -listen says otherwise.
 //
 // With -token every request must carry that bearer token, for fake-gcs-server itself asks for none.
 package main
@@ -25,8 +26,10 @@ import (
 
 func main() {
 	token := flag.String("token", "", "the bearer token that requests must carry")
+	listen := flag.String("listen", "127.0.0.1:0", "the address to listen on")
+	bucket := flag.String("bucket", "", "a bucket to have from the start")
 	flag.Parse()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -38,6 +41,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if *bucket != "" {
+		server.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: *bucket})
+	}
 	terminated := make(chan os.Signal, 1)
 	signal.Notify(terminated, os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -46,6 +52,8 @@ func main() {
 				fail(w, http.StatusUnauthorized, "AuthenticationRequired", "Authentication required.")
 				return
 			}
+			// In a cluster it goes by other names as well.
+			r.Host = "127.0.0.1"
 			serve(server, w, r)
 		})))
 	}()

@@ -1,5 +1,7 @@
 //! The hooks as whole programs on a real Kubernetes: `make e2e`.
 
+mod agent;
+mod examples;
 mod forward;
 mod pods;
 mod rights;

@@ -1,21 +1,32 @@
 //! The example, as its users run it: `skaffold run --profile coverage`, or the project's own runner where there is
 //! no Skaffold.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use podcov_e2e::{Space, go_percent, on_path, program, run, top};
 
-/// A folder as a clone's, but for three things: the base image comes from the test's registry, the programs are built
-/// already, so that no hook has to build them, and there are as many replicas as asked for.
-fn clone(space: &Space, replicas: u32) -> Result<()> {
+/// The examples as in a clone, and the programs that are built.
+pub(crate) fn copy_examples(space: &Space) -> Result<()> {
     let copied = Command::new("cp").arg("-r").arg(top().join("examples")).arg(space.dir()).status()?;
     ensure!(copied.success(), "cp: {copied}");
     let built = fs::canonicalize(program(""))?;
     fs::create_dir(space.dir().join("target"))?;
     fs::os::unix::fs::symlink(built, space.dir().join("target/debug"))?;
+    Ok(())
+}
 
+/// Skaffold, or what runs its files where that is not installed.
+pub(crate) fn runner() -> PathBuf {
+    if on_path("skaffold") { "skaffold".into() } else { program("examples/skaffold") }
+}
+
+/// A folder as a clone's, but for three things: the base image comes from the test's registry, the programs are built
+/// already, so that no hook has to build them, and there are as many replicas as asked for.
+fn clone(space: &Space, replicas: u32) -> Result<()> {
+    copy_examples(space)?;
     let config = fs::read_to_string(top().join("skaffold.yaml"))?;
     let (head, rest) = config.split_once("          before:\n").context("no hook before")?;
     let (_, tail) = rest.split_once("          after:\n").context("no hooks after")?;
@@ -34,8 +45,7 @@ fn clone(space: &Space, replicas: u32) -> Result<()> {
 async fn skaffold_run(replicas: u32) -> Result<()> {
     let space = Space::new().await?;
     clone(&space, replicas)?;
-    let skaffold = if on_path("skaffold") { "skaffold".into() } else { program("examples/skaffold") };
-    let mut command = tokio::process::Command::new(skaffold);
+    let mut command = tokio::process::Command::new(runner());
     command.args([
         "run",
         "--profile",

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+)
+
+var serve = flag.Bool("serve", false, "be the service, in TestRun")
+
+// TestRun makes the service of a test binary: one that go test -c has built with
+// -cover writes its profile when the tests end, which is on SIGTERM here.
+func TestRun(t *testing.T) {
+	if !*serve {
+		t.Skip("needs -serve")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	catalog := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/price/tea":
+			fmt.Fprintln(w, 390)
+		case "/price/broken":
+			w.WriteHeader(http.StatusInternalServerError)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer catalog.Close()
+	tests := []struct {
+		path   string
+		status int
+		body   string
+	}{
+		{"/healthz", http.StatusOK, "ok\n"},
+		{"/total", http.StatusOK, "0\n"},
+		{"/total?tea=2", http.StatusOK, "780\n"},
+		{"/total?tea=two", http.StatusBadRequest, "not a number of pieces\n"},
+		{"/total?coffee=1", http.StatusNotFound, "no such product\n"},
+		{"/total?broken=1", http.StatusBadGateway, "no prices just now\n"},
+	}
+	handler := cart{catalog.URL, catalog.Client()}.routes()
+	for _, test := range tests {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, test.path, nil))
+		if answer.Code != test.status || answer.Body.String() != test.body {
+			t.Errorf("%s: got %d %q, want %d %q", test.path, answer.Code, answer.Body, test.status, test.body)
+		}
+	}
+}

@@ -1,0 +1,3 @@
+module example.com/system
+
+go 1.22
