@@ -18,7 +18,8 @@ GO_TEST_FLAGS ?=
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 HOOKS := $(patsubst hooks/%,podcov-%,$(wildcard hooks/*))
-GO_MODULES := examples/hello e2e/program crates/covdata/tests/programs/sample
+EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
+GO_MODULES := $(EXAMPLES) e2e/program e2e/storage/gcs e2e/wrapped crates/covdata/tests/programs/sample
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
@@ -49,7 +50,7 @@ demo: need-rust-and-go ## Run skaffold.yaml's coverage profile on an embedded cl
 test: need-rust-and-go ## Run all tests
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace $(CARGO_TEST_FLAGS)
-	go -C examples/hello test $(GO_TEST_FLAGS) ./...
+	for example in $(EXAMPLES); do go -C "$$example" test $(GO_TEST_FLAGS) ./... || exit; done
 
 # Statically, with all that it needs at run time in it, and small: in a folder of its own, for other flags than the
 # hosts' programs have make other libraries.
@@ -104,7 +105,7 @@ e2e: need-rust-and-go $(E2E_TOOLS) image $(E2E)/storage/bin/gcs ## Run the tests
 	$(WITH_CLUSTER) cargo test --locked --workspace --test cluster $(CARGO_TEST_FLAGS)
 
 bench-e2e: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)
-bench-e2e: need-rust-and-go $(E2E_TOOLS) ## Measure the hooks on it beside shell scripts and kubectl
+bench-e2e: need-rust-and-go $(E2E_TOOLS) agent ## Measure the hooks on it beside shell scripts and kubectl
 	cargo build --locked --workspace --examples
 	cargo build --locked --profile $(BENCH_PROFILE) --workspace --bins
 	cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench hooks --no-run

@@ -98,7 +98,7 @@ pub enum Why {
     Terminating,
     /// Nothing of it has started yet.
     Pending,
-    /// No container of the pod has GOCOVERDIR.
+    /// No container of the pod has GOCOVERDIR, nor speaks of podcov-agent.
     NoCoverDir,
     /// The pod has run to its end: its files can no longer be read through exec.
     Completed,
@@ -121,7 +121,7 @@ impl fmt::Display for Why {
         match self {
             Self::Terminating => f.write_str("it is terminating"),
             Self::Pending => f.write_str("it has not started"),
-            Self::NoCoverDir => f.write_str("no container has GOCOVERDIR"),
+            Self::NoCoverDir => f.write_str("no container has GOCOVERDIR or podcov-agent"),
             Self::Completed => f.write_str("it has completed, so its counter files are out of reach"),
             Self::NotRunning(reason) | Self::Restarting(reason) => {
                 write!(f, "it is not running ({reason}), its counter files are out of reach")

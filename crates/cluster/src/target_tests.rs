@@ -101,7 +101,7 @@ fn pods_passed_over() {
         (true, said("it has completed, so its counter files are out of reach"))
     );
     let plain = json!({"containers": [{"name": "app"}]});
-    assert_eq!(why(&plain, up(), false), (false, said("no container has GOCOVERDIR")));
+    assert_eq!(why(&plain, up(), false), (false, said("no container has GOCOVERDIR or podcov-agent")));
 
     let mut waiting = running("app");
     waiting["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});

@@ -42,7 +42,7 @@ async fn each_kind_of_pod_is_handled_as_the_readme_says() -> Result<()> {
         harmless.stderr,
         "podcov-collect: pod default/pending passed over: it has not started\n\
          podcov-collect: pod default/terminating passed over: it is terminating\n\
-         podcov-collect: pod default/without-gocoverdir passed over: no container has GOCOVERDIR\n"
+         podcov-collect: pod default/without-gocoverdir passed over: no container has GOCOVERDIR or podcov-agent\n"
     );
     let expected = ["plain/app", "two-containers/app", "two-containers/sidecar"];
     let expected = expected.map(|folder| [COUNTERS, META].map(|file| format!("default/{folder}/{file}")));
