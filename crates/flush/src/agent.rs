@@ -66,7 +66,8 @@ impl Agent {
             return Err(Failed::NoAgent("its podcov-agent is told to listen nowhere".to_owned()));
         };
         let Dialled { stream, failure } = cluster.dial(&target.container, port).await?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let handshake = handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(|e| broken(&failure, &e))?;
         // It ends with its last user, and what it fails with shows there.
         tokio::spawn(connection);
         let mut agent = Self { sender, failure, container: target.container.clone() };
@@ -134,7 +135,7 @@ impl Agent {
         let response = match self.sender.send_request(request).await {
             Ok(response) => response,
             Err(_) if self.failure.is_refusal() => return Err(not_ours("nothing listens there")),
-            Err(e) => return Err(broken_with(&self.failure, &e).into()),
+            Err(e) => return Err(broken(&self.failure, &e).into()),
         };
         let status = response.status();
         let ours = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
@@ -169,7 +170,7 @@ impl Coverage {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(e)) => return Err(broken_with(&self.failure, &e)),
+                Some(Err(e)) => return Err(broken(&self.failure, &e)),
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -184,11 +185,7 @@ fn not_ours(why: &str) -> Failed {
     Failed::NoAgent(why.to_owned())
 }
 
-fn broken(error: hyper::Error) -> Error {
-    Error::Broken(error.to_string())
-}
-
 /// The kubelet's words say more than HTTP's.
-fn broken_with(failure: &Failure, error: &hyper::Error) -> Error {
+fn broken(failure: &Failure, error: &hyper::Error) -> Error {
     Error::Broken(failure.message().unwrap_or_else(|| error.to_string()))
 }

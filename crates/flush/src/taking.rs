@@ -12,7 +12,7 @@ pub enum Taking {
         /// What of it has come already.
         begun: Bytes,
         /// What brings the rest.
-        exec: Exec,
+        exec: Box<Exec>,
     },
     /// The container's podcov-agent.
     Agent(Coverage),
@@ -33,7 +33,7 @@ impl Taking {
     /// From an exec that has said `begun`.
     #[must_use]
     pub fn begun(begun: Bytes, exec: Exec) -> Self {
-        Self::Exec { begun, exec }
+        Self::Exec { begun, exec: Box::new(exec) }
     }
 
     /// Asks the container's podcov-agent for it.

@@ -1,6 +1,7 @@
 //! What can go wrong with storage, in words.
 
 use object_store::Error as StoreError;
+use podcov_cli::{Exit, Failure};
 
 /// Why something could not be written to storage, or read from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,15 @@ pub enum Error {
     /// What came back is not what was put there. It may have been on the way.
     #[error("{0}")]
     Corrupt(String),
+}
+
+impl Error {
+    /// The same with the exit code that it ends a program with.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        let exit = if matches!(self, Self::Address(_)) { Exit::Usage } else { Exit::Unreachable };
+        Failure::new(exit, self.to_string())
+    }
 }
 
 impl From<StoreError> for Error {

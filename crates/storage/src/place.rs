@@ -36,7 +36,7 @@ impl Place {
     pub(crate) fn path(&self, folder: &Path, name: &str) -> Path {
         let start = self.start.to_string();
         let parts = [&self.run, &self.namespace, &self.pod, &self.container, &start, name];
-        parts.into_iter().fold(folder.clone(), |path, part| path.join(part))
+        parts.into_iter().fold(folder.clone(), Path::join)
     }
 
     /// The place and the file's name that an object's path ends in, if it is one of ours.

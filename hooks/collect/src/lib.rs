@@ -187,7 +187,7 @@ async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Ma
             .into());
     }
     let staging = Staging::beside(&args.out)?;
-    let flush = (args.stop || args.signal.is_some()).then(|| Request {
+    let flush = (args.stop || args.signal.is_some()).then_some(Request {
         signal: args.signal.as_deref(),
         pid: args.pid,
         process: args.process.as_deref(),

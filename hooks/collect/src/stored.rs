@@ -16,7 +16,7 @@ pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, 
     staging::check_ours(&args.out)?;
     let select = args.select.stored_scope();
     let mut manifest = Manifest::begin(select.run_id.clone(), &address.to_string());
-    let storage = address.open().map_err(unreachable)?;
+    let storage = address.open().map_err(Error::into_failure)?;
     let staging = Staging::beside(&args.out)?;
     let wanted = |place: &Place| {
         select.run_id.as_deref().is_none_or(|run| Place::part(run) == place.run)
@@ -27,7 +27,8 @@ pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, 
     let keep = |place: &Place, name: &str, bytes: bytes::Bytes| {
         take(&staging.path().join(folder(place)), name, bytes.into(), args.sanitize)
     };
-    let fetched = storage.fetch(address, args.parallel.into(), wanted, keep).await.map_err(unreachable)?;
+    let fetched =
+        storage.fetch(address, args.parallel.into(), wanted, keep).await.map_err(Error::into_failure)?;
     if fetched.is_empty() {
         let message = format!("nothing to collect at {address}{}", select.describe_stored());
         return Err(Failure::new(Exit::Incomplete, message)
@@ -72,9 +73,4 @@ pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, 
 
 fn folder(place: &Place) -> String {
     format!("{}/{}/{}", place.namespace, place.pod, place.container)
-}
-
-fn unreachable(error: Error) -> anyhow::Error {
-    let exit = if matches!(error, Error::Address(_)) { Exit::Usage } else { Exit::Unreachable };
-    Failure::new(exit, error.to_string()).into()
 }

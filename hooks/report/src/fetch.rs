@@ -35,9 +35,10 @@ pub(crate) fn fetch(addresses: &[Address]) -> Result<Fetched> {
             let folder = folder.join(run).join(namespace).join(pod).join(container);
             podcov_unpack::take(&folder, name, bytes.into(), false)
         };
-        let storage = address.open().map_err(unreachable)?;
-        let starts =
-            runtime.block_on(storage.fetch(address, AT_A_TIME, |_| true, keep)).map_err(unreachable)?;
+        let storage = address.open().map_err(Error::into_failure)?;
+        let starts = runtime
+            .block_on(storage.fetch(address, AT_A_TIME, |_| true, keep))
+            .map_err(Error::into_failure)?;
         if starts.is_empty() {
             return Err(Failure::new(Exit::Incomplete, format!("there is nothing at {address}"))
                 .with_hint("have the programs ended, and did podcov-agent say that it has uploaded?")
@@ -52,9 +53,4 @@ pub(crate) fn fetch(addresses: &[Address]) -> Result<Fetched> {
         fetched.folders.push(folder);
     }
     Ok(fetched)
-}
-
-fn unreachable(error: Error) -> anyhow::Error {
-    let exit = if matches!(error, Error::Address(_)) { Exit::Usage } else { Exit::Unreachable };
-    Failure::new(exit, error.to_string()).into()
 }
