@@ -89,6 +89,16 @@ async fn a_program_that_is_killed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_program_is_told_when_its_agent_is_killed() -> Result<()> {
+    let bench = Bench::new()?;
+    let mut agent = bench.start(wrapped("set")?, &["terms", "1"])?;
+    agent.hear("ready").await?;
+    agent.signal(Signal::KILL)?;
+    agent.hear("terminated").await?;
+    until("it has written its counters", || bench.files("covcounters.").len() == 1).await
+}
+
+#[tokio::test]
 async fn a_program_that_ignores_sigterm_until_it_is_killed() -> Result<()> {
     let bench = Bench::new()?.flag("--kill-after=0.2");
     let mut agent = bench.start(wrapped("set")?, &["forever"])?;
@@ -111,7 +121,8 @@ async fn exit_codes_are_the_programs() -> Result<()> {
     }
     // What nobody handles ends the program as it would without an agent.
     for (signal, number) in [("HUP", 1), ("TERM", 15), ("SEGV", 11), ("RTMIN+3", 37)] {
-        let ended = bench.run(BASH, &["-c", &format!("kill -{signal} $$")]).await?;
+        let ended =
+            bench.run("env", &["--default-signal", BASH, "-c", &format!("kill -{signal} $$")]).await?;
         assert_eq!(ended.code, 128 + number, "{signal}: {}", ended.stderr);
     }
     Ok(())
@@ -229,7 +240,7 @@ async fn a_terminal_is_passed_through_and_ctrl_c_comes_once() -> Result<()> {
 async fn it_stops_and_goes_on_with_its_program() -> Result<()> {
     let bench = Bench::new()?;
     let mut agent =
-        bench.start(BASH, &["-c", "echo $$; trap 'echo on' CONT; while ! read -r line; do :; done"])?;
+        bench.start(BASH, &["-c", "trap 'echo on' CONT; echo $$; while ! read -r line; do :; done"])?;
     let program: u32 = agent.line().await?.parse()?;
     let agent_pid = agent.pid()?;
     agent.signal(Signal::TSTP)?;

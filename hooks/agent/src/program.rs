@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use podcov_cli::say;
-use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, set_parent_process_death_signal, wait};
 use rustix_libc_wrappers::libc;
 use tokio::sync::watch;
 
@@ -116,6 +116,8 @@ fn spawn(command: &[OsString], coverdir: &Path) -> io::Result<Pid> {
 pub(crate) fn become_program(command: &[OsString]) -> u8 {
     let (program, args) =
         command.split_first().map_or((OsStr::new(""), command), |(p, args)| (p.as_os_str(), args));
+    // Should the agent be killed, its program is not left alone. A container's first process takes all with it anyway.
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
     let error = match signals::unblock() {
         Ok(()) => Command::new(program).args(args).exec(),
         Err(error) => error.into(),
