@@ -239,8 +239,11 @@ async fn a_terminal_is_passed_through_and_ctrl_c_comes_once() -> Result<()> {
 #[tokio::test]
 async fn it_stops_and_goes_on_with_its_program() -> Result<()> {
     let bench = Bench::new()?;
-    let mut agent =
-        bench.start(BASH, &["-c", "trap 'echo on' CONT; echo $$; while ! read -r line; do :; done"])?;
+    let program = "trap 'echo on' CONT; echo $$; while ! read -r line; do :; done";
+    let mut command = bench.command(BASH, &["-c", program]);
+    // Nothing in a group that no shell looks after can be stopped so; a group of its own has this process to do that.
+    command.process_group(0);
+    let mut agent = Agent::start(command)?;
     let program: u32 = agent.line().await?.parse()?;
     let agent_pid = agent.pid()?;
     agent.signal(Signal::TSTP)?;
