@@ -13,19 +13,20 @@ use crate::Folder;
 use crate::authority::{Authority, Signed, token_keys};
 use crate::folder::INSIDE;
 use crate::host::{BRIDGE, CGROUP, FIRST_POD, NETWORK, NODE};
+use crate::names::DOMAIN;
 
 /// The file with what [`crate::init`] starts.
 pub(crate) const PROGRAMS: &str = "programs.json";
 pub(crate) const NODE_NAME: &str = "node";
 /// The context in the kubeconfig.
 pub(crate) const CONTEXT: &str = "podcov-e2e";
-/// Services' addresses, which nothing routes: there is no kube-proxy, and a port-forward does not need one.
+/// Services' addresses, which nothing routes: there is no kube-proxy. A port-forward does not need one, and names stand
+/// for pods' addresses, see [`crate::names`].
 const SERVICES: &str = "198.19.0.0/16";
-const DNS: &str = "198.19.0.10";
 /// The first of [`SERVICES`], which the API server gives itself.
 const API_SERVICE: &str = "198.19.0.1";
 
-/// The ports that the cluster listens on, all of loopback but for the kubelet's.
+/// The ports that the cluster listens on and that may be any, all of loopback but for the kubelet's.
 #[derive(Debug)]
 pub(crate) struct Ports {
     etcd: u16,
@@ -177,8 +178,8 @@ fn kubelet_config(ports: &Ports) -> Value {
         // A developer's disk is often nearly full.
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "resolvConf": "",
-        // Nobody answers there; without an address every pod gets a warning, which Skaffold shows.
-        "clusterDNS": [DNS],
+        "clusterDNS": [NODE],
+        "clusterDomain": DOMAIN,
         // Skaffold's images are pulled anew for every pod, and 20 of them at once are no error.
         "registryPullQPS": 0,
         "maxPods": 200,

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use fs_err as fs;
+use kube::Client;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::config::{self, Ports};
 use crate::lock::Lock;
-use crate::{Folder, Image, client, host};
+use crate::{Folder, Image, client, host, names};
 
 /// What it prints when the cluster is ready.
 pub(crate) const READY: &str = "ready";
@@ -61,14 +62,17 @@ async fn hold(folder: &Folder, init: &mut Option<Init>) -> Result<()> {
     let ports = config::write(folder)?;
     give_to_owner(folder, &folder.kubeconfig())?;
     host::prepare(folder)?;
+    let names = names::listen().await?;
+    let client = client::connect(&folder.kubeconfig()).await?;
     let Init { process, .. } = init.insert(start_init(folder)?);
+    let get_ready = async {
+        let ready = tokio::time::timeout(HUNG, ready(folder, &ports, &client)).await;
+        ready.context("the node does not get ready")?
+    };
     tokio::select! {
         status = process.wait() => bail!(why_ended(folder, status?)),
-        ready = tokio::time::timeout(HUNG, ready(folder, &ports)) => ready.context("the node does not get ready")??,
+        failed = async { tokio::try_join!(get_ready, names::serve(&names, &client)) } => failed.map(|_| ()),
     }
-    fs::write(folder.state().join(REGISTRY), format!("localhost:{}", ports.registry))?;
-    writeln!(io::stdout(), "{READY}")?;
-    bail!(why_ended(folder, process.wait().await?))
 }
 
 fn start_init(folder: &Folder) -> Result<Init> {
@@ -82,11 +86,13 @@ fn start_init(folder: &Folder) -> Result<Init> {
     Ok(Init { process, lifeline })
 }
 
-async fn ready(folder: &Folder, ports: &Ports) -> Result<()> {
-    let client = client::connect(&folder.kubeconfig()).await?;
-    client::node_ready(&client).await?;
+/// Waits until pods can run, and says so.
+async fn ready(folder: &Folder, ports: &Ports, client: &Client) -> Result<()> {
+    client::node_ready(client).await?;
     let registry = format!("localhost:{}", ports.registry);
-    pause(folder).push(&format!("{registry}/pause"), &folder.bin())
+    pause(folder).push(&format!("{registry}/pause"), &folder.bin())?;
+    fs::write(folder.state().join(REGISTRY), registry)?;
+    Ok(writeln!(io::stdout(), "{READY}")?)
 }
 
 /// What holds a pod's namespaces: it has only to be there.

@@ -8,7 +8,8 @@
 //! kernel ends everything in it, and no mount was ever seen outside.
 //!
 //! Everything listens on loopback, on free ports; pods have a network of their own, from the block that is set
-//! aside for tests of network devices (RFC 2544), on a bridge that leads nowhere.
+//! aside for tests of network devices (RFC 2544), on a bridge that leads nowhere. On its end here the kubelet listens,
+//! and the keeper answers for services' `names`.
 //!
 //! The keeper needs root, for namespaces, mounts and the bridge. Nothing else here does. All of it needs Linux;
 //! elsewhere there are only the [`Image`]s that tests push for another cluster.
@@ -29,6 +30,8 @@ mod init;
 mod keeper;
 #[cfg(target_os = "linux")]
 mod lock;
+#[cfg(target_os = "linux")]
+mod names;
 #[cfg(target_os = "linux")]
 mod starter;
 

@@ -1,12 +1,15 @@
 //! The examples with podcov-agent, as their users run them: `skaffold run --profile coverage` in their folders.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service as PodService};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 use podcov_e2e::{Ended, Space, as_go_says, go_percent, program, run};
 use serde_json::json;
@@ -25,14 +28,13 @@ fn copy(space: &Space, example: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Runs it, behind a command if one is given.
+/// Runs the copy, behind a command if one is given.
 async fn skaffold_run(
     space: &Space,
-    example: &str,
+    folder: &Path,
     behind: &[&str],
     variables: &[(&str, &str)],
 ) -> Result<Ended> {
-    let folder = copy(space, example)?;
     let runner = runner();
     let words = behind.iter().map(PathBuf::from).chain([runner]).collect::<Vec<_>>();
     let mut command = tokio::process::Command::new(&words[0]);
@@ -44,6 +46,35 @@ async fn skaffold_run(
         .envs(variables.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     run(command).await
+}
+
+/// The folders that a whole report has of its two containers, which all came the same way.
+fn collected(example: &Path, way: &str) -> Result<Vec<PathBuf>> {
+    let reports = example.join("reports/coverage");
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(reports.join("manifest.json"))?)?;
+    assert_eq!(manifest["complete"], true, "{manifest:#}");
+    let containers = manifest["containers"].as_array().context("containers")?;
+    assert_eq!(containers.len(), 2);
+    assert!(containers.iter().all(|container| container["way"] == way), "{manifest:#}");
+    Ok(containers
+        .iter()
+        .filter_map(|one| one["folder"].as_str())
+        .map(|folder| reports.join(folder))
+        .collect())
+}
+
+/// The percentage in the last line.
+fn total(text: &str) -> Result<String> {
+    let line = text.lines().next_back().context("no line")?;
+    Ok(line.split_whitespace().find(|word| word.ends_with('%')).context("no percentage")?.to_owned())
+}
+
+/// What Go's own tool says of the text profile `reports/coverage.txt`.
+fn go_total(example: &Path) -> Result<String> {
+    let mut go = Command::new("go");
+    let go = go.args(["tool", "cover", "-func=reports/coverage.txt"]).current_dir(example).output()?;
+    ensure!(go.status.success(), "go tool cover: {}", String::from_utf8_lossy(&go.stderr));
+    total(&String::from_utf8(go.stdout)?)
 }
 
 /// The files of an image, but for folders.
@@ -60,6 +91,81 @@ fn files_of(image: &str) -> Result<Vec<String>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// podcov-report on an example's own report.
+async fn report(example: &Path, args: &[&str]) -> Result<Ended> {
+    let mut command = tokio::process::Command::new(program("podcov-report"));
+    command.args(args).current_dir(example).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    run(command).await
+}
+
+/// Row S2: two services as test binaries, tests as a Job in the cluster, and a gate.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_tested_by_a_job_and_held_against_a_gate() -> Result<()> {
+    let space = Space::new().await?;
+    let folder = copy(&space, "services")?;
+    let ended = skaffold_run(&space, &folder, &[], &[]).await?;
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("--- PASS: TestTotal"), "{}", ended.stdout);
+
+    let pods = space.api::<Pod>().list(&ListParams::default()).await?.items;
+    let mut seen: Vec<_> = pods
+        .iter()
+        .filter_map(|pod| {
+            let (labels, status) = (pod.metadata.labels.as_ref()?, pod.status.as_ref()?);
+            let restarts: i32 = status.container_statuses.iter().flatten().map(|one| one.restart_count).sum();
+            Some((labels.get("app.kubernetes.io/name")?.as_str(), status.phase.as_deref()?, restarts))
+        })
+        .collect();
+    seen.sort_unstable();
+    // The agent has started the programs again, not the kubelet.
+    assert_eq!(seen, [("cart", "Running", 0), ("catalog", "Running", 0), ("integration", "Succeeded", 0)]);
+
+    for container in collected(&folder, "agent")? {
+        let files = fs::read_dir(&container)?.collect::<Result<Vec<_>, _>>()?;
+        assert!(!files.is_empty());
+        for file in files {
+            assert!(file.file_name().to_string_lossy().starts_with("coverprofile."), "{file:?}");
+            assert!(fs::read_to_string(file.path())?.starts_with("mode: count\n"), "{file:?}");
+        }
+    }
+    let text = report(&folder, &["textfmt", "-o=reports/coverage.txt"]).await?;
+    assert_eq!(text.code, 0, "{}", text.stderr);
+    // podcov-collect's summary and what the gate held against the threshold.
+    let coverage = format!("coverage: {} of statements", go_total(&folder)?);
+    let said = ended.stdout.lines().filter(|line| line.starts_with("coverage: ")).collect::<Vec<_>>();
+    assert_eq!(said, [&coverage, &coverage], "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("nothing falls short\n"), "{}", ended.stdout);
+
+    let gate = report(&folder, &["gate", "--fail-under", "99.9"]).await?;
+    assert_eq!(gate.code, 1, "{}{}", gate.stdout, gate.stderr);
+    Ok(())
+}
+
+/// As soon as the Job has: nobody waits for a condition that cannot come any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_ends_the_run_at_once() -> Result<()> {
+    let space = Space::new().await?;
+    let folder = copy(&space, "services")?;
+    let tests = folder.join("integration/integration_test.go");
+    let text = fs::read_to_string(&tests)?;
+    ensure!(text.contains("\"2400\\n\""), "no price");
+    fs::write(tests, text.replace("\"2400\\n\"", "\"2401\\n\""))?;
+    let ended = skaffold_run(&space, &folder, &[], &[]).await?;
+    let now = Timestamp::now();
+    assert_eq!(ended.code, 1, "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("--- FAIL: TestPrice"), "{}", ended.stdout);
+
+    let job = space.api::<Job>().get("integration").await?;
+    let conditions = job.status.and_then(|status| status.conditions).context("no conditions")?;
+    let failed = conditions.iter().find(|condition| condition.type_.starts_with("Fail"));
+    let failed =
+        failed.and_then(|condition| condition.last_transition_time.as_ref()).context("no failure")?;
+    let waited = Duration::try_from(now.duration_since(failed.0)).unwrap_or_default();
+    assert!(waited < Duration::from_secs(60), "{waited:?}");
+    Ok(())
 }
 
 /// Row S4: a wrapper that uploads when its program has ended.
@@ -82,18 +188,15 @@ async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {
     space
         .create::<PodService>(json!({
             "metadata": {"name": "storage"},
-            "spec": {"selector": {"app": "storage"}, "ports": [{"port": 80, "targetPort": 8080}]}
+            "spec": {"selector": {"app": "storage"}, "ports": [{"port": 8080}]}
         }))
         .await?;
     space.rolled_out("storage").await?;
-    // By the pod's address: nothing resolves services' names in the tests' cluster.
-    let pods = space.pods("storage").await?;
-    let address = pods[0].status.as_ref().and_then(|status| status.pod_ip.clone()).context("no address")?;
-    let host = format!("http://{address}:8080");
     space
-        .create::<Secret>(
-            json!({"metadata": {"name": "storage"}, "stringData": {"STORAGE_EMULATOR_HOST": host}}),
-        )
+        .create::<Secret>(json!({
+            "metadata": {"name": "storage"},
+            "stringData": {"STORAGE_EMULATOR_HOST": "http://storage:8080"}
+        }))
         .await?;
 
     // The last hook reads the bucket from here, so through a port-forward.
@@ -105,14 +208,15 @@ async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {
         "--namespace",
         &space.name,
         "service/storage",
-        "80",
+        "8080",
         "--",
         "sh",
         "-c",
         "STORAGE_EMULATOR_HOST=http://$PODCOV_ADDR exec \"$@\"",
         "sh",
     ];
-    let ended = skaffold_run(&space, "wrapper", &behind, &[("PODCOV_STORAGE", "gs://coverage/e2e")]).await?;
+    let folder = copy(&space, "wrapper")?;
+    let ended = skaffold_run(&space, &folder, &behind, &[("PODCOV_STORAGE", "gs://coverage/e2e")]).await?;
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
 
     let image = format!("{}/wrapper", space.registry);
@@ -124,39 +228,20 @@ async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {
     let left =
         space.api::<Pod>().list(&ListParams::default().labels("app.kubernetes.io/name=wrapper")).await?;
     assert_eq!(left.items.len(), 0);
-    let reports = space.dir().join("examples/wrapper/reports/coverage");
-    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(reports.join("manifest.json"))?)?;
-    assert_eq!(manifest["complete"], true, "{manifest:#}");
-    let containers = manifest["containers"].as_array().context("containers")?;
-    assert_eq!(containers.len(), 2);
-    assert!(containers.iter().all(|container| container["way"] == "storage"));
-    let folders = containers.iter().filter_map(|container| container["folder"].as_str());
-    as_go_says(&ended.stdout, &go_percent(folders.map(|folder| reports.join(folder)))?)
+    as_go_says(&ended.stdout, &go_percent(collected(&folder, "storage")?)?)
 }
 
 /// Row S3: a test binary's profile and that of unit tests in one report.
 #[tokio::test(flavor = "multi_thread")]
 async fn system_and_unit_tests_in_one_report() -> Result<()> {
     let space = Space::new().await?;
-    let ended = skaffold_run(&space, "system", &[], &[]).await?;
+    let folder = copy(&space, "system")?;
+    let ended = skaffold_run(&space, &folder, &[], &[]).await?;
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
-    let reports = space.dir().join("examples/system/reports");
+    let reports = folder.join("reports");
     assert!(fs::read_to_string(reports.join("coverage.html"))?.starts_with("<!DOCTYPE html>"));
     // What goes to Codecov is what Go's own tool reads, with the same total as podcov-report gives the inputs.
-    let total = |text: &str| -> Option<String> {
-        let line = text.lines().next_back()?;
-        Some(line.split_whitespace().find(|word| word.ends_with('%'))?.to_owned())
-    };
-    let go = Command::new("go")
-        .args(["tool", "cover", "-func=reports/coverage.txt"])
-        .current_dir(space.dir().join("examples/system"))
-        .output()?;
-    let report = Command::new(program("podcov-report"))
-        .args(["func", "coverage", "unit.out"])
-        .current_dir(&reports)
-        .output()?;
-    let [go, report] = [go, report].map(|output| total(&String::from_utf8_lossy(&output.stdout)));
-    assert!(go.is_some());
-    assert_eq!(go, report);
+    let func = report(&folder, &["func", "reports/coverage", "reports/unit.out"]).await?;
+    assert_eq!(go_total(&folder)?, total(&func.stdout)?, "{}", func.stderr);
     Ok(())
 }
