@@ -34,7 +34,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test agent image readers fuzz e2e e2e-tools cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
+.PHONY: help demo test agent image readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -71,6 +71,11 @@ readers: need-rust-and-go $(E2E)/readers/catalog.xml ## Let other projects' prog
 
 $(E2E)/readers/catalog.xml: $(wildcard e2e/readers/*)
 	e2e/readers/setup "$(@D)"
+
+storage: need-rust-and-go ## Upload to real servers of object storage, also where they fail (needs Node.js and npm)
+	e2e/storage/setup "$(E2E)/storage"
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace --test storage $(CARGO_TEST_FLAGS)
 
 # Every reader of outside bytes in turn, from the corpus in e2e/fuzz. What makes one fail stays in target/fuzz/found;
 # once mended it belongs into the corpus, which `make test` reads.
@@ -144,7 +149,7 @@ $(E2E)/storage/bin/gcs: $(wildcard e2e/storage/gcs/*)
 
 lint: need-rust-and-go ## Check the formatting and the lints of the Rust and the Go code
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --test cluster --test lifecycle --test readers --bench hooks --bench covdata -- -D warnings
+	cargo clippy --locked --workspace --all-targets --test cluster --test lifecycle --test readers --test storage --bench hooks --bench covdata -- -D warnings
 	@unformatted=$$(find crates e2e examples -name '*.go' -exec gofmt -l {} +) && \
 	    if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	for module in $(GO_MODULES); do go -C "$$module" vet -tags=integration ./... || exit; done

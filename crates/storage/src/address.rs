@@ -9,7 +9,7 @@ use std::time::Duration;
 use fs_err as fs;
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
@@ -20,7 +20,7 @@ use crate::Error;
 /// Where coverage files are stored: a folder in a bucket, or on disk.
 ///
 /// - `gs://BUCKET/FOLDER`: Google's application default credentials, workload identity included.
-///   `STORAGE_EMULATOR_HOST` names another server, without credentials.
+///   `STORAGE_EMULATOR_HOST` names another server, which gets no credentials but those that a `GOOGLE_` variable gives.
 /// - `s3://BUCKET/FOLDER`: `AWS_ACCESS_KEY_ID` and so on, web identity, pod identity, instance profile.
 ///   `AWS_ENDPOINT_URL` names another server, `AWS_REGION` the region.
 /// - `az://CONTAINER/FOLDER`: `AZURE_STORAGE_ACCOUNT_NAME`, and `AZURE_STORAGE_ACCOUNT_KEY` and so on, or workload
@@ -45,6 +45,8 @@ enum Kind {
 /// A client for an [`Address`].
 #[derive(Clone)]
 pub struct Storage {
+    /// As it was given, for errors.
+    pub(crate) address: String,
     pub(crate) store: Arc<dyn ObjectStore>,
     /// Within the bucket.
     pub(crate) folder: Path,
@@ -75,7 +77,7 @@ impl Address {
             Kind::Folder(path) => folder(path),
         };
         let store = store.map_err(|e| Error::Address(format!("{self}: {e}")))?;
-        Ok(Storage { store, folder: self.folder.clone() })
+        Ok(Storage { address: self.text.clone(), store, folder: self.folder.clone() })
     }
 }
 
@@ -117,7 +119,7 @@ impl fmt::Display for Address {
 
 impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Storage").field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("Storage").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -130,11 +132,21 @@ fn folder(path: &std::path::Path) -> object_store::Result<Arc<dyn ObjectStore>> 
 
 fn google(address: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
     let mut builder = GoogleCloudStorageBuilder::from_env().with_url(address);
-    let mut plain = false;
+    let mut plain = is_plain("GOOGLE_BASE_URL");
     if let Some(host) = variable(GOOGLE_EMULATOR) {
         let base = if host.contains("://") { host } else { format!("http://{host}") };
         plain = base.starts_with("http://");
-        builder = builder.with_base_url(base.trim_end_matches('/')).with_bearer_token("emulator");
+        builder = builder.with_base_url(base.trim_end_matches('/'));
+        let credentials = [
+            GoogleConfigKey::ServiceAccount,
+            GoogleConfigKey::ServiceAccountKey,
+            GoogleConfigKey::ApplicationCredentials,
+            GoogleConfigKey::BearerToken,
+        ];
+        if credentials.iter().all(|key| builder.get_config_value(key).is_none()) {
+            // Without one, a put would ask Google for it, even where signatures are to be skipped.
+            builder = builder.with_bearer_token("emulator");
+        }
     }
     let store = builder.with_retry(once()).with_client_options(options(plain)).build()?;
     Ok(Arc::new(store))

@@ -8,7 +8,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use tokio::time::Instant;
 
-use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile, retry};
+use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile};
 
 /// What storage has of one start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Storage {
     /// # Errors
     /// The last cause, when the deadline is there.
     pub async fn find(&self, deadline: Instant) -> Result<Found, Error> {
-        retry::until(deadline, async || {
+        self.until(deadline, async || {
             let prefix = (!self.folder.as_ref().is_empty()).then_some(&self.folder);
             let mut starts = BTreeMap::<(Place, Path), Start>::new();
             let mut other = 0;
@@ -73,17 +73,15 @@ impl Storage {
     /// The last cause, or that it is not one of a form that is known.
     pub async fn manifest(&self, start: &Start, deadline: Instant) -> Result<Manifest, Error> {
         let path = start.folder.clone().join(MANIFEST);
-        let text = retry::until(deadline, async || Ok(self.store.get(&path).await?.bytes().await?)).await?;
+        let text = self.until(deadline, async || Ok(self.store.get(&path).await?.bytes().await?)).await?;
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| {
-            Error::Corrupt(format!(
-                "{path} is no manifest that podcov {} knows: {e}",
-                env!("CARGO_PKG_VERSION")
-            ))
+            let podcov = env!("CARGO_PKG_VERSION");
+            Error::Corrupt(format!("{path} is no manifest that podcov {podcov} knows: {e}")).at(&self.address)
         })?;
         if manifest.version != Manifest::VERSION {
             let message =
                 format!("{path} has version {}, only {} is known", manifest.version, Manifest::VERSION);
-            return Err(Error::Corrupt(message));
+            return Err(Error::Corrupt(message).at(&self.address));
         }
         Ok(manifest)
     }
@@ -100,7 +98,7 @@ impl Storage {
         deadline: Instant,
     ) -> Result<Bytes, Error> {
         let path = start.folder.clone().join(name);
-        retry::until(deadline, async || {
+        self.until(deadline, async || {
             let bytes = self.store.get(&path).await?.bytes().await?;
             match expected {
                 Some(expected) if StoredFile::of(name, &bytes) != *expected => Err(Error::Corrupt(format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::Error;
+use crate::{Error, Storage};
 
 /// How long the first try may take; each next one twice as long. A connection that hangs must not use up the time in
 /// which another would have served, and a slow one must get its time in the end.
@@ -18,11 +18,19 @@ const CORRUPT: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+impl Storage {
+    /// Tries until it succeeds, until another try makes no sense, or until the deadline. The error says where.
+    pub(crate) async fn until<T>(
+        &self,
+        deadline: Instant,
+        attempt: impl AsyncFnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        until(deadline, attempt).await.map_err(|error| error.at(&self.address))
+    }
+}
+
 /// Tries until it succeeds, until another try makes no sense, or until the deadline.
-pub(crate) async fn until<T>(
-    deadline: Instant,
-    mut attempt: impl AsyncFnMut() -> Result<T, Error>,
-) -> Result<T, Error> {
+async fn until<T>(deadline: Instant, mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
     let (mut limit, mut pause) = (FIRST_TRY, FIRST_PAUSE);
     let (mut last, mut corrupt) = (None, 0);
     loop {

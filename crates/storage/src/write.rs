@@ -5,7 +5,7 @@ use object_store::{Error as StoreError, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile, retry};
+use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile};
 
 /// How it is known that an object is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +29,16 @@ impl Storage {
         deadline: Instant,
     ) -> Result<(StoredFile, Verified), Error> {
         let path = place.path(&self.folder, name);
-        let verified = retry::until(deadline, async || {
+        let verified = self.until(deadline, async || {
             self.store.put(&path, bytes.clone().into()).await?;
             let back = match self.store.get(&path).await {
                 Ok(object) => object.bytes().await?,
                 Err(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
                     return Ok(Verified::ServersWord);
+                }
+                // Another try puts it there anew.
+                Err(StoreError::NotFound { .. }) => {
+                    return Err(Error::Corrupt(format!("{name} is not there after it was put")));
                 }
                 Err(error) => return Err(error.into()),
             };

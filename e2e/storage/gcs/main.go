@@ -63,6 +63,12 @@ func main() {
 
 func serve(server *fakestorage.Server, w http.ResponseWriter, r *http.Request) {
 	bucket, object, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
+	// object_store escapes even hyphens, which most buckets have.
+	bucket, err := url.PathUnescape(bucket)
+	if err != nil {
+		fail(w, http.StatusBadRequest, "InvalidBucketName", err.Error())
+		return
+	}
 	query := r.URL.Query()
 	switch {
 	case bucket == "storage" || bucket == "upload" || bucket == "download" || bucket == "_internal":

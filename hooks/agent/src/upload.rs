@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 
 use covdata::FileName;
 use fs_err as fs;
 use futures_util::StreamExt;
 use podcov_cli::say;
 use podcov_storage::{Address, Manifest, Place, Storage, StoredFile};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{NAME, files};
@@ -23,6 +24,8 @@ pub(crate) struct Uploader {
     /// Whether counters go from the folder when they have been uploaded.
     remove: bool,
     state: Mutex<Uploaded>,
+    /// Whether the last upload has been asked for.
+    last: watch::Sender<bool>,
 }
 
 /// What has been uploaded.
@@ -43,12 +46,15 @@ impl Uploader {
             missing: Vec::new(),
         };
         let state = Uploaded { storage: None, files: BTreeMap::new(), manifest };
-        Self { address, folder, remove, state: Mutex::new(state) }
+        Self { address, folder, remove, state: Mutex::new(state), last: watch::Sender::new(false) }
     }
 
     /// Uploads what is new, and the manifest when all else is there. What could not be uploaded by the deadline is said,
     /// and stays. `exit_code`: the program has ended for good.
     pub(crate) async fn upload(&self, deadline: Instant, exit_code: Option<u8>) {
+        if exit_code.is_some() {
+            self.last.send_replace(true);
+        }
         let missing = match timeout_at(deadline, self.state.lock()).await {
             Ok(mut state) => state.upload(self, deadline, exit_code).await,
             Err(_) => vec![format!("{}: an earlier upload has not ended", self.folder.display())],
@@ -63,8 +69,18 @@ impl Uploaded {
     async fn upload(&mut self, to: &Uploader, deadline: Instant, exit_code: Option<u8>) -> Vec<String> {
         let mut missing = Vec::new();
         let mut files = Vec::new();
+        let mut removable = Vec::new();
         match files::list(&to.folder) {
-            Ok(listed) => files.extend(listed.into_iter().filter(|(name, _)| !self.files.contains_key(name))),
+            Ok(listed) => {
+                for (name, parsed) in listed {
+                    if !self.files.contains_key(&name) {
+                        files.push((name, parsed));
+                    } else if to.remove && files::has_counts(&parsed) {
+                        // An earlier upload was taken over before it came to that.
+                        removable.push(name);
+                    }
+                }
+            }
             Err(error) => missing.push(error.to_string()),
         }
         if files.is_empty() && missing.is_empty() && self.manifest.exit_code == exit_code {
@@ -90,8 +106,20 @@ impl Uploaded {
                 (name, parsed, outcome)
             })
             .buffer_unordered(AT_A_TIME);
-        let mut removable = Vec::new();
-        while let Some((name, parsed, outcome)) = uploads.next().await {
+        // The last upload takes over files that an earlier one tries in vain: it would have no time left for the others,
+        // nor for saying why. Not a manifest, for a request that is given up may still take effect, after a later one.
+        let mut taken_over = pin!(async {
+            match exit_code {
+                Some(_) => std::future::pending().await,
+                None => drop(to.last.subscribe().wait_for(|last| *last).await),
+            }
+        });
+        loop {
+            let next = tokio::select! {
+                next = uploads.next() => next,
+                () = &mut taken_over => return Vec::new(),
+            };
+            let Some((name, parsed, outcome)) = next else { break };
             match outcome {
                 Ok(stored) => {
                     self.files.insert(name.clone(), stored);
