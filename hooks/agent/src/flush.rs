@@ -37,6 +37,12 @@ impl Flush {
         let signal = signal.unwrap_or(self.signal);
         let _turn = self.turn.lock().await;
         let State::Running(pid) = program.state() else { return Err("the program does not run".to_owned()) };
+        if !program.handles(signal) {
+            let signal = signals::name(signal);
+            return Err(format!(
+                "the program does not handle {signal}, which would end it; has it just started?"
+            ));
+        }
         let failed = |e: io::Error| e.to_string();
         let mut changes = Changes::of(&self.folder).map_err(failed)?;
         let before = files::list(&self.folder).map_err(failed)?;

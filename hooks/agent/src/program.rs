@@ -99,6 +99,19 @@ impl Program {
         }
     }
 
+    /// Whether a signal, by number, would not just end it: it is caught or ignored, as far as the kernel tells. A Go
+    /// program catches all once its runtime is there, whatever it does with them.
+    pub(crate) fn handles(&self, number: i32) -> bool {
+        let State::Running(pid) = self.state() else { return false };
+        let status =
+            fs_err::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap_or_default();
+        let masks =
+            status.lines().filter_map(|line| line.strip_prefix("SigIgn:").or(line.strip_prefix("SigCgt:")));
+        let mut masks = masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).peekable();
+        // Where there is no /proc nothing is known.
+        masks.peek().is_none() || masks.any(|mask| mask >> (number - 1) & 1 == 1)
+    }
+
     pub(crate) fn set(&self, state: State) {
         self.state.send_replace(state);
     }

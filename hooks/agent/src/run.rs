@@ -198,6 +198,15 @@ impl Supervisor<'_> {
             _ if wrote => {}
             // Why has been said.
             End::Exit(program::NOT_EXECUTABLE | program::NOT_FOUND) => {}
+            End::Signal(signal) if self.args.flush_every.is_some() => {
+                let signal = signals::name(signal);
+                say(
+                    NAME,
+                    format_args!(
+                        "warning: {signal} ended the program; what it counted since the last flush is lost"
+                    ),
+                );
+            }
             End::Signal(signal) => {
                 let signal = signals::name(signal);
                 say(
@@ -226,7 +235,10 @@ impl Supervisor<'_> {
     }
 
     fn flush_soon(&mut self) {
-        let Some(uploader) = &self.uploader else { return };
+        let Some(uploader) = self.uploader.as_ref().filter(|_| self.tasks.is_empty()) else {
+            // The last one is still under way.
+            return;
+        };
         let (uploader, agent, deadline) = (Arc::clone(uploader), Arc::clone(&self.agent), self.args.deadline);
         self.tasks.spawn_local(async move {
             if let Err(why) = agent.flush.flush(&agent.program, None).await {

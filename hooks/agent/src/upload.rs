@@ -143,9 +143,10 @@ impl Uploaded {
             }
             if exit_code.is_some() {
                 let uploaded = self.files.len();
+                let files = if uploaded == 1 { "file" } else { "files" };
                 say(
                     NAME,
-                    format_args!("uploaded {uploaded} files to {}/{}", to.address, self.manifest.place),
+                    format_args!("uploaded {uploaded} {files} to {}/{}", to.address, self.manifest.place),
                 );
             }
         }
