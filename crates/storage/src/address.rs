@@ -4,15 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+#[cfg(feature = "cloud")]
 use std::time::Duration;
 
 use fs_err as fs;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
+#[cfg(feature = "cloud")]
+use object_store::{Certificate, ClientOptions, RetryConfig};
 use url::Url;
 
 use crate::Error;
@@ -26,6 +26,8 @@ use crate::Error;
 /// - `az://CONTAINER/FOLDER`: `AZURE_STORAGE_ACCOUNT_NAME`, and `AZURE_STORAGE_ACCOUNT_KEY` and so on, or workload
 ///   identity, or the managed identity. `AZURE_ENDPOINT` names another server.
 /// - `file:///FOLDER`: a folder, which is made when something is put there.
+///
+/// Each cloud is a cargo feature: `gcp`, `aws` and `azure`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     text: String,
@@ -36,8 +38,11 @@ pub struct Address {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
+    #[cfg(feature = "gcp")]
     Google,
+    #[cfg(feature = "aws")]
     Amazon,
+    #[cfg(feature = "azure")]
     Azure,
     Folder(PathBuf),
 }
@@ -52,10 +57,15 @@ pub struct Storage {
     pub(crate) folder: Path,
 }
 
+/// The clouds' schemes, built in or not.
+const CLOUDS: [&str; 3] = ["gs", "s3", "az"];
+
 /// Google's own variable for a server in its place; its client libraries read it too.
+#[cfg(feature = "gcp")]
 const GOOGLE_EMULATOR: &str = "STORAGE_EMULATOR_HOST";
 
 /// How long a request may take. What tries again has its own limits, so this one only ends what they forgot.
+#[cfg(feature = "cloud")]
 const REQUEST: Duration = Duration::from_secs(300);
 
 impl Address {
@@ -71,8 +81,11 @@ impl Address {
     /// [`Error::Address`] when the environment does not have what it takes.
     pub fn open(&self) -> Result<Storage, Error> {
         let store = match &self.kind {
+            #[cfg(feature = "gcp")]
             Kind::Google => google(&self.text),
+            #[cfg(feature = "aws")]
             Kind::Amazon => amazon(&self.text),
+            #[cfg(feature = "azure")]
             Kind::Azure => azure(&self.text),
             Kind::Folder(path) => folder(path),
         };
@@ -85,7 +98,7 @@ impl FromStr for Address {
     type Err = Error;
 
     /// # Errors
-    /// [`Error::Address`] for what is none.
+    /// [`Error::Address`] for what is none, and for a cloud that is not built in.
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |why: &dyn fmt::Display| Error::Address(format!("{text}: {why}"));
         let url = Url::parse(text).map_err(|e| wrong(&e))?;
@@ -93,18 +106,24 @@ impl FromStr for Address {
             return Err(wrong(&"`?` and `#` have no meaning in an address of storage"));
         }
         let kind = match (url.scheme(), url.host_str().is_some_and(|host| !host.is_empty())) {
+            #[cfg(feature = "gcp")]
             ("gs", true) => Kind::Google,
+            #[cfg(feature = "aws")]
             ("s3", true) => Kind::Amazon,
+            #[cfg(feature = "azure")]
             ("az", true) => Kind::Azure,
-            ("gs" | "s3" | "az", false) => return Err(wrong(&"no bucket is named")),
+            (cloud, false) if CLOUDS.contains(&cloud) => return Err(wrong(&"no bucket is named")),
+            (cloud, true) if CLOUDS.contains(&cloud) => {
+                return Err(wrong(&format!("{cloud}:// is not built into this program")));
+            }
             ("file", true) => return Err(wrong(&"a folder has three slashes before it: file:///folder")),
             ("file", false) => Kind::Folder(url.to_file_path().map_err(|()| wrong(&"not a folder"))?),
             (other, _) => {
                 return Err(wrong(&format!("{other}:// is not known; gs://, s3://, az:// and file:// are")));
             }
         };
-        let folder = match kind {
-            Kind::Folder(_) => Path::default(),
+        let folder = match url.scheme() {
+            "file" => Path::default(),
             _ => Path::from_url_path(url.path()).map_err(|e| wrong(&e))?,
         };
         Ok(Self { text: text.trim_end_matches('/').to_owned(), kind, folder })
@@ -130,7 +149,10 @@ fn folder(path: &std::path::Path) -> object_store::Result<Arc<dyn ObjectStore>> 
     Ok(Arc::new(LocalFileSystem::new_with_prefix(path)?))
 }
 
+#[cfg(feature = "gcp")]
 fn google(address: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
+    use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+
     let mut builder = GoogleCloudStorageBuilder::from_env().with_url(address);
     let mut plain = is_plain("GOOGLE_BASE_URL");
     if let Some(host) = variable(GOOGLE_EMULATOR) {
@@ -152,32 +174,38 @@ fn google(address: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(store))
 }
 
+#[cfg(feature = "aws")]
 fn amazon(address: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
     let plain = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].iter().any(|name| is_plain(name));
-    let builder = AmazonS3Builder::from_env().with_url(address);
+    let builder = object_store::aws::AmazonS3Builder::from_env().with_url(address);
     Ok(Arc::new(builder.with_retry(once()).with_client_options(options(plain)).build()?))
 }
 
+#[cfg(feature = "azure")]
 fn azure(address: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
     let plain = ["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"].iter().any(|name| is_plain(name));
-    let builder = MicrosoftAzureBuilder::from_env().with_url(address);
+    let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(address);
     Ok(Arc::new(builder.with_retry(once()).with_client_options(options(plain)).build()?))
 }
 
 /// Whoever names a server without TLS in so many words means it.
+#[cfg(feature = "cloud")]
 fn is_plain(name: &str) -> bool {
     variable(name).is_some_and(|url| url.starts_with("http://"))
 }
 
+#[cfg(feature = "cloud")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Trying again is this crate's, which knows the deadline.
+#[cfg(feature = "cloud")]
 fn once() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
+#[cfg(feature = "cloud")]
 fn options(plain: bool) -> ClientOptions {
     // One for the process; another caller may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -209,6 +237,18 @@ mod tests {
         ] {
             let error = address.parse::<Address>().unwrap_err();
             assert_eq!(error, Error::Address(format!("{address}: {why}")));
+        }
+    }
+
+    #[test]
+    fn a_cloud_that_is_not_built_in() {
+        for (scheme, built_in) in
+            [("gs", cfg!(feature = "gcp")), ("s3", cfg!(feature = "aws")), ("az", cfg!(feature = "azure"))]
+        {
+            let address = format!("{scheme}://bucket/folder");
+            let why = format!("{address}: {scheme}:// is not built into this program");
+            let expected = if built_in { Ok(()) } else { Err(Error::Address(why)) };
+            assert_eq!(address.parse::<Address>().map(drop), expected);
         }
     }
 }

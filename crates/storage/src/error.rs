@@ -3,8 +3,10 @@
 use std::error::Error as StdError;
 
 use object_store::Error as StoreError;
+#[cfg(feature = "cloud")]
 use object_store::client::{HttpError, HttpErrorKind};
 use podcov_cli::{Exit, Failure};
+#[cfg(feature = "cloud")]
 use url::Url;
 
 /// Why something could not be written to storage, or read from it: one line, which starts with the address.
@@ -73,13 +75,9 @@ impl From<StoreError> for Error {
             return Self::Refused(message.to_owned());
         }
         let cause = one_line(&cause);
-        if let Some(http) = chain(&error).find_map(|e| e.downcast_ref::<HttpError>()) {
-            let server = chain(&error).find_map(server).unwrap_or_else(|| "the server".to_owned());
-            return Self::Passing(match http.kind() {
-                HttpErrorKind::Connect => format!("{server} cannot be reached: {cause}"),
-                HttpErrorKind::Timeout => format!("{server} does not answer: {cause}"),
-                _ => format!("the connection to {server} broke: {cause}"),
-            });
+        #[cfg(feature = "cloud")]
+        if let Some(unreached) = unreached(&error, &cause) {
+            return unreached;
         }
         match error {
             StoreError::Unauthenticated { .. } => {
@@ -150,7 +148,20 @@ fn code(body: &str) -> Option<&str> {
     is_one.then_some(code)
 }
 
+/// Why the server was not reached, or not heard to the end, if that is the matter.
+#[cfg(feature = "cloud")]
+fn unreached(error: &StoreError, cause: &str) -> Option<Error> {
+    let http = chain(error).find_map(|e| e.downcast_ref::<HttpError>())?;
+    let server = chain(error).find_map(server).unwrap_or_else(|| "the server".to_owned());
+    Some(Error::Passing(match http.kind() {
+        HttpErrorKind::Connect => format!("{server} cannot be reached: {cause}"),
+        HttpErrorKind::Timeout => format!("{server} does not answer: {cause}"),
+        _ => format!("the connection to {server} broke: {cause}"),
+    }))
+}
+
 /// The server's host and port, from "Error performing METHOD URL in …".
+#[cfg(feature = "cloud")]
 fn server(error: &(dyn StdError + 'static)) -> Option<String> {
     let text = error.to_string();
     let url = Url::parse(text.strip_prefix("Error performing ")?.split(' ').nth(1)?).ok()?;
