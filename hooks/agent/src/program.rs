@@ -70,16 +70,16 @@ pub(crate) struct Program {
 
 impl Program {
     /// Starts it.
-    pub(crate) fn start(command: &[OsString], coverdir: &Path) -> io::Result<Self> {
+    pub(crate) fn start(command: &[OsString], coverdir: &Path) -> io::Result<(Self, Pid)> {
         let pid = spawn(command, coverdir)?;
-        Ok(Self { state: watch::Sender::new(State::Running(pid)) })
+        Ok((Self { state: watch::Sender::new(State::Running(pid)) }, pid))
     }
 
     /// Starts it again.
-    pub(crate) fn restart(&self, command: &[OsString], coverdir: &Path) -> io::Result<()> {
+    pub(crate) fn restart(&self, command: &[OsString], coverdir: &Path) -> io::Result<Pid> {
         let pid = spawn(command, coverdir)?;
         self.state.send_replace(State::Running(pid));
-        Ok(())
+        Ok(pid)
     }
 
     pub(crate) fn state(&self) -> State {

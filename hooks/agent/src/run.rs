@@ -47,7 +47,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         Arc::new(Uploader::new(address.clone(), place.clone(), folder.clone(), remove))
     });
     let profile = Profile::of(&args.program);
-    let program = Program::start(&args.program, &folder).context("cannot start another process")?;
+    let (program, pid) = Program::start(&args.program, &folder).context("cannot start another process")?;
     let agent = Arc::new(Agent {
         program,
         flush: Flush::new(folder.clone(), args.flush_signal, args.flush_timeout),
@@ -68,7 +68,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         stop: None,
         tasks: JoinSet::new(),
     };
-    let end = supervisor.until_over().await?;
+    let end = supervisor.until_over(pid).await?;
     supervisor.last_upload(end).await;
     let _ = control.await;
     Ok(end.code())
@@ -89,11 +89,10 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     /// Until the program has ended and is not to be started again.
-    async fn until_over(&mut self) -> Result<End> {
+    async fn until_over(&mut self, mut pid: Pid) -> Result<End> {
         let mut policy = Policy::new(self.args.restart);
         loop {
             let started = Instant::now();
-            let State::Running(pid) = self.agent.program.state() else { unreachable!("it has been started") };
             let end = self.until_ended(pid).await?;
             self.after(pid, end);
             self.agent.program.set(State::Down(end));
@@ -107,7 +106,7 @@ impl Supervisor<'_> {
                 return Ok(end);
             }
             let restarted = self.agent.program.restart(&self.args.program, &self.agent.folder);
-            restarted.context("cannot start another process")?;
+            pid = restarted.context("cannot start another process")?;
             self.agent.starts.fetch_add(1, Ordering::Relaxed);
         }
     }
