@@ -3,7 +3,8 @@
 //!
 //! Every time is that of the program alone, of the program under the agent, and of the program alone once more, in
 //! turn and in another order each round: how far the two alone are apart is what the machine itself does. A ratio is
-//! the median of the rounds' ratios to the first alone, and in brackets the middle half of them.
+//! the median of the rounds' ratios to the first alone, and in brackets the middle half of them. Processor time is that
+//! of the agent and the program together; what else goes on on the machine disturbs it least.
 //!
 //! `make agent-sizes` builds the agents with fewer clouds. PODCOV_BENCH_DATA names a folder with a large program's
 //! coverage files to upload.
@@ -14,8 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use fs_err as fs;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use podcov_e2e::{go_build, top};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -25,12 +28,12 @@ use tokio::time::sleep;
 const FLAGS: [&str; 1] = ["--control=127.0.0.1:0"];
 
 const STARTS: usize = 300;
-const LOADS: usize = 11;
-const COMPUTATIONS: usize = 11;
+const LOADS: usize = 45;
+const COMPUTATIONS: usize = 45;
 
 const CONNECTIONS: usize = 16;
-const WARM_UP: Duration = Duration::from_millis(500);
-const LOAD: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_millis(200);
+const LOAD: Duration = Duration::from_millis(500);
 
 fn main() -> Result<()> {
     let bench = Bench::new()?;
@@ -204,65 +207,73 @@ impl Bench {
 
     /// From the start of the process to the program's first line, and to the end.
     fn starts(&self) -> Result<()> {
-        let (mut line, mut end) = (Compared::default(), Compared::default());
+        let [mut line, mut end, mut processor]: [Compared; 3] = Default::default();
         for round in 0..STARTS {
             // Coverage files of one run each, for a folder that fills makes later ones slower.
             let coverdir = self.folder("start")?;
             for under in order(round) {
-                let begun = Instant::now();
+                let (begun, before) = (Instant::now(), processor_time()?);
                 let mut child = self.run(under, "line", &coverdir)?;
                 first_line(&mut child)?;
-                line.add(under, begun.elapsed().as_secs_f64() * 1000.0);
+                line.add(under, millis(begun.elapsed()));
                 ensure!(child.wait()?.success(), "the program has failed");
-                end.add(under, begun.elapsed().as_secs_f64() * 1000.0);
+                end.add(under, millis(begun.elapsed()));
+                processor.add(under, millis(processor_time()? - before));
             }
         }
         println!("start-up, {STARTS} rounds");
         line.print("    ms to the program's first line", 2, true);
         end.print("    ms to the end", 2, true);
+        processor.print("    ms of processor time", 2, true);
         Ok(())
     }
 
     /// Requests a second of an HTTP server.
     fn throughput(&self) -> Result<()> {
         let coverdir = self.folder("serve")?;
-        let mut rates = Compared::default();
+        let [mut rates, mut processor]: [Compared; 2] = Default::default();
         let mut busy = 0;
         for round in 0..LOADS {
             for under in order(round) {
+                let before = processor_time()?;
                 let mut child = self.run(under, "serve", &coverdir)?;
                 let address = first_line(&mut child)?;
-                let before = nanos_on_processor(child.id())?;
-                rates.add(under, load(&address)?);
+                let on_processor = nanos_on_processor(child.id())?;
+                let answered = load(&address)?;
                 if under == Under::Agent {
-                    busy += nanos_on_processor(child.id())? - before;
+                    busy += nanos_on_processor(child.id())? - on_processor;
                 }
                 signal(&child, Signal::TERM)?;
                 ensure!(child.wait()?.success(), "the server has failed");
+                rates.add(under, answered.in_time as f64 / LOAD.as_secs_f64());
+                processor.add(under, millis(processor_time()? - before) * 1000.0 / answered.all as f64);
             }
         }
-        println!("{CONNECTIONS} connections to an HTTP server, {LOADS} rounds of {}s", LOAD.as_secs());
+        println!("{CONNECTIONS} connections to an HTTP server, {LOADS} rounds of {} ms", LOAD.as_millis());
         rates.print("    requests a second", 0, false);
+        processor.print("    µs of processor time a request", 2, false);
         let micros = busy as f64 / 1000.0 / (LOADS as f64 * (WARM_UP + LOAD).as_secs_f64());
-        println!("    the agent itself was on a processor for {micros:.2} µs a second meanwhile");
+        println!("    of which the agent used {micros:.2} µs in a second");
         Ok(())
     }
 
     /// A program that needs nothing but the processor.
     fn computation(&self) -> Result<()> {
         let coverdir = self.folder("compute")?;
-        let mut times = Compared::default();
+        let [mut times, mut processor]: [Compared; 2] = Default::default();
         for round in 0..COMPUTATIONS {
             for under in order(round) {
-                let begun = Instant::now();
+                let (begun, before) = (Instant::now(), processor_time()?);
                 let mut child = self.run(under, "compute", &coverdir)?;
                 first_line(&mut child)?;
                 ensure!(child.wait()?.success(), "the program has failed");
-                times.add(under, begun.elapsed().as_secs_f64() * 1000.0);
+                times.add(under, millis(begun.elapsed()));
+                processor.add(under, millis(processor_time()? - before));
             }
         }
         println!("a computation, {COMPUTATIONS} rounds");
-        times.print("    ms to the end", 0, true);
+        times.print("    ms to the end", 1, true);
+        processor.print("    ms of processor time", 1, true);
         Ok(())
     }
 }
@@ -332,27 +343,53 @@ impl std::fmt::Display for Memory {
 /// How long the first thread of a process, and the agent has no other then, has been on a processor.
 fn nanos_on_processor(pid: u32) -> Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
-    Ok(stat.split_whitespace().next().context("three numbers")?.parse()?)
+    let nanos = stat.split_whitespace().next().context("three numbers")?.parse()?;
+    ensure!(nanos > 0, "the kernel does not count that");
+    Ok(nanos)
 }
 
-/// Requests a second that a server answers on several connections, one after the other on each.
-fn load(address: &str) -> Result<f64> {
+/// How long processes that have ended, and those that these have waited for, have been on processors.
+fn processor_time() -> Result<Duration> {
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let micros = (used.user_time() + used.system_time()).num_microseconds();
+    Ok(Duration::from_micros(micros.try_into()?))
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// How many requests a server has answered.
+#[derive(Default)]
+struct Answered {
+    all: usize,
+    /// After the warm-up.
+    in_time: usize,
+}
+
+/// Asks a server on several connections, one request after the other on each.
+fn load(address: &str) -> Result<Answered> {
     let begin = Instant::now() + WARM_UP;
     let end = begin + LOAD;
-    let answered = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..CONNECTIONS).map(|_| scope.spawn(move || requests(address, begin, end))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).sum::<Result<usize>>()
-    });
-    Ok(answered? as f64 / LOAD.as_secs_f64())
+        let mut sum = Answered::default();
+        for thread in threads {
+            let answered = thread.join().map_err(|_| anyhow!("a connection's thread has panicked"))??;
+            sum.all += answered.all;
+            sum.in_time += answered.in_time;
+        }
+        Ok(sum)
+    })
 }
 
-/// How many requests are answered between two times.
-fn requests(address: &str, begin: Instant, end: Instant) -> Result<usize> {
+/// Asks until a time; what is answered from another on is in time.
+fn requests(address: &str, begin: Instant, end: Instant) -> Result<Answered> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     let mut answers = BufReader::new(&stream);
-    let mut answered = 0;
+    let mut answered = Answered::default();
     let (mut line, mut body) = (String::new(), Vec::new());
     loop {
         (&stream).write_all(b"GET / HTTP/1.1\r\nHost: server\r\n\r\n")?;
@@ -370,11 +407,12 @@ fn requests(address: &str, begin: Instant, end: Instant) -> Result<usize> {
         ensure!(length > 0, "the server has no answer");
         body.resize(length, 0);
         answers.read_exact(&mut body)?;
+        answered.all += 1;
         let now = Instant::now();
         if now >= end {
             return Ok(answered);
         }
-        answered += usize::from(now >= begin);
+        answered.in_time += usize::from(now >= begin);
     }
 }
 
