@@ -110,7 +110,8 @@ fn one_line(text: &str) -> String {
     lines.join("; ").replace(char::is_control, "\u{fffd}")
 }
 
-fn report(name: &str, error: &anyhow::Error) -> ExitCode {
+/// Prints the error that ends a program, and its hint; gives the exit code to end with.
+pub fn report(name: &str, error: &anyhow::Error) -> ExitCode {
     say(name, format_args!("error: {error:#}"));
     let failure = error.downcast_ref::<Failure>();
     if let Some(hint) = failure.and_then(Failure::hint) {

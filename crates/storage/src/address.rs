@@ -69,12 +69,6 @@ const GOOGLE_EMULATOR: &str = "STORAGE_EMULATOR_HOST";
 const REQUEST: Duration = Duration::from_secs(300);
 
 impl Address {
-    /// Whether a text is an address, right or wrong, and not a path.
-    #[must_use]
-    pub fn looks_like_one(text: &str) -> bool {
-        text.contains("://")
-    }
-
     /// Makes the client, which reads the environment and the certificates. Nothing is sent yet.
     ///
     /// # Errors

@@ -40,7 +40,7 @@ impl Storage {
         wanted: impl Fn(&Place) -> bool,
         keep: impl Fn(&Place, &str, Bytes) -> Result<T, String>,
     ) -> Result<Vec<Fetched<T>>, Error> {
-        let mut starts = self.find(Instant::now() + OBJECT).await?.starts;
+        let mut starts = self.find(Instant::now() + OBJECT).await?;
         starts.retain(|start| wanted(&start.place));
         let manifests: Vec<_> = futures_util::stream::iter(&starts)
             .map(|start| async move {

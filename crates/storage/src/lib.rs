@@ -18,5 +18,5 @@ pub use error::Error;
 pub use fetch::Fetched;
 pub use manifest::{MANIFEST, Manifest, StoredFile};
 pub use place::Place;
-pub use read::{Found, Start};
+pub use read::Start;
 pub use write::Verified;

@@ -23,32 +23,20 @@ pub struct Start {
     folder: Path,
 }
 
-/// What was found at an address.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Ordered by run, namespace, pod, container and time.
-    pub starts: Vec<Start>,
-    /// How many objects have other names than ours.
-    pub other: usize,
-}
-
 impl Storage {
     /// Lists what there is below the address: all of it, or what lies in one run's, pod's or container's folder if the
-    /// address names that.
+    /// address names that; ordered by run, namespace, pod, container and time. Objects with other names than ours are
+    /// passed over.
     ///
     /// # Errors
     /// The last cause, when the deadline is there.
-    pub async fn find(&self, deadline: Instant) -> Result<Found, Error> {
+    pub async fn find(&self, deadline: Instant) -> Result<Vec<Start>, Error> {
         self.until(deadline, async || {
             let prefix = (!self.folder.as_ref().is_empty()).then_some(&self.folder);
             let mut starts = BTreeMap::<(Place, Path), Start>::new();
-            let mut other = 0;
             let mut objects = self.store.list(prefix);
             while let Some(object) = objects.try_next().await? {
-                let Some((place, name)) = Place::of(&object.location) else {
-                    other += 1;
-                    continue;
-                };
+                let Some((place, name)) = Place::of(&object.location) else { continue };
                 let folder = parent(&object.location);
                 let start = starts.entry((place.clone(), folder.clone())).or_insert_with(|| Start {
                     place,
@@ -62,7 +50,7 @@ impl Storage {
                     start.files.insert(name, object.size);
                 }
             }
-            Ok(Found { starts: starts.into_values().collect(), other })
+            Ok(starts.into_values().collect())
         })
         .await
     }

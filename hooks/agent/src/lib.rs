@@ -23,7 +23,7 @@ mod upload;
 use std::process::ExitCode;
 
 use clap::Parser;
-use podcov_cli::{Failure, say};
+use podcov_cli::report;
 
 use args::{Args, Command};
 
@@ -43,13 +43,6 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            say(NAME, format_args!("error: {error:#}"));
-            let failure = error.downcast_ref::<Failure>();
-            if let Some(hint) = failure.and_then(Failure::hint) {
-                say(NAME, format_args!("hint: {hint}"));
-            }
-            ExitCode::from(failure.map_or(2, |failure| failure.exit().code()))
-        }
+        Err(error) => report(NAME, &error),
     }
 }
