@@ -1,6 +1,6 @@
 //! What all counter files of one binary come to.
 
-use std::ops::Range;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,19 +14,18 @@ pub(crate) struct Binary<'a> {
     pub(crate) path: &'a Path,
     pub(crate) bytes: &'a [u8],
     pub(crate) file: MetaFile<'a>,
-    /// For each package the index of its first function in `functions`, and one more for the end.
-    packages: Vec<u32>,
-    /// For each function the index of its first counter, and one more for the end. A file's length is below 2³² times
-    /// that of a unit, and this is looked up at random: the smaller the better.
-    functions: Vec<u32>,
+    /// For each package how many functions those before it have, and one more for the end.
+    packages: Vec<usize>,
 }
 
 /// The counters of any number of a binary's runs, added up.
 #[derive(Debug, Clone)]
 pub(crate) struct Counted<'a> {
     pub(crate) binary: Arc<Binary<'a>>,
-    /// For each unit of the meta-data file, in its order, the plain sum of its counters. Plain, so that a file's
-    /// part in it can be taken back; 64 bits hold more runs than there can be.
+    /// For each function of the meta-data file, in its order, where in `sums` its are: mostly few ran.
+    places: Vec<Option<NonZeroU32>>,
+    /// For each unit of the functions that ran the plain sum of its counters. Plain, so that a file's part in it can be
+    /// taken back; 64 bits hold more runs than there can be. The first is nobody's.
     sums: Vec<u64>,
     /// What all the runs have in common.
     pub(crate) args: Option<Args>,
@@ -37,70 +36,80 @@ impl<'a> Binary<'a> {
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, Error> {
         let file = MetaFile::parse(bytes)?;
         let mut packages = vec![0];
-        let mut functions = vec![0];
-        let mut units = 0usize;
+        let mut functions = 0;
         for package in &file.packages {
-            for function in &package.functions {
-                units += function.units().len();
-                functions.push(units as u32);
-            }
-            packages.push((functions.len() - 1) as u32);
+            functions += package.functions().len();
+            packages.push(functions);
         }
-        if u32::try_from(units.max(functions.len())).is_err() {
-            return Err(Error::malformed(0, "more units than 32 bits count"));
-        }
-        Ok(Self { path, bytes, file, packages, functions })
-    }
-
-    /// Where the counters of a package are.
-    pub(crate) fn package_counters(&self, package: usize) -> Range<usize> {
-        let [first, end] = [package, package + 1].map(|package| self.packages[package] as usize);
-        self.functions[first] as usize..self.functions[end] as usize
-    }
-
-    /// Where the counters of a function are.
-    #[inline]
-    fn counters(&self, package: u32, function: u32) -> Option<Range<usize>> {
-        let package = package as usize;
-        let (first, end) = (*self.packages.get(package)?, *self.packages.get(package + 1)?);
-        let function = first.checked_add(function).filter(|&function| function < end)? as usize;
-        Some(*self.functions.get(function)? as usize..*self.functions.get(function + 1)? as usize)
+        Ok(Self { path, bytes, file, packages })
     }
 }
 
 impl<'a> Counted<'a> {
     /// A binary that never ran.
     pub(crate) fn new(binary: Arc<Binary<'a>>) -> Self {
-        let units = binary.functions.last().copied().unwrap_or_default() as usize;
-        Self { binary, sums: vec![0; units], args: None }
+        let functions = binary.packages.last().copied().unwrap_or_default();
+        Self { binary, places: vec![None; functions], sums: vec![0], args: None }
     }
 
-    /// How often units ran.
-    pub(crate) fn counts(&self, units: Range<usize>) -> impl ExactSizeIterator<Item = u32> + Clone {
+    /// How often each unit ran of each of a package's functions, in their order; nothing for one that never ran.
+    pub(crate) fn counts(
+        &self,
+        package: usize,
+    ) -> impl Iterator<Item = impl ExactSizeIterator<Item = u32> + Clone> {
         let mode = self.binary.file.mode;
-        self.sums[units].iter().map(move |&sum| mode.count(sum))
+        let functions = 0..self.binary.file.packages[package].functions().len();
+        functions.map(move |function| self.sums(package, function).iter().map(move |&sum| mode.count(sum)))
     }
 
-    /// Sets the count of units to 0 for which `keep` is false.
-    pub(crate) fn retain(&mut self, units: Range<usize>, mut keep: impl FnMut() -> bool) {
-        for sum in &mut self.sums[units] {
+    /// The sums of a function's counters; nothing where it never ran.
+    #[inline]
+    fn sums(&self, package: usize, function: usize) -> &[u64] {
+        let sums = self.places[self.binary.packages[package] + function]
+            .map_or(&[][..], |place| &self.sums[place.get() as usize..]);
+        sums.get(..self.binary.file.packages[package].units_of(function).unwrap_or_default())
+            .unwrap_or_default()
+    }
+
+    /// Sets the count of units to 0 for which `keep` is false, of a function's.
+    pub(crate) fn retain(&mut self, package: usize, function: usize, mut keep: impl FnMut() -> bool) {
+        let Some(place) = self.places[self.binary.packages[package] + function] else { return };
+        let units = self.binary.file.packages[package].units_of(function).unwrap_or_default();
+        for sum in &mut self.sums[place.get() as usize..][..units] {
             if !keep() {
                 *sum = 0;
             }
         }
     }
 
-    /// The sums of a function's counters.
+    /// The sums of a function's counters, to add to; of no function where there is none.
     #[inline]
     pub(crate) fn place(&mut self, package: u32, function: u32) -> Option<&mut [u64]> {
-        let units = self.binary.counters(package, function)?;
-        self.sums.get_mut(units)
+        let (package, function) = (package as usize, function as usize);
+        let units = self.binary.file.packages.get(package)?.units_of(function)?;
+        let place = &mut self.places[self.binary.packages[package] + function];
+        let start = match place {
+            Some(place) => place.get() as usize,
+            None => {
+                let start = self.sums.len();
+                *place = Some(u32::try_from(start).ok().and_then(NonZeroU32::new)?);
+                self.sums.resize(start + units, 0);
+                start
+            }
+        };
+        Some(&mut self.sums[start..start + units])
     }
 
     /// Adds further runs of the same binary.
     pub(crate) fn merge(&mut self, other: Self) {
-        for (sum, new) in self.sums.iter_mut().zip(other.sums) {
-            *sum += new;
+        for (number, package) in self.binary.clone().file.packages.iter().enumerate() {
+            for function in 0..package.functions().len() {
+                let new = other.sums(number, function);
+                if !new.is_empty() {
+                    let own = self.place(number as u32, function as u32);
+                    own.into_iter().flatten().zip(new).for_each(|(sum, new)| *sum += new);
+                }
+            }
         }
         self.keep_common(other.args);
     }
@@ -119,9 +128,8 @@ impl<'a> Counted<'a> {
         let mut out = CounterFileBuilder::new(hash);
         out.begin(&self.args.clone().unwrap_or_default())?;
         for (number, package) in packages.into_iter().enumerate() {
-            let [first, end] = [package, package + 1].map(|package| self.binary.packages[package] as usize);
-            for (function, units) in self.binary.functions[first..=end].windows(2).enumerate() {
-                out.function(number, function, self.counts(units[0] as usize..units[1] as usize));
+            for (function, counts) in self.counts(package).enumerate() {
+                out.function(number, function, counts);
             }
         }
         out.end();

@@ -112,7 +112,7 @@ impl<'a> Data<'a> {
                     packages.push(Combined::new(package));
                     packages.len() - 1
                 });
-                packages[number].add(package, counted.counts(counted.binary.package_counters(index)), mode);
+                packages[number].add(package, counted.counts(index), mode);
             }
         }
         let (counts, builders): (Vec<_>, Vec<_>) =
@@ -159,12 +159,11 @@ impl<'a> Data<'a> {
         for counted in &mut self.binaries {
             let binary = Arc::clone(&counted.binary);
             for (index, package) in binary.file.packages.iter().enumerate() {
-                let blocks = package.functions.iter().flat_map(|function| {
+                for (number, function) in package.functions().enumerate() {
                     let file = covered.file(package.string(function.file));
-                    function.units().map(move |unit| file.has(&unit))
-                });
-                let mut blocks = blocks.map(&keep);
-                counted.retain(binary.package_counters(index), || blocks.next().unwrap_or(true));
+                    let mut blocks = function.units().map(|unit| keep(file.has(&unit)));
+                    counted.retain(index, number, || blocks.next().unwrap_or(true));
+                }
             }
         }
         for (name, blocks) in self.texts.iter_mut().flat_map(|text| &mut text.files) {
@@ -190,14 +189,20 @@ impl<'a> Combined<'a> {
         Self { builder: PackageBuilder::new(package), numbers: HashMap::new(), counts: Vec::new() }
     }
 
-    fn add(&mut self, package: &Package<'a>, mut counts: impl Iterator<Item = u32>, mode: Mode) {
-        for function in &package.functions {
-            let counts = counts.by_ref().take(function.units().len());
+    fn add(
+        &mut self,
+        package: &Package<'a>,
+        counts: impl Iterator<Item = impl Iterator<Item = u32>>,
+        mode: Mode,
+    ) {
+        for (function, counts) in package.functions().zip(counts) {
             let [name, file] = [function.name, function.file].map(|index| package.string(index));
             match self.numbers.entry((name, file, function.units_bytes(), function.literal)) {
                 Entry::Vacant(entry) => {
-                    entry.insert(self.builder.add(package, function));
-                    self.counts.push(counts.collect());
+                    entry.insert(self.builder.add(package, &function));
+                    let mut all: Vec<u32> = counts.collect();
+                    all.resize(function.units().len(), 0);
+                    self.counts.push(all);
                 }
                 Entry::Occupied(entry) => {
                     for (sum, new) in self.counts[*entry.get() as usize].iter_mut().zip(counts) {

@@ -3,6 +3,7 @@
 //! Go: `EmitFuncs` in `internal/coverage/cformat`. One difference: where a file ends with a function and the next
 //! begins with one of the same name (`init`, `main`), Go makes one of both.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::{Block, Coverage, FileProfile, PackageProfile, Profile};
@@ -17,7 +18,7 @@ pub struct FunctionCoverage<'p> {
     /// Where its first block starts, from 1.
     pub line: u32,
     /// Its name; `?` where only text profiles have it and nothing was found out of its source.
-    pub name: &'p str,
+    pub name: Cow<'p, str>,
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
     /// Its statements.
@@ -32,36 +33,55 @@ pub struct Functions<'p> {
     pub functions: Vec<FunctionCoverage<'p>>,
 }
 
-impl Profile<'_> {
+impl<'a> Profile<'a> {
     /// Sums up statements by function.
     #[must_use]
-    pub fn functions(&self) -> Functions<'_> {
-        let files =
-            self.packages().iter().flat_map(|package| package.files.iter().map(move |file| (package, file)));
-        let functions = files.flat_map(|(package, file)| {
-            package.functions_of(file).map(move |(name, literal, blocks)| FunctionCoverage {
-                package: package.path,
-                file: file.name,
-                line: blocks[0].unit.start_line,
-                name,
-                literal,
-                coverage: blocks.iter().collect(),
-            })
-        });
-        Functions { functions: functions.collect() }
+    pub fn functions(&self) -> Functions<'a> {
+        Functions { functions: self.packages().iter().flat_map(PackageProfile::functions).collect() }
     }
 }
 
-impl PackageProfile<'_> {
+impl<'a> FunctionCoverage<'a> {
+    /// Brings the functions of a package in order, each file's being in order already.
+    pub(crate) fn order(functions: &mut Vec<Self>) {
+        functions.sort_by_key(|function| function.file);
+        functions.dedup_by(|next, function| {
+            let same = [&*next, function].map(|f| (f.file, &f.name, f.literal));
+            let same = same[0] == same[1];
+            if same {
+                function.coverage = [function.coverage, next.coverage].into_iter().sum();
+            }
+            same
+        });
+    }
+}
+
+impl<'a> PackageProfile<'a> {
+    /// The coverage of each of its functions.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = FunctionCoverage<'a>> {
+        let files = self.files.iter();
+        files.flat_map(|file| {
+            self.functions_of(file).map(|(name, literal, blocks)| FunctionCoverage {
+                package: self.path,
+                file: file.name,
+                line: blocks[0].unit.start_line,
+                name: name.clone(),
+                literal,
+                coverage: blocks.iter().collect(),
+            })
+        })
+    }
+
     /// The functions of one of its files, in the order of their blocks, of which each has at least one: the name (`?`
     /// where only text profiles have it), whether it is a function literal outside of any function, and its blocks.
     pub fn functions_of<'p>(
         &'p self,
         file: &'p FileProfile<'_>,
-    ) -> impl Iterator<Item = (&'p str, bool, &'p [Block])> {
+    ) -> impl Iterator<Item = (&'p Cow<'a, str>, bool, &'p [Block])> {
+        const UNKNOWN: &Cow<'_, str> = &Cow::Borrowed("?");
         let named = |block: &Block| {
             let function = block.function.and_then(|function| self.functions.get(function as usize));
-            function.map_or(("?", false), |function| (&*function.name, function.literal))
+            function.map_or((UNKNOWN, false), |function| (&function.name, function.literal))
         };
         let runs = file.blocks.chunk_by(move |a, b| a.function == b.function || named(a) == named(b));
         runs.map(move |blocks| {
@@ -86,7 +106,7 @@ impl fmt::Display for Functions<'_> {
             shown().map(width).max().unwrap_or_default().max(other.len())
         };
         let places = tabs(widest(place_width, "total"));
-        let names = tabs(widest(|function| width(function.name), "(statements)"));
+        let names = tabs(widest(|function| width(&function.name), "(statements)"));
         let mut number = itoa::Buffer::new();
         for function in shown() {
             let FunctionCoverage { file, line, name, coverage, .. } = function;

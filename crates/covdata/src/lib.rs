@@ -19,6 +19,7 @@
 //! is tested against the `go` command itself.
 
 mod binary;
+mod bytes;
 mod counters;
 mod cursor;
 mod data;

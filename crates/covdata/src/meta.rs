@@ -35,11 +35,21 @@ pub struct Package<'a> {
     pub module: &'a str,
     /// The names of functions and files, for [`Function::name`] and [`Function::file`].
     pub strings: Vec<&'a str>,
-    /// The functions, in the order that counter files refer to them by index. May be empty: a package of
-    /// types.
-    pub functions: Vec<Function<'a>>,
+    /// Where each function is. Functions are decoded when they are asked for: of a large program all of them take
+    /// longer to write into memory than to read again.
+    places: Vec<Place>,
     /// All of it, as it stands in the file.
     pub(crate) blob: &'a [u8],
+}
+
+/// Where a function of a [`Package`] is.
+#[derive(Debug, Clone)]
+struct Place {
+    /// Where in the package it starts, and where behind its units the literal flag is.
+    start: u32,
+    flag: u32,
+    /// How many units it has.
+    units: u32,
 }
 
 /// A function of a [`Package`].
@@ -54,6 +64,8 @@ pub struct Function<'a> {
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
     units: Units<'a>,
+    /// How long its units are in the file.
+    units_len: usize,
 }
 
 /// A piece of code with a counter of its own: a basic block. Go's `CoverableUnit`.
@@ -74,6 +86,7 @@ pub struct Unit {
 /// The units of a [`Function`], in the order of its counters.
 #[derive(Debug, Clone)]
 pub struct Units<'a> {
+    /// To the end of the package, so that nearly all can be read eight bytes at once.
     bytes: &'a [u8],
     left: u32,
 }
@@ -187,30 +200,37 @@ impl<'a> Package<'a> {
         }
         let mut offsets = cursor.part(4 * count, "the function offsets")?;
         let strings_at = cursor.position();
-        let strings = cursor.strings()?.into_iter().map(str::from_utf8).collect::<Result<Vec<_>, _>>();
-        let strings = strings.map_err(|_| Error::malformed(strings_at, "a string that is not UTF-8"))?;
+        let strings =
+            cursor.texts()?.ok_or_else(|| Error::malformed(strings_at, "a string that is not UTF-8"))?;
 
-        let mut functions = Vec::with_capacity(count);
+        let mut places = Vec::with_capacity(count);
         for _ in 0..count {
             let at = offsets.position();
             let offset = start + offsets.u32("a function's offset")? as usize;
             let gap = offset.checked_sub(cursor.position());
             let gap = gap.ok_or_else(|| Error::malformed(at, "function offset points backwards"))?;
             cursor.bytes(gap, "the data before a function")?;
-            functions.push(Function::parse(&mut cursor, strings.len())?);
+            let (units, flag_at) = Function::skip(&mut cursor, strings.len())?;
+            // Not beyond 32 bits, as the package's length is not.
+            let [from, flag] = [offset, flag_at].map(|at| (at - start) as u32);
+            places.push(Place { start: from, flag, units });
         }
         let string = |index: u32| {
             let found = strings.get(index as usize).copied();
             found.ok_or_else(|| Error::malformed(names_at, format!("no string has index {index}")))
         };
-        Ok(Self {
-            name: string(name)?,
-            path: string(path)?,
-            module: string(module)?,
-            functions,
-            strings,
-            blob,
-        })
+        Ok(Self { name: string(name)?, path: string(path)?, module: string(module)?, places, strings, blob })
+    }
+
+    /// The functions, in the order that counter files refer to them by index. May be none: a package of types.
+    pub fn functions(&self) -> impl ExactSizeIterator<Item = Function<'a>> + Clone {
+        self.places.iter().map(|place| Function::read(self.blob, place))
+    }
+
+    /// How many units a function has; `None` where there is no such function.
+    #[inline]
+    pub(crate) fn units_of(&self, function: usize) -> Option<usize> {
+        self.places.get(function).map(|place| place.units as usize)
     }
 
     /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index from
@@ -222,7 +242,8 @@ impl<'a> Package<'a> {
 }
 
 impl<'a> Function<'a> {
-    fn parse(cursor: &mut Cursor<'a>, strings: usize) -> Result<Self, Error> {
+    /// Checks a function, and gives its number of units and where its literal flag is.
+    fn skip(cursor: &mut Cursor<'a>, strings: usize) -> Result<(u32, usize), Error> {
         let start = cursor.position();
         let count = cursor.uleb("a function's number of units")?;
         let name = cursor.uleb("a function's name")?;
@@ -230,12 +251,22 @@ impl<'a> Function<'a> {
         if name.max(file) as usize >= strings {
             return Err(Error::malformed(start, format!("no string has index {}", name.max(file))));
         }
-        let mut after = cursor.clone();
-        after.skip_ulebs((count as usize).saturating_mul(Unit::NUMBERS), "a unit")?;
-        let bytes = after.since(cursor);
-        *cursor = after;
-        let literal = cursor.uleb("a function's literal flag")? != 0;
-        Ok(Self { name, file, literal, units: Units { bytes, left: count } })
+        cursor.skip_ulebs((count as usize).saturating_mul(Unit::NUMBERS), "a unit")?;
+        let flag_at = cursor.position();
+        cursor.uleb("a function's literal flag")?;
+        Ok((count, flag_at))
+    }
+
+    /// Decodes a function of a package's bytes, which [`skip`](Self::skip) has checked: nothing is missing.
+    #[inline]
+    fn read(blob: &'a [u8], place: &Place) -> Self {
+        let [start, flag] = [place.start, place.flag].map(|at| at as usize);
+        let mut cursor = Cursor::new(&blob[start..]);
+        let mut number = || cursor.uleb("a function").unwrap_or_default();
+        let (left, name, file) = (number(), number(), number());
+        let literal = Cursor::new(&blob[flag..]).uleb("a function").unwrap_or_default() != 0;
+        let units_len = flag - start - cursor.position();
+        Self { name, file, literal, units: Units { bytes: cursor.rest(), left }, units_len }
     }
 
     /// The units. Each has a counter, in this order.
@@ -246,7 +277,7 @@ impl<'a> Function<'a> {
 
     /// The units as they stand in the file.
     pub(crate) fn units_bytes(&self) -> &'a [u8] {
-        self.units.bytes
+        &self.units.bytes[..self.units_len]
     }
 }
 
@@ -254,7 +285,45 @@ impl Unit {
     /// How many numbers it is written as.
     const NUMBERS: usize = 5;
 
+    /// Parses the two kinds that nearly all are of, at once: numbers of one byte each, or of two each for the lines.
+    #[inline]
+    fn parse_common(cursor: &mut Cursor<'_>) -> Option<Self> {
+        const LAST: u64 = 0x80;
+        let bytes = u64::from_le_bytes(*cursor.rest().first_chunk()?);
+        let byte = |at: u32| (bytes >> (8 * at)) as u32 & 0x7f;
+        let two = |at: u32| byte(at) | byte(at + 1) << 7;
+        let goes_on = |upto: u32| bytes & 0x8080_8080_8080_8080 & (u64::MAX >> (64 - 8 * upto));
+        let (unit, len) = if goes_on(5) == 0 {
+            let [start_line, start_column, end_line, end_column, statements] = [0, 1, 2, 3, 4].map(byte);
+            (Self { start_line, start_column, end_line, end_column, statements }, 5)
+        } else if goes_on(7) == LAST | LAST << 24 {
+            let [start_line, end_line] = [0, 3].map(two);
+            let [start_column, end_column, statements] = [2, 5, 6].map(byte);
+            (Self { start_line, start_column, end_line, end_column, statements }, 7)
+        } else {
+            return None;
+        };
+        cursor.skip(len);
+        Some(unit)
+    }
+
+    /// Its first line and column, in order.
+    #[inline]
+    pub(crate) fn start(&self) -> u64 {
+        pair(self.start_line, self.start_column)
+    }
+
+    /// Its last line and the column behind it, in order.
+    #[inline]
+    pub(crate) fn end(&self) -> u64 {
+        pair(self.end_line, self.end_column)
+    }
+
+    #[inline]
     fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
+        if let Some(unit) = Self::parse_common(cursor) {
+            return Ok(unit);
+        }
         Ok(Self {
             start_line: cursor.uleb("a unit")?,
             start_column: cursor.uleb("a unit")?,
@@ -265,13 +334,20 @@ impl Unit {
     }
 }
 
+/// Two numbers as one, so that comparing takes one step.
+#[inline]
+pub(crate) fn pair(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
 impl Iterator for Units<'_> {
     type Item = Unit;
 
+    #[inline]
     fn next(&mut self) -> Option<Unit> {
         self.left = self.left.checked_sub(1)?;
         let mut cursor = Cursor::new(self.bytes);
-        // Never an error: `Function::parse` has read the same bytes.
+        // Never an error: `Function::skip` has read the same bytes.
         let unit = Unit::parse(&mut cursor).ok()?;
         self.bytes = &self.bytes[cursor.position()..];
         Some(unit)

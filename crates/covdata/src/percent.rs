@@ -68,14 +68,21 @@ impl Coverage {
     }
 }
 
+impl Coverage {
+    /// Adds a block of so many statements that ran so often.
+    #[inline]
+    pub(crate) fn add(&mut self, statements: u32, count: u32) {
+        self.total += u64::from(statements);
+        self.covered += if count == 0 { 0 } else { u64::from(statements) };
+    }
+}
+
 impl<'b> FromIterator<&'b Block> for Coverage {
     /// The coverage of blocks.
     fn from_iter<I: IntoIterator<Item = &'b Block>>(blocks: I) -> Self {
-        blocks.into_iter().fold(Self::default(), |sum, block| {
-            let statements = u64::from(block.unit.statements);
-            let covered = if block.count == 0 { 0 } else { statements };
-            Self { covered: sum.covered + covered, total: sum.total + statements }
-        })
+        let mut sum = Self::default();
+        blocks.into_iter().for_each(|block| sum.add(block.unit.statements, block.count));
+        sum
     }
 }
 

@@ -5,12 +5,12 @@
 //! and so counts a block twice whose function was renamed between two builds; `go tool cover` does not.)
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::binary::Counted;
-use crate::meta::Package;
+use crate::meta::{Package, pair};
 use crate::text::{TextProfile, package_of};
-use crate::{Data, Mode, Unit, parallel};
+use crate::{Coverage, Data, FunctionCoverage, Mode, Unit, parallel};
 
 /// The merged counts of any number of runs of any number of binaries, and of text profiles. Names are borrowed from
 /// the [`Data`] it was made of.
@@ -90,7 +90,8 @@ impl<'a> Profile<'a> {
 
     pub(crate) fn merge(data: &'a Data<'_>) -> Self {
         let Some(mode) = data.mode() else { return Self::default() };
-        let mut packages = parallel::map(&data.groups(), data.size(), |group| group.merge(mode));
+        let parts = data.parts(|_| true);
+        let mut packages = parallel::map(&groups(&parts), data.size(), |group| group.merge(mode));
         if !data.texts.is_empty() {
             add_texts(&mut packages, &data.texts, mode);
         }
@@ -111,13 +112,19 @@ impl<'a> Profile<'a> {
 }
 
 /// A package as all binaries have it, still apart.
-pub(crate) struct Group<'a> {
+pub(crate) struct Group<'p, 'a> {
     pub(crate) path: &'a str,
-    parts: Vec<Part<'a>>,
+    parts: &'p [Part<'a>],
+}
+
+/// Groups the parts that [`Data::parts`] gives.
+pub(crate) fn groups<'p, 'a>(parts: &'p [Part<'a>]) -> Vec<Group<'p, 'a>> {
+    let groups = parts.chunk_by(|a, b| a.package.path == b.package.path);
+    groups.map(|parts| Group { path: parts[0].package.path, parts }).collect()
 }
 
 /// A package as one binary has it.
-struct Part<'a> {
+pub(crate) struct Part<'a> {
     counted: &'a Counted<'a>,
     index: usize,
     package: &'a Package<'a>,
@@ -135,29 +142,29 @@ impl Data<'_> {
         self.binaries.iter().map(|counted| counted.binary.bytes.len()).sum()
     }
 
-    /// The binaries' packages, sorted by path.
-    pub(crate) fn groups(&self) -> Vec<Group<'_>> {
-        let mut parts = BTreeMap::<&str, Vec<Part<'_>>>::new();
-        for counted in &self.binaries {
-            for (index, package) in counted.binary.file.packages.iter().enumerate() {
-                parts.entry(package.path).or_default().push(Part { counted, index, package });
-            }
-        }
-        parts.into_iter().map(|(path, parts)| Group { path, parts }).collect()
+    /// The packages that are wanted of each binary, sorted by path.
+    pub(crate) fn parts(&self, wanted: impl Fn(&str) -> bool) -> Vec<Part<'_>> {
+        let packages = self.binaries.iter().flat_map(|counted| {
+            let packages = counted.binary.file.packages.iter().enumerate();
+            packages.map(move |(index, package)| Part { counted, index, package })
+        });
+        let mut parts: Vec<Part<'_>> = packages.filter(|part| wanted(part.package.path)).collect();
+        parts.sort_by_key(|part| part.package.path);
+        parts
     }
 }
 
-impl<'a> Group<'a> {
+impl<'a> Group<'_, 'a> {
     /// Makes one of the parts.
     pub(crate) fn merge(&self, mode: Mode) -> PackageProfile<'a> {
         let Self { path, parts } = self;
         let mut package = PackageProfile { path, ..PackageProfile::default() };
         let mut numbers = HashMap::<&str, usize>::new();
         let mut sizes = Vec::new();
-        for part in parts {
+        for part in *parts {
             // Strings are compared once a file; functions, of which there are many more, by number.
             let mut file_of_string = vec![usize::MAX; part.package.strings.len()];
-            for function in &part.package.functions {
+            for function in part.package.functions() {
                 let file = &mut file_of_string[function.file as usize];
                 if *file == usize::MAX {
                     let name = part.package.string(function.file);
@@ -172,18 +179,18 @@ impl<'a> Group<'a> {
             for (file, size) in package.files.iter_mut().zip(&mut sizes) {
                 file.blocks.reserve_exact(std::mem::take(size));
             }
-            let mut counts = part.counted.counts(part.counted.binary.package_counters(part.index));
-            package.functions.reserve_exact(part.package.functions.len());
-            for function in &part.package.functions {
+            package.functions.reserve_exact(part.package.functions().len());
+            for (function, mut counts) in part.package.functions().zip(part.counted.counts(part.index)) {
                 // A function takes more than a byte of a file, so that 32 bits end only after 4 GiB of them.
                 let number = package.functions.len() as u32;
                 let name = Cow::Borrowed(part.package.string(function.name));
                 package.functions.push(ProfileFunction { name, literal: function.literal });
                 let blocks = &mut package.files[file_of_string[function.file as usize]].blocks;
                 let start = blocks.len();
-                // The units come first: the shorter side of a zip must not cost the longer side an item.
-                let units = function.units().zip(counts.by_ref());
-                blocks.extend(units.map(|(unit, count)| Block { unit, count, function: Some(number) }));
+                blocks.extend(function.units().map(|unit| {
+                    let count = counts.next().unwrap_or_default();
+                    Block { unit, count, function: Some(number) }
+                }));
                 // Functions mostly are in order, and the blocks in them mostly are not.
                 blocks[start..].sort_unstable_by_key(|block| order(&block.unit));
             }
@@ -195,6 +202,55 @@ impl<'a> Group<'a> {
         }
         package.files.sort_by_key(|file| file.name);
         package
+    }
+}
+
+impl<'a> Group<'_, 'a> {
+    /// Sums up each function that has blocks, in their order, without merging blocks. `None` where that would be
+    /// wrong, or cannot be told to be right at a glance: there may be blocks which are the same, or functions which are
+    /// not one behind the other in their file. Of one binary's packages hardly any is like that.
+    pub(crate) fn sum_up(&self, mut each: impl FnMut(FunctionCoverage<'a>)) -> Option<()> {
+        let [Part { counted, index, package }] = self.parts else { return None };
+        // Each file and where its last function ends, and which of them each string is.
+        let mut files = Vec::<(&str, u64)>::new();
+        let mut file_of_string = vec![usize::MAX; package.strings.len()];
+        let mut starts = Vec::new();
+        let functions = package.functions().zip(counted.counts(*index));
+        for (function, mut counts) in functions.filter(|(function, _)| function.units().len() > 0) {
+            let file = &mut file_of_string[function.file as usize];
+            if *file == usize::MAX {
+                *file = files.len();
+                files.push((package.string(function.file), 0));
+            }
+            let (file, last_end) = &mut files[*file];
+            let mut coverage = Coverage::default();
+            let mut end = 0;
+            starts.clear();
+            for unit in function.units() {
+                coverage.add(unit.statements, counts.next().unwrap_or_default());
+                starts.push(unit.start());
+                if unit.end() < unit.start() {
+                    return None;
+                }
+                end = end.max(unit.end());
+            }
+            // Mostly a few runs in order.
+            starts.sort_unstable();
+            if starts[0] <= *last_end || starts.windows(2).any(|pair| pair[0] == pair[1]) {
+                return None;
+            }
+            *last_end = end;
+            each(FunctionCoverage {
+                package: self.path,
+                file,
+                line: (starts[0] >> 32) as u32,
+                name: Cow::Borrowed(package.string(function.name)),
+                literal: function.literal,
+                coverage,
+            });
+        }
+        files.sort_unstable();
+        files.windows(2).all(|pair| pair[0].0 != pair[1].0).then_some(())
     }
 }
 
@@ -251,8 +307,8 @@ pub(crate) fn merge_blocks(blocks: &mut Vec<Block>, mode: Mode) {
 
 /// Whether any of these blocks, in order, begins before another ends.
 fn overlap(blocks: &[Block]) -> bool {
-    let starts = blocks.iter().skip(1).map(|block| (block.unit.start_line, block.unit.start_column));
-    let ends = blocks.iter().map(|block| (block.unit.end_line, block.unit.end_column));
+    let starts = blocks.iter().skip(1).map(|block| block.unit.start());
+    let ends = blocks.iter().map(|block| block.unit.end());
     ends.zip(starts).any(|(end, start)| start < end)
 }
 
@@ -260,7 +316,6 @@ fn overlap(blocks: &[Block]) -> bool {
 #[inline]
 fn order(unit: &Unit) -> impl Ord + use<> {
     // In pairs, for fewer comparisons.
-    let pair = |a: u32, b: u32| u64::from(a) << 32 | u64::from(b);
     (pair(unit.start_line, unit.end_line), pair(unit.start_column, unit.end_column), unit.statements)
 }
 
@@ -282,5 +337,45 @@ impl Covered<'_> {
 impl CoveredFile<'_> {
     pub(crate) fn has(self, unit: &Unit) -> bool {
         self.0.binary_search_by(|covered| order(covered).cmp(&order(unit))).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{PackageBuilder, meta_file};
+    use crate::{Builder, FileName, Granularity, MetaFile};
+
+    const META: &[u8] = include_bytes!("../tests/fixtures/count/covmeta.f947a66cccabc27837954e22853b1648");
+
+    /// What a package of the sample's comes to whose functions are these, by their numbers.
+    fn with_functions(numbers: &[usize]) -> (Coverage, Vec<(String, u32)>) {
+        let file = MetaFile::parse(META).unwrap();
+        let package = file.packages.iter().find(|package| package.path == "sample/lib").unwrap();
+        let functions: Vec<_> = package.functions().collect();
+        let mut builder = PackageBuilder::new(package);
+        for number in numbers {
+            builder.add(package, &functions[*number]);
+        }
+        let (hash, bytes) = meta_file(&[&builder.finish().unwrap()], Mode::Count, Granularity::PerBlock);
+        let mut builder = Builder::new();
+        builder.add_file(FileName::Meta { hash }.to_string(), bytes);
+        let files = builder.load();
+        let (data, _) = files.read();
+        let functions = data.functions(|_| true).0.functions;
+        (
+            data.percent(|_| true).0.total(),
+            functions.into_iter().map(|f| (f.name.into_owned(), f.line)).collect(),
+        )
+    }
+
+    #[test]
+    fn what_is_there_twice_counts_once_and_comes_in_order() {
+        let all = with_functions(&[0, 1, 2]);
+        let names = [("Sum", 8), ("Apply", 17), ("Classify", 34)].map(|(name, line)| (name.to_owned(), line));
+        assert_eq!(all, (Coverage { covered: 0, total: 18 }, names.into()));
+        assert_eq!(with_functions(&[0, 1, 1, 2]), all);
+        assert_eq!(with_functions(&[0, 1, 2, 0, 1, 2]), all);
+        assert_eq!(with_functions(&[2, 0, 1]), all);
     }
 }

@@ -14,6 +14,7 @@ use fs_err as fs;
 use rayon::prelude::*;
 
 use crate::binary::{Binary, Counted};
+use crate::bytes::Bytes;
 use crate::repeat::Adder;
 use crate::{CounterFile, Data, Error, FileName, MetaHash, Problem, Reason, TextProfile, same_hash};
 
@@ -67,7 +68,7 @@ enum Meta {
 #[derive(Debug)]
 struct Loaded {
     path: PathBuf,
-    bytes: Vec<u8>,
+    bytes: Bytes,
     input: usize,
 }
 
@@ -140,7 +141,7 @@ impl Builder {
             let Some(file) = load(file) else { continue };
             let as_in = *firsts.entry(hash).or_insert(loaded.len());
             let meta = match loaded.get(as_in) {
-                Some((_, Meta::First(first))) if first.bytes == file.bytes => {
+                Some((_, Meta::First(first))) if *first.bytes == *file.bytes => {
                     Meta::Same { path: file.path, input: file.input, as_in }
                 }
                 _ => Meta::First(file),
@@ -306,7 +307,7 @@ impl<'a> Part<'a> {
                     same_hash(hash, CounterFile::parse(bytes)?.hash())?;
                     return Err(Reason::NoMeta { hash });
                 };
-                adders.entry(hash).or_insert(Adder::new(Arc::clone(binary))).add(bytes)
+                adders.entry(hash).or_insert(Adder::new(Arc::clone(binary), files.len())).add(bytes)
             });
             if let Err(reason) = added {
                 problems.push(Problem::new(&file.path, reason));
@@ -319,8 +320,8 @@ impl<'a> Part<'a> {
 impl File {
     fn load(mut self) -> Result<Loaded, Problem> {
         let bytes = match self.bytes.take() {
-            Some(bytes) => Ok(bytes),
-            None => self.is_regular().and_then(|_| fs::read(&self.path)),
+            Some(bytes) => Ok(Bytes::Heap(bytes)),
+            None => self.is_regular().and_then(|_| Bytes::read(&self.path)),
         };
         match bytes {
             Ok(bytes) => Ok(Loaded { path: self.path, bytes, input: self.input }),

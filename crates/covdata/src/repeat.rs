@@ -14,8 +14,13 @@ use crate::{CounterFile, Error, Reason};
 /// The counters of a binary's runs, being added up.
 pub(crate) struct Adder<'a> {
     counted: Counted<'a>,
+    /// Whether to keep the first file.
+    keep: bool,
     reference: Option<Reference>,
 }
+
+/// From how many files on the first is worth keeping.
+const WORTH_FILES: usize = 4;
 
 /// The functions of the first file.
 #[derive(Default)]
@@ -31,9 +36,9 @@ struct Reference {
 }
 
 impl<'a> Adder<'a> {
-    /// No runs yet.
-    pub(crate) fn new(binary: Arc<Binary<'a>>) -> Self {
-        Self { counted: Counted::new(binary), reference: None }
+    /// No runs yet, of about so many that will be.
+    pub(crate) fn new(binary: Arc<Binary<'a>>, files: usize) -> Self {
+        Self { counted: Counted::new(binary), keep: files >= WORTH_FILES, reference: None }
     }
 
     /// Adds a counter file, or leaves everything as it is where the file is not right.
@@ -42,7 +47,7 @@ impl<'a> Adder<'a> {
         let mut first = Reference::default();
         let mut adding = Apply::<true> {
             counted: &mut self.counted,
-            first: self.reference.is_none().then_some(&mut first),
+            first: (self.keep && self.reference.is_none()).then_some(&mut first),
             comparing: self.reference.as_mut().map(Comparing::new),
         };
         let added = CounterFile::read_into(bytes, &mut adding).and_then(|file| match file.hash() {
@@ -54,7 +59,7 @@ impl<'a> Adder<'a> {
                 for segment in file.segments() {
                     self.counted.keep_common(Some(segment.args()));
                 }
-                if let ([segment], None) = (file.segments(), &self.reference) {
+                if let ([segment], true, None) = (file.segments(), self.keep, &self.reference) {
                     self.reference = first.whole(segment.payload);
                 }
                 Ok(())
@@ -71,7 +76,7 @@ impl<'a> Adder<'a> {
 
     /// What all files come to.
     pub(crate) fn finish(self) -> Counted<'a> {
-        let Self { mut counted, reference } = self;
+        let Self { mut counted, reference, .. } = self;
         for (bytes, repeats) in reference.iter().flat_map(Reference::repeated) {
             // Only what was read before is here, so nothing is missing.
             let mut cursor = Cursor::new(bytes);

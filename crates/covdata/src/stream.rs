@@ -3,15 +3,17 @@
 
 use std::io::{self, Write};
 
-use crate::profile::Group;
+use crate::profile::{Group, groups};
 use crate::text::write_blocks;
-use crate::{Data, Mode, PackagePercent, PackageProfile, Percent, parallel};
+use crate::{
+    Coverage, Data, FunctionCoverage, Functions, Mode, PackagePercent, PackageProfile, Percent, parallel,
+};
 
 impl Data<'_> {
     /// What [`Profile::percent`](crate::Profile::percent) gives, for the packages that are wanted, and the files that are
     /// [`mixed`](crate::FileProfile::mixed).
     #[must_use]
-    pub fn percent(&self, wanted: impl Fn(&str) -> bool + Sync) -> (Percent, Vec<&str>) {
+    pub fn percent(&self, wanted: impl Fn(&str) -> bool) -> (Percent, Vec<&str>) {
         let Some(mode) = self.mode().filter(|_| self.texts.is_empty()) else {
             let mut profile = self.profile();
             profile.packages_mut().retain(|package| wanted(package.path));
@@ -20,14 +22,46 @@ impl Data<'_> {
                 profile.files().filter(|file| file.mixed).map(|file| file.name).collect(),
             );
         };
-        let mut groups = self.groups();
-        groups.retain(|group| wanted(group.path));
-        let packages = parallel::map(&groups, self.size(), |group| {
+        let parts = self.parts(wanted);
+        let packages = parallel::map(&groups(&parts), self.size(), |group| {
+            let mut coverage = Coverage::default();
+            if group.sum_up(|function| coverage = [coverage, function.coverage].into_iter().sum()).is_some() {
+                return (PackagePercent { path: group.path.to_owned(), coverage }, Vec::new());
+            }
             let package = group.merge(mode);
             (PackagePercent::of(&package), mixed(&package))
         });
         let (packages, mixed): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
         (Percent { packages }, mixed.into_iter().flatten().collect())
+    }
+
+    /// What [`Profile::functions`](crate::Profile::functions) gives, for the packages that are wanted, and the files that
+    /// are [`mixed`](crate::FileProfile::mixed).
+    #[must_use]
+    pub fn functions(&self, wanted: impl Fn(&str) -> bool) -> (Functions<'_>, Vec<&str>) {
+        let Some(mode) = self.mode().filter(|_| self.texts.is_empty()) else {
+            let mut profile = self.profile();
+            profile.packages_mut().retain(|package| wanted(package.path));
+            return (
+                profile.functions(),
+                profile.files().filter(|file| file.mixed).map(|file| file.name).collect(),
+            );
+        };
+        let parts = self.parts(wanted);
+        let packages = parallel::map(&groups(&parts), self.size(), |group| {
+            let mut functions = Vec::new();
+            if group.sum_up(|function| functions.push(function)).is_some() {
+                FunctionCoverage::order(&mut functions);
+                return (functions, Vec::new());
+            }
+            let package = group.merge(mode);
+            (package.functions().collect(), mixed(&package))
+        });
+        let (functions, mixed): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
+        (
+            Functions { functions: functions.into_iter().flatten().collect() },
+            mixed.into_iter().flatten().collect(),
+        )
     }
 
     /// Writes what [`Profile::write_text`](crate::Profile::write_text) writes, for the packages that are wanted, and gives
@@ -36,11 +70,7 @@ impl Data<'_> {
     /// # Errors
     ///
     /// What `out` says.
-    pub fn write_text(
-        &self,
-        wanted: impl Fn(&str) -> bool + Sync,
-        out: &mut impl Write,
-    ) -> io::Result<Vec<&str>> {
+    pub fn write_text(&self, wanted: impl Fn(&str) -> bool, out: &mut impl Write) -> io::Result<Vec<&str>> {
         let Some(mode) = self.mode().filter(|_| self.texts.is_empty()) else {
             let mut profile = self.profile();
             profile.packages_mut().retain(|package| wanted(package.path));
@@ -48,8 +78,8 @@ impl Data<'_> {
             return Ok(profile.files().filter(|file| file.mixed).map(|file| file.name).collect());
         };
         writeln!(out, "mode: {mode}")?;
-        let mut groups = self.groups();
-        groups.retain(|group| wanted(group.path));
+        let parts = self.parts(wanted);
+        let groups = groups(&parts);
         let mut all_mixed = Vec::new();
         // While some packages' text is written, that of the next is made, into the memory of those before.
         let [mut ready, mut next] = [(); 2].map(|()| [(); AT_ONCE].map(|()| Part::default()));
@@ -81,7 +111,7 @@ const AT_ONCE: usize = 8;
 /// The text of some packages.
 #[derive(Default)]
 struct Part<'g, 'a> {
-    groups: &'g [Group<'a>],
+    groups: &'g [Group<'g, 'a>],
     text: Vec<u8>,
     mixed: Vec<&'a str>,
 }

@@ -31,7 +31,7 @@ pub fn coverage(bytes: &[u8]) {
     let mut builder = Builder::new();
     if let Ok(file) = MetaFile::parse(bytes) {
         for package in &file.packages {
-            for function in &package.functions {
+            for function in package.functions() {
                 assert_eq!(function.units().len(), function.units().count());
                 assert!((function.name as usize) < package.strings.len());
                 assert!((function.file as usize) < package.strings.len());
@@ -60,6 +60,9 @@ pub fn coverage(bytes: &[u8]) {
     let total = profile.percent().total();
     assert!(total.covered <= total.total);
     assert_eq!(profile.functions().total(), total);
+    // Package by package it is the same.
+    assert_eq!(data.percent(|_| true).0, profile.percent());
+    assert_eq!(data.functions(|_| true).0, profile.functions());
     // What is written is right.
     let written = [data.files(), data.combined_files(|_| true), data.selected_files(|_| true)];
     for (name, bytes) in written.into_iter().flat_map(|files| files.expect("nothing is that large")) {

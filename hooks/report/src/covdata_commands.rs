@@ -83,14 +83,14 @@ pub(crate) fn func(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
     let Read { data, exit } = input.read(&files)?;
     // The functions of a text profile are in the source.
-    let profile = if data.has_text() {
+    let functions = if data.has_text() {
         let report = input.report(&data)?;
         say_missing(&report);
-        report.into_profile()
+        report.into_profile().functions()
     } else {
-        input.profile(&data)?
+        input.functions(&data)?
     };
-    output::write(None, |out| write!(out, "{}", profile.functions()))?;
+    output::write(None, |out| write!(out, "{functions}"))?;
     Ok(exit)
 }
 

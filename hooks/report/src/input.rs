@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use covdata::{Builder, Data, FileName, Files, PackagePattern, Percent, Problem, Profile};
+use covdata::{Builder, Data, FileName, Files, Functions, PackagePattern, Percent, Problem, Profile};
 use podcov_cli::{Exit, Failure, ResultExt, say};
 use podcov_storage::Address;
 use report::{Filter, Glob, Report, Sources, changes};
@@ -127,6 +127,16 @@ impl InputArgs {
         let (percent, mixed) = data.percent(|path| self.wants(path));
         say_mixed(&mixed);
         Ok(percent)
+    }
+
+    /// The coverage of each function of what is wanted of the data.
+    pub(crate) fn functions<'a>(&self, data: &'a Data<'_>) -> Result<Functions<'a>> {
+        if self.leaves_out_files() {
+            return Ok(self.profile(data)?.functions());
+        }
+        let (functions, mixed) = data.functions(|path| self.wants(path));
+        say_mixed(&mixed);
+        Ok(functions)
     }
 
     /// Writes the text profile of what is wanted of the data.

@@ -62,7 +62,7 @@ fn functions_of_a_profile() {
     let (profile, _) = go::read_dirs([folder("count")]);
     let functions = profile.functions();
     let of_two = functions.functions.iter().filter(|function| function.package == "sample/cmd/two");
-    let of_two: Vec<_> = of_two.map(|f| (f.file, f.line, f.name, f.literal, f.coverage.covered)).collect();
+    let of_two: Vec<_> = of_two.map(|f| (f.file, f.line, &*f.name, f.literal, f.coverage.covered)).collect();
     let file = "sample/cmd/two/main.go";
     assert_eq!(of_two, [(file, 11, "func.L11.C13", true, 1), (file, 13, "main", false, 2)]);
     assert_eq!(functions.total(), profile.percent().total());
@@ -88,7 +88,7 @@ fn meta_data_of_a_command() {
     assert_eq!((main.name, main.path, main.module), ("main", "sample/cmd/two", "sample"));
 
     let name_file_literal = |package: &covdata::Package<'_>| {
-        let functions = package.functions.iter();
+        let functions = package.functions();
         let strings = functions
             .map(|f| (package.string(f.name).to_owned(), package.string(f.file).to_owned(), f.literal));
         strings.collect::<Vec<_>>()
@@ -104,7 +104,7 @@ fn meta_data_of_a_command() {
         [("func.L11.C13".to_owned(), main_file(), true), ("main".to_owned(), main_file(), false)]
     );
 
-    let literal: Vec<_> = main.functions[0].units().collect();
+    let literal: Vec<_> = main.functions().next().unwrap().units().collect();
     // Line 11: var twice = func(n int) int { return 2 * n }
     assert_eq!(
         literal,

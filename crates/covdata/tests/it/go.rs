@@ -9,7 +9,11 @@ use covdata::{Builder, Data, Problem, Profile};
 pub(crate) fn read(builder: Builder) -> (Profile<'static>, Vec<Problem>) {
     let (data, problems) = Box::leak(Box::new(builder.load())).read();
     let data: &Data<'_> = Box::leak(Box::new(data));
-    (data.profile(), problems)
+    let profile = data.profile();
+    // What is summed up package by package is the same.
+    assert_eq!(data.percent(|_| true).0, profile.percent());
+    assert_eq!(data.functions(|_| true).0, profile.functions());
+    (profile, problems)
 }
 
 /// What folders come to.

@@ -78,8 +78,8 @@ fn a_file_that_breaks_off_leaves_no_trace() {
         for value in [0x00, 0x01, 0x7f, 0xff] {
             let mut changed = whole.clone();
             changed[offset] = value;
-            together_is_apart(&[whole.clone(), changed.clone(), whole.clone()]);
-            together_is_apart(&[changed, whole.clone(), whole.clone()]);
+            together_is_apart(&[whole.clone(), changed.clone(), whole.clone(), whole.clone()]);
+            together_is_apart(&[changed, whole.clone(), whole.clone(), whole.clone()]);
         }
     }
 }

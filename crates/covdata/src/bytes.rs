@@ -1,0 +1,58 @@
+//! The bytes of a file.
+//!
+//! Reading a file of some megabytes takes less time than the system needs to hand out the memory for it page by page.
+//! So large files go into large pages, where the system has them.
+
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::path::Path;
+
+use fs_err as fs;
+use memmap2::MmapMut;
+
+/// Bytes that were read or handed over.
+#[derive(Debug)]
+pub(crate) enum Bytes {
+    Heap(Vec<u8>),
+    Pages {
+        pages: MmapMut,
+        /// How many of them are the file's.
+        len: usize,
+    },
+}
+
+/// The size of a large page, on most machines.
+const PAGE: usize = 2 << 20;
+
+impl Bytes {
+    /// Reads a file, as long as it is at this moment.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        let mut file = fs::File::open(path)?;
+        let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        if len < PAGE {
+            let mut bytes = Vec::with_capacity(len);
+            file.read_to_end(&mut bytes)?;
+            return Ok(Self::Heap(bytes));
+        }
+        // Memory of the process alone, not the file's: that could change under us.
+        let mut pages = MmapMut::map_anon(len.checked_next_multiple_of(PAGE).unwrap_or(len))?;
+        #[cfg(target_os = "linux")]
+        {
+            // Where there are none, small ones do.
+            let _ = pages.advise(memmap2::Advice::HugePage);
+        }
+        file.read_exact(&mut pages[..len])?;
+        Ok(Self::Pages { pages, len })
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Pages { pages, len } => &pages[..*len],
+        }
+    }
+}
