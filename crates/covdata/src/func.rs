@@ -6,7 +6,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::{Block, Coverage, FileProfile, PackageProfile, Profile};
+use crate::profile::{Group, InOrder};
+use crate::{Block, Coverage, FileProfile, Mode, PackageProfile, Profile};
 
 /// The coverage of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,18 +42,28 @@ impl<'a> Profile<'a> {
     }
 }
 
-impl<'a> FunctionCoverage<'a> {
-    /// Brings the functions of a package in order, each file's being in order already.
-    pub(crate) fn order(functions: &mut Vec<Self>) {
-        functions.sort_by_key(|function| function.file);
-        functions.dedup_by(|next, function| {
-            let same = [&*next, function].map(|f| (f.file, &f.name, f.literal));
-            let same = same[0] == same[1];
-            if same {
-                function.coverage = [function.coverage, next.coverage].into_iter().sum();
+impl<'a> Group<'_, 'a> {
+    /// The coverage of each of a package's functions, and the files that are [`mixed`](FileProfile::mixed).
+    pub(crate) fn functions(&self, mode: Mode) -> (Vec<FunctionCoverage<'a>>, Vec<&'a str>) {
+        let mut functions = Vec::<FunctionCoverage<'_>>::new();
+        let done = self.in_order::<false>(|function| {
+            let &InOrder { file, name, literal, coverage, .. } = function;
+            match functions.last_mut() {
+                // As in `functions_of`.
+                Some(last) if (last.file, &*last.name, last.literal) == (file, name, literal) => {
+                    last.coverage += coverage;
+                }
+                _ => {
+                    let (package, line, name) = (self.path, function.line(), Cow::Borrowed(name));
+                    functions.push(FunctionCoverage { package, file, line, name, literal, coverage });
+                }
             }
-            same
         });
+        if done.is_some() {
+            return (functions, Vec::new());
+        }
+        let package = self.merge(mode);
+        (package.functions().collect(), package.mixed())
     }
 }
 
@@ -101,38 +112,74 @@ impl Functions<'_> {
 
 impl fmt::Display for Functions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = || self.functions.iter().filter(|function| !function.literal);
-        let widest = |width: fn(&FunctionCoverage<'_>) -> usize, other: &str| {
-            shown().map(width).max().unwrap_or_default().max(other.len())
-        };
-        let places = tabs(widest(place_width, "total"));
-        let names = tabs(widest(|function| width(&function.name), "(statements)"));
-        let mut number = itoa::Buffer::new();
-        for function in shown() {
-            let FunctionCoverage { file, line, name, coverage, .. } = function;
-            for part in [file, ":", number.format(*line), ":"] {
-                f.write_str(part)?;
-            }
-            pad(f, places, place_width(function))?;
-            f.write_str(name)?;
-            pad(f, names, width(name))?;
-            percentage(f, *coverage)?;
-        }
-        f.write_str("total")?;
-        pad(f, places, "total".len())?;
-        f.write_str("(statements)")?;
-        pad(f, names, "(statements)".len())?;
-        percentage(f, self.total())
+        let columns = Columns::of(&self.functions);
+        columns.lines(&self.functions, f)?;
+        columns.total(self.total(), f)
     }
 }
 
+/// How wide the columns of the functions' lines are, in tab stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Columns {
+    places: usize,
+    names: usize,
+}
+
+impl Columns {
+    /// So wide that all these functions have room, and the total.
+    pub(crate) fn of(functions: &[FunctionCoverage<'_>]) -> Self {
+        let widest = |width: fn(&FunctionCoverage<'_>) -> usize, other: &str| {
+            shown(functions).map(width).max().unwrap_or_default().max(other.len())
+        };
+        Self {
+            places: tabs(widest(place_width, "total")),
+            names: tabs(widest(|function| width(&function.name), "(statements)")),
+        }
+    }
+
+    /// So wide that there is room for what there is room for in either.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { places: self.places.max(other.places), names: self.names.max(other.names) }
+    }
+
+    /// Writes functions, a line each.
+    pub(crate) fn lines(self, functions: &[FunctionCoverage<'_>], out: &mut impl fmt::Write) -> fmt::Result {
+        let mut number = itoa::Buffer::new();
+        for function in shown(functions) {
+            let FunctionCoverage { file, line, name, coverage, .. } = function;
+            for part in [file, ":", number.format(*line), ":"] {
+                out.write_str(part)?;
+            }
+            pad(out, self.places, place_width(function))?;
+            out.write_str(name)?;
+            pad(out, self.names, width(name))?;
+            percentage(out, *coverage)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the last line.
+    pub(crate) fn total(self, total: Coverage, out: &mut impl fmt::Write) -> fmt::Result {
+        out.write_str("total")?;
+        pad(out, self.places, "total".len())?;
+        out.write_str("(statements)")?;
+        pad(out, self.names, "(statements)".len())?;
+        percentage(out, total)
+    }
+}
+
+/// The functions that have a line.
+fn shown<'f, 'p>(functions: &'f [FunctionCoverage<'p>]) -> impl Iterator<Item = &'f FunctionCoverage<'p>> {
+    functions.iter().filter(|function| !function.literal)
+}
+
 /// A function without statements counts as not covered, as in Go.
-fn percentage(f: &mut fmt::Formatter<'_>, coverage: Coverage) -> fmt::Result {
+fn percentage(out: &mut impl fmt::Write, coverage: Coverage) -> fmt::Result {
     match coverage {
         // Most are one of these, and formatting takes its time.
-        Coverage { covered: 0, .. } => f.write_str("0.0%\n"),
-        Coverage { covered, total } if covered == total => f.write_str("100.0%\n"),
-        _ => writeln!(f, "{:.1}%", coverage.percent().unwrap_or_default()),
+        Coverage { covered: 0, .. } => out.write_str("0.0%\n"),
+        Coverage { covered, total } if covered == total => out.write_str("100.0%\n"),
+        _ => writeln!(out, "{:.1}%", coverage.percent().unwrap_or_default()),
     }
 }
 
@@ -153,12 +200,12 @@ fn tabs(widest: usize) -> usize {
 }
 
 /// Fills a column of this many tab stops up behind a cell of this width.
-fn pad(f: &mut fmt::Formatter<'_>, tabs: usize, width: usize) -> fmt::Result {
+fn pad(out: &mut impl fmt::Write, tabs: usize, width: usize) -> fmt::Result {
     const TABS: &str = "\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t";
     let mut left = tabs - width / 8;
     while left > 0 {
         let now = left.min(TABS.len());
-        f.write_str(&TABS[..now])?;
+        out.write_str(&TABS[..now])?;
         left -= now;
     }
     Ok(())

@@ -286,25 +286,35 @@ impl Unit {
     const NUMBERS: usize = 5;
 
     /// Parses the two kinds that nearly all are of, at once: numbers of one byte each, or of two each for the lines.
-    #[inline]
-    fn parse_common(cursor: &mut Cursor<'_>) -> Option<Self> {
+    /// Gives its length too.
+    #[inline(always)]
+    fn parse_common(bytes: &[u8]) -> Option<(Self, usize)> {
         const LAST: u64 = 0x80;
-        let bytes = u64::from_le_bytes(*cursor.rest().first_chunk()?);
+        let bytes = u64::from_le_bytes(*bytes.first_chunk()?);
         let byte = |at: u32| (bytes >> (8 * at)) as u32 & 0x7f;
         let two = |at: u32| byte(at) | byte(at + 1) << 7;
         let goes_on = |upto: u32| bytes & 0x8080_8080_8080_8080 & (u64::MAX >> (64 - 8 * upto));
-        let (unit, len) = if goes_on(5) == 0 {
+        if goes_on(5) == 0 {
             let [start_line, start_column, end_line, end_column, statements] = [0, 1, 2, 3, 4].map(byte);
-            (Self { start_line, start_column, end_line, end_column, statements }, 5)
+            Some((Self { start_line, start_column, end_line, end_column, statements }, 5))
         } else if goes_on(7) == LAST | LAST << 24 {
             let [start_line, end_line] = [0, 3].map(two);
             let [start_column, end_column, statements] = [2, 5, 6].map(byte);
-            (Self { start_line, start_column, end_line, end_column, statements }, 7)
+            Some((Self { start_line, start_column, end_line, end_column, statements }, 7))
         } else {
-            return None;
-        };
-        cursor.skip(len);
-        Some(unit)
+            None
+        }
+    }
+
+    /// Parses any; `None` where it is cut off.
+    #[inline(never)]
+    fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
+        let mut cursor = Cursor::new(bytes);
+        let mut number = || cursor.uleb("a unit").ok();
+        let (start_line, start_column) = (number()?, number()?);
+        let (end_line, end_column) = (number()?, number()?);
+        let unit = Self { start_line, start_column, end_line, end_column, statements: number()? };
+        Some((unit, cursor.position()))
     }
 
     /// Its first line and column, in order.
@@ -318,20 +328,6 @@ impl Unit {
     pub(crate) fn end(&self) -> u64 {
         pair(self.end_line, self.end_column)
     }
-
-    #[inline]
-    fn parse(cursor: &mut Cursor<'_>) -> Result<Self, Error> {
-        if let Some(unit) = Self::parse_common(cursor) {
-            return Ok(unit);
-        }
-        Ok(Self {
-            start_line: cursor.uleb("a unit")?,
-            start_column: cursor.uleb("a unit")?,
-            end_line: cursor.uleb("a unit")?,
-            end_column: cursor.uleb("a unit")?,
-            statements: cursor.uleb("a unit")?,
-        })
-    }
 }
 
 /// Two numbers as one, so that comparing takes one step.
@@ -343,13 +339,15 @@ pub(crate) fn pair(high: u32, low: u32) -> u64 {
 impl Iterator for Units<'_> {
     type Item = Unit;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Unit> {
         self.left = self.left.checked_sub(1)?;
-        let mut cursor = Cursor::new(self.bytes);
-        // Never an error: `Function::skip` has read the same bytes.
-        let unit = Unit::parse(&mut cursor).ok()?;
-        self.bytes = &self.bytes[cursor.position()..];
+        // Never cut off: `Function::skip` has read the same bytes.
+        let (unit, len) = match Unit::parse_common(self.bytes) {
+            Some(found) => found,
+            None => Unit::parse(self.bytes)?,
+        };
+        self.bytes = &self.bytes[len..];
         Some(unit)
     }
 

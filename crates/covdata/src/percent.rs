@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::iter::Sum;
+use std::ops::{Add, AddAssign};
 
 use crate::{Block, PackageProfile, Profile};
 
@@ -71,7 +72,7 @@ impl Coverage {
 impl Coverage {
     /// Adds a block of so many statements that ran so often.
     #[inline]
-    pub(crate) fn add(&mut self, statements: u32, count: u32) {
+    pub(crate) fn count(&mut self, statements: u32, count: u32) {
         self.total += u64::from(statements);
         self.covered += if count == 0 { 0 } else { u64::from(statements) };
     }
@@ -81,17 +82,28 @@ impl<'b> FromIterator<&'b Block> for Coverage {
     /// The coverage of blocks.
     fn from_iter<I: IntoIterator<Item = &'b Block>>(blocks: I) -> Self {
         let mut sum = Self::default();
-        blocks.into_iter().for_each(|block| sum.add(block.unit.statements, block.count));
+        blocks.into_iter().for_each(|block| sum.count(block.unit.statements, block.count));
         sum
+    }
+}
+
+impl Add for Coverage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { covered: self.covered + other.covered, total: self.total + other.total }
+    }
+}
+
+impl AddAssign for Coverage {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
     }
 }
 
 impl Sum for Coverage {
     fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-        parts.fold(Self::default(), |sum, part| Self {
-            covered: sum.covered + part.covered,
-            total: sum.total + part.total,
-        })
+        parts.fold(Self::default(), Add::add)
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use crate::binary::Counted;
 use crate::meta::{Package, pair};
 use crate::text::{TextProfile, package_of};
-use crate::{Coverage, Data, FunctionCoverage, Mode, Unit, parallel};
+use crate::{Coverage, Data, Mode, Unit, parallel};
 
 /// The merged counts of any number of runs of any number of binaries, and of text profiles. Names are borrowed from
 /// the [`Data`] it was made of.
@@ -155,6 +155,11 @@ impl Data<'_> {
 }
 
 impl<'a> Group<'_, 'a> {
+    /// How many bytes of meta-data it is.
+    pub(crate) fn size(&self) -> usize {
+        self.parts.iter().map(|part| part.package.blob.len()).sum()
+    }
+
     /// Makes one of the parts.
     pub(crate) fn merge(&self, mode: Mode) -> PackageProfile<'a> {
         let Self { path, parts } = self;
@@ -198,59 +203,115 @@ impl<'a> Group<'_, 'a> {
         package.files.retain(|file| !file.blocks.is_empty());
         for file in &mut package.files {
             merge_blocks(&mut file.blocks, mode);
-            file.mixed = parts.len() > 1 && overlap(&file.blocks);
+            file.mixed = parts.len() > 1 && overlap(file.blocks.iter());
         }
         package.files.sort_by_key(|file| file.name);
         package
     }
 }
 
+/// A function of a package whose functions are one behind the other.
+pub(crate) struct InOrder<'s, 'a> {
+    pub(crate) file: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) literal: bool,
+    pub(crate) coverage: Coverage,
+    /// In the order of its counters; none where they are not wanted.
+    blocks: &'s [Block],
+    /// Where each block starts, in order, and below that its index.
+    starts: &'s [u64],
+}
+
+/// The index at the end of one of [`InOrder::starts`].
+fn index_of(start: u64) -> usize {
+    start as usize & INDICES
+}
+
+/// The largest index that has room there, and the largest column.
+const INDICES: usize = 0xffff;
+
+impl<'s> InOrder<'s, '_> {
+    /// Its blocks, if they are wanted.
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &'s Block> + use<'s> {
+        let blocks = self.blocks;
+        self.starts.iter().filter_map(|start| blocks.get(index_of(*start)))
+    }
+
+    /// The line that it starts in.
+    pub(crate) fn line(&self) -> u32 {
+        (self.starts[0] >> 32) as u32
+    }
+}
+
 impl<'a> Group<'_, 'a> {
-    /// Sums up each function that has blocks, in their order, without merging blocks. `None` where that would be
-    /// wrong, or cannot be told to be right at a glance: there may be blocks which are the same, or functions which are
-    /// not one behind the other in their file. Of one binary's packages hardly any is like that.
-    pub(crate) fn sum_up(&self, mut each: impl FnMut(FunctionCoverage<'a>)) -> Option<()> {
+    /// Gives each function that has blocks, in the order of the source, without merging blocks. `None`, maybe after
+    /// some of them, where that would be wrong: where there may be blocks which are the same, or functions which are not
+    /// one behind the other, or files which are not. Hardly any package of a single binary is like that.
+    ///
+    /// `BLOCKS`: whether the functions' blocks are wanted too.
+    pub(crate) fn in_order<const BLOCKS: bool>(&self, mut each: impl FnMut(&InOrder<'_, 'a>)) -> Option<()> {
         let [Part { counted, index, package }] = self.parts else { return None };
-        // Each file and where its last function ends, and which of them each string is.
-        let mut files = Vec::<(&str, u64)>::new();
-        let mut file_of_string = vec![usize::MAX; package.strings.len()];
+        let mut blocks = Vec::new();
         let mut starts = Vec::new();
-        let functions = package.functions().zip(counted.counts(*index));
-        for (function, mut counts) in functions.filter(|(function, _)| function.units().len() > 0) {
-            let file = &mut file_of_string[function.file as usize];
-            if *file == usize::MAX {
-                *file = files.len();
-                files.push((package.string(function.file), 0));
+        let (mut file, mut file_number) = ("", None);
+        let mut last_end = 0;
+        for (function, mut counts) in package.functions().zip(counted.counts(*index)) {
+            if function.units().len() == 0 {
+                continue;
             }
-            let (file, last_end) = &mut files[*file];
-            let mut coverage = Coverage::default();
-            let mut end = 0;
-            starts.clear();
-            for unit in function.units() {
-                coverage.add(unit.statements, counts.next().unwrap_or_default());
-                starts.push(unit.start());
-                if unit.end() < unit.start() {
+            if file_number != Some(function.file) {
+                let next = package.string(function.file);
+                if file_number.is_some() && next <= file {
                     return None;
                 }
-                end = end.max(unit.end());
+                (file, file_number) = (next, Some(function.file));
+                last_end = 0;
             }
-            // Mostly a few runs in order.
+            let mut coverage = Coverage::default();
+            blocks.clear();
+            starts.clear();
+            let (mut end, mut right) = (0, function.units().len() <= INDICES);
+            for unit in function.units() {
+                let count = counts.next().unwrap_or_default();
+                coverage.count(unit.statements, count);
+                right &= unit.start_column as usize <= INDICES && unit.start() <= unit.end();
+                starts.push(pair(unit.start_line, unit.start_column << 16 | starts.len() as u32));
+                end = end.max(unit.end());
+                if BLOCKS {
+                    blocks.push(Block { unit, count, function: None });
+                }
+            }
             starts.sort_unstable();
-            if starts[0] <= *last_end || starts.windows(2).any(|pair| pair[0] == pair[1]) {
+            let start = pair((starts[0] >> 32) as u32, (starts[0] >> 16) as u32 & 0xffff);
+            let twice = starts.windows(2).any(|pair| pair[0] >> 16 == pair[1] >> 16);
+            if !right || start <= last_end || twice {
                 return None;
             }
-            *last_end = end;
-            each(FunctionCoverage {
-                package: self.path,
+            last_end = end;
+            if BLOCKS {
+                let in_order = starts.iter().map(|start| &blocks[index_of(*start)]);
+                if overlap(in_order) {
+                    return None;
+                }
+            }
+            let name = package.string(function.name);
+            each(&InOrder {
                 file,
-                line: (starts[0] >> 32) as u32,
-                name: Cow::Borrowed(package.string(function.name)),
+                name,
                 literal: function.literal,
                 coverage,
+                blocks: &blocks,
+                starts: &starts,
             });
         }
-        files.sort_unstable();
-        files.windows(2).all(|pair| pair[0].0 != pair[1].0).then_some(())
+        Some(())
+    }
+}
+
+impl<'a> PackageProfile<'a> {
+    /// The files that are [`mixed`](FileProfile::mixed).
+    pub(crate) fn mixed(&self) -> Vec<&'a str> {
+        self.files.iter().filter(|file| file.mixed).map(|file| file.name).collect()
     }
 }
 
@@ -283,7 +344,7 @@ fn add_texts<'a>(packages: &mut Vec<PackageProfile<'a>>, texts: &'a [TextProfile
     for ((package, file), several) in changed {
         let file = &mut packages[package].files[file];
         merge_blocks(&mut file.blocks, mode);
-        file.mixed |= several && overlap(&file.blocks);
+        file.mixed |= several && overlap(file.blocks.iter());
     }
     packages.iter_mut().for_each(|package| package.files.sort_by_key(|file| file.name));
     packages.sort_by_key(|package| package.path);
@@ -306,9 +367,9 @@ pub(crate) fn merge_blocks(blocks: &mut Vec<Block>, mode: Mode) {
 }
 
 /// Whether any of these blocks, in order, begins before another ends.
-fn overlap(blocks: &[Block]) -> bool {
-    let starts = blocks.iter().skip(1).map(|block| block.unit.start());
-    let ends = blocks.iter().map(|block| block.unit.end());
+fn overlap<'b>(blocks: impl Iterator<Item = &'b Block> + Clone) -> bool {
+    let starts = blocks.clone().skip(1).map(|block| block.unit.start());
+    let ends = blocks.map(|block| block.unit.end());
     ends.zip(starts).any(|(end, start)| start < end)
 }
 
@@ -348,8 +409,9 @@ mod tests {
 
     const META: &[u8] = include_bytes!("../tests/fixtures/count/covmeta.f947a66cccabc27837954e22853b1648");
 
-    /// What a package of the sample's comes to whose functions are these, by their numbers.
-    fn with_functions(numbers: &[usize]) -> (Coverage, Vec<(String, u32)>) {
+    /// What a package of the sample's comes to whose functions are these, by their numbers: its coverage, its functions,
+    /// and its text profile.
+    fn with_functions(numbers: &[usize]) -> (Coverage, String, String) {
         let file = MetaFile::parse(META).unwrap();
         let package = file.packages.iter().find(|package| package.path == "sample/lib").unwrap();
         let functions: Vec<_> = package.functions().collect();
@@ -362,18 +424,30 @@ mod tests {
         builder.add_file(FileName::Meta { hash }.to_string(), bytes);
         let files = builder.load();
         let (data, _) = files.read();
-        let functions = data.functions(|_| true).0.functions;
-        (
-            data.percent(|_| true).0.total(),
-            functions.into_iter().map(|f| (f.name.into_owned(), f.line)).collect(),
-        )
+        let [mut functions, mut text] = [Vec::new(), Vec::new()];
+        data.write_functions(|_| true, &mut functions).unwrap();
+        data.write_text(|_| true, &mut text).unwrap();
+        let [functions, text] = [functions, text].map(|text| String::from_utf8(text).unwrap());
+        (data.percent(|_| true).0.total(), functions, text)
     }
 
     #[test]
     fn what_is_there_twice_counts_once_and_comes_in_order() {
         let all = with_functions(&[0, 1, 2]);
-        let names = [("Sum", 8), ("Apply", 17), ("Classify", 34)].map(|(name, line)| (name.to_owned(), line));
-        assert_eq!(all, (Coverage { covered: 0, total: 18 }, names.into()));
+        assert_eq!(all.0, Coverage { covered: 0, total: 18 });
+        let functions: Vec<Vec<_>> = all.1.lines().map(|line| line.split_whitespace().collect()).collect();
+        let line = |number, name| {
+            vec![
+                ["sample/lib/lib.go:8:", "sample/lib/lib.go:17:", "sample/lib/lib.go:34:"][number],
+                name,
+                "0.0%",
+            ]
+        };
+        let total = vec!["total", "(statements)", "0.0%"];
+        assert_eq!(functions, [line(0, "Sum"), line(1, "Apply"), line(2, "Classify"), total]);
+        let of_go = include_str!("../tests/fixtures/count/textfmt.txt");
+        let blocks = of_go.lines().filter(|line| line.starts_with("sample/lib/"));
+        assert_eq!(all.2.lines().count(), 1 + blocks.count());
         assert_eq!(with_functions(&[0, 1, 1, 2]), all);
         assert_eq!(with_functions(&[0, 1, 2, 0, 1, 2]), all);
         assert_eq!(with_functions(&[2, 0, 1]), all);

@@ -1,132 +1,183 @@
 //! What can be said of one package after the other: a [`Profile`](crate::Profile) of everything need not be held for it,
 //! and memory that is used again costs no time to get.
 
+use std::fmt;
 use std::io::{self, Write};
 
+use crate::func::Columns;
 use crate::profile::{Group, groups};
-use crate::text::write_blocks;
-use crate::{
-    Coverage, Data, FunctionCoverage, Functions, Mode, PackagePercent, PackageProfile, Percent, parallel,
-};
+use crate::text::{write_block, write_blocks};
+use crate::{Coverage, Data, Mode, PackagePercent, PackageProfile, Percent, Profile, parallel};
 
 impl Data<'_> {
-    /// What [`Profile::percent`](crate::Profile::percent) gives, for the packages that are wanted, and the files that are
+    /// What [`Profile::percent`] gives, for the packages that are wanted, and the files that are
     /// [`mixed`](crate::FileProfile::mixed).
     #[must_use]
     pub fn percent(&self, wanted: impl Fn(&str) -> bool) -> (Percent, Vec<&str>) {
-        let Some(mode) = self.mode().filter(|_| self.texts.is_empty()) else {
-            let mut profile = self.profile();
-            profile.packages_mut().retain(|package| wanted(package.path));
-            return (
-                profile.percent(),
-                profile.files().filter(|file| file.mixed).map(|file| file.name).collect(),
-            );
+        let Some(mode) = self.streamable() else {
+            let profile = self.selected(wanted);
+            return (profile.percent(), mixed(&profile));
         };
         let parts = self.parts(wanted);
         let packages = parallel::map(&groups(&parts), self.size(), |group| {
             let mut coverage = Coverage::default();
-            if group.sum_up(|function| coverage = [coverage, function.coverage].into_iter().sum()).is_some() {
+            if group.in_order::<false>(|function| coverage += function.coverage).is_some() {
                 return (PackagePercent { path: group.path.to_owned(), coverage }, Vec::new());
             }
             let package = group.merge(mode);
-            (PackagePercent::of(&package), mixed(&package))
+            (PackagePercent::of(&package), package.mixed())
         });
         let (packages, mixed): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
         (Percent { packages }, mixed.into_iter().flatten().collect())
     }
 
-    /// What [`Profile::functions`](crate::Profile::functions) gives, for the packages that are wanted, and the files that
-    /// are [`mixed`](crate::FileProfile::mixed).
-    #[must_use]
-    pub fn functions(&self, wanted: impl Fn(&str) -> bool) -> (Functions<'_>, Vec<&str>) {
-        let Some(mode) = self.mode().filter(|_| self.texts.is_empty()) else {
-            let mut profile = self.profile();
-            profile.packages_mut().retain(|package| wanted(package.path));
-            return (
-                profile.functions(),
-                profile.files().filter(|file| file.mixed).map(|file| file.name).collect(),
-            );
+    /// Writes what [`Profile::functions`] prints, for the packages that are wanted, and gives the files that are
+    /// [`mixed`](crate::FileProfile::mixed).
+    ///
+    /// # Errors
+    ///
+    /// What `out` says.
+    pub fn write_functions(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        out: &mut impl Write,
+    ) -> io::Result<Vec<&str>> {
+        let Some(mode) = self.streamable() else {
+            let profile = self.selected(wanted);
+            write!(out, "{}", profile.functions())?;
+            return Ok(mixed(&profile));
         };
         let parts = self.parts(wanted);
-        let packages = parallel::map(&groups(&parts), self.size(), |group| {
-            let mut functions = Vec::new();
-            if group.sum_up(|function| functions.push(function)).is_some() {
-                FunctionCoverage::order(&mut functions);
-                return (functions, Vec::new());
-            }
-            let package = group.merge(mode);
-            (package.functions().collect(), mixed(&package))
+        let groups = groups(&parts);
+        // Twice, as the first line has to know how wide the last one is: that takes less time than keeping them.
+        let packages = parallel::map(&groups, self.size(), |group| {
+            let (functions, mixed) = group.functions(mode);
+            let total = functions.iter().map(|function| function.coverage).sum();
+            (Columns::of(&functions), total, mixed)
         });
-        let (functions, mixed): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
-        (
-            Functions { functions: functions.into_iter().flatten().collect() },
-            mixed.into_iter().flatten().collect(),
-        )
+        let none = (Columns::of(&[]), Coverage::default(), Vec::new());
+        let (columns, total, mixed) = packages.into_iter().fold(none, |mut all, package| {
+            all.2.extend(package.2);
+            (all.0.and(package.0), all.1 + package.1, all.2)
+        });
+        write_pieces(&groups, self.size(), out, |group, text| {
+            // Memory takes everything.
+            let _ = columns.lines(&group.functions(mode).0, &mut Text(text));
+            Vec::new()
+        })?;
+        let mut text = Vec::new();
+        let _ = columns.total(total, &mut Text(&mut text));
+        out.write_all(&text)?;
+        Ok(mixed)
     }
 
-    /// Writes what [`Profile::write_text`](crate::Profile::write_text) writes, for the packages that are wanted, and gives
-    /// the files that are [`mixed`](crate::FileProfile::mixed).
+    /// Writes what [`Profile::write_text`] writes, for the packages that are wanted, and gives the files that are
+    /// [`mixed`](crate::FileProfile::mixed).
     ///
     /// # Errors
     ///
     /// What `out` says.
     pub fn write_text(&self, wanted: impl Fn(&str) -> bool, out: &mut impl Write) -> io::Result<Vec<&str>> {
-        let Some(mode) = self.mode().filter(|_| self.texts.is_empty()) else {
-            let mut profile = self.profile();
-            profile.packages_mut().retain(|package| wanted(package.path));
+        let Some(mode) = self.streamable() else {
+            let profile = self.selected(wanted);
             profile.write_text(out)?;
-            return Ok(profile.files().filter(|file| file.mixed).map(|file| file.name).collect());
+            return Ok(mixed(&profile));
         };
         writeln!(out, "mode: {mode}")?;
         let parts = self.parts(wanted);
-        let groups = groups(&parts);
-        let mut all_mixed = Vec::new();
-        // While some packages' text is written, that of the next is made, into the memory of those before.
-        let [mut ready, mut next] = [(); 2].map(|()| [(); AT_ONCE].map(|()| Part::default()));
-        let mut pieces = groups.chunks(PACKAGES);
-        // Once more at the end, for the last to be written.
-        for _ in 0..=groups.len().div_ceil(PACKAGES * AT_ONCE) {
-            next.iter_mut().for_each(|part| part.groups = pieces.next().unwrap_or_default());
-            parallel::change_while(
-                &mut next,
-                self.size(),
-                |part| part.write(mode),
-                || {
-                    ready.iter_mut().try_for_each(|part| {
-                        all_mixed.append(&mut part.mixed);
-                        out.write_all(&part.text)
-                    })
-                },
-            )?;
-            std::mem::swap(&mut ready, &mut next);
-        }
-        Ok(all_mixed)
+        write_pieces(&groups(&parts), self.size(), out, |group, text| {
+            let start = text.len();
+            let each = group.in_order::<true>(|function| {
+                function.blocks().for_each(|block| write_block(function.file, block, text));
+            });
+            if each.is_some() {
+                return Vec::new();
+            }
+            text.truncate(start);
+            let package = group.merge(mode);
+            package.files.iter().for_each(|file| write_blocks(file, text));
+            package.mixed()
+        })
+    }
+
+    /// The mode, if one package can be looked at after the other.
+    fn streamable(&self) -> Option<Mode> {
+        self.mode().filter(|_| !self.has_text())
+    }
+
+    fn selected(&self, wanted: impl Fn(&str) -> bool) -> Profile<'_> {
+        let mut profile = self.profile();
+        profile.packages_mut().retain(|package| wanted(package.path));
+        profile
     }
 }
 
-/// How many packages are one piece of work, and how many pieces of it are done before their text is written.
-const PACKAGES: usize = 16;
-const AT_ONCE: usize = 8;
+fn mixed<'a>(profile: &Profile<'a>) -> Vec<&'a str> {
+    profile.packages().iter().flat_map(PackageProfile::mixed).collect()
+}
+
+/// Writes the text that is made of each package, in their order, and gives what else is made.
+fn write_pieces<'a>(
+    groups: &[Group<'_, 'a>],
+    size: usize,
+    out: &mut impl Write,
+    make: impl Fn(&Group<'_, 'a>, &mut Vec<u8>) -> Vec<&'a str> + Sync,
+) -> io::Result<Vec<&'a str>> {
+    let mut all_mixed = Vec::new();
+    // While some packages' text is written, that of the next is made, into the memory of those before.
+    let [mut ready, mut next] = [(); 2].map(|()| [(); AT_ONCE].map(|()| Piece::default()));
+    let mut rest = groups;
+    // Once more at the end, for the last to be written.
+    while !rest.is_empty() || ready.iter().any(|piece| !piece.groups.is_empty()) {
+        for piece in &mut next {
+            let mut size = 0;
+            let packages = rest.iter().take_while(|group| {
+                let fits = size < PIECE;
+                size += group.size();
+                fits
+            });
+            (piece.groups, rest) = rest.split_at(packages.count());
+        }
+        parallel::change_while(
+            &mut next,
+            size,
+            |piece| {
+                piece.text.clear();
+                for group in piece.groups {
+                    piece.mixed.extend(make(group, &mut piece.text));
+                }
+            },
+            || {
+                ready.iter_mut().try_for_each(|piece| {
+                    all_mixed.append(&mut piece.mixed);
+                    out.write_all(&piece.text)
+                })
+            },
+        )?;
+        std::mem::swap(&mut ready, &mut next);
+    }
+    Ok(all_mixed)
+}
+
+/// How many bytes of meta-data at least are one piece of work, and how many pieces are done before their text, some
+/// times as much, is written. That should stay in the processor's cache.
+const PIECE: usize = 16 << 10;
+const AT_ONCE: usize = 4;
 
 /// The text of some packages.
 #[derive(Default)]
-struct Part<'g, 'a> {
+struct Piece<'g, 'a> {
     groups: &'g [Group<'g, 'a>],
     text: Vec<u8>,
     mixed: Vec<&'a str>,
 }
 
-impl Part<'_, '_> {
-    fn write(&mut self, mode: Mode) {
-        self.text.clear();
-        for group in self.groups {
-            let package = group.merge(mode);
-            package.files.iter().for_each(|file| write_blocks(file, &mut self.text));
-            self.mixed.extend(mixed(&package));
-        }
-    }
-}
+/// Text in bytes.
+struct Text<'t>(&'t mut Vec<u8>);
 
-fn mixed<'a>(package: &PackageProfile<'a>) -> Vec<&'a str> {
-    package.files.iter().filter(|file| file.mixed).map(|file| file.name).collect()
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }

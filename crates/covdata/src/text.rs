@@ -123,24 +123,59 @@ impl Profile<'_> {
 
 /// Writes a file's blocks, a line each.
 pub(crate) fn write_blocks(file: &FileProfile<'_>, out: &mut Vec<u8>) {
-    let mut number = itoa::Buffer::new();
-    for Block { unit, count, .. } in &file.blocks {
-        let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
-        out.extend_from_slice(file.name.as_bytes());
-        for (before, value) in [
-            (b':', start_line),
-            (b'.', start_column),
-            (b',', end_line),
-            (b'.', end_column),
-            (b' ', statements),
-            (b' ', *count),
-        ] {
-            out.push(before);
-            out.extend_from_slice(number.format(value).as_bytes());
-        }
-        out.push(b'\n');
-    }
+    file.blocks.iter().for_each(|block| write_block(file.name, block, out));
 }
+
+/// Writes a block's line.
+#[inline]
+pub(crate) fn write_block(file: &str, Block { unit, count, .. }: &Block, out: &mut Vec<u8>) {
+    let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
+    out.extend_from_slice(file.as_bytes());
+    // Put together here and then copied as a whole: six numbers of up to ten digits with a byte before each, the line's
+    // end, and a byte that the last number may be followed by.
+    let mut numbers = [0; 6 * 11 + 2];
+    let mut len = 0;
+    for (before, value) in [
+        (b':', start_line),
+        (b'.', start_column),
+        (b',', end_line),
+        (b'.', end_column),
+        (b' ', statements),
+        (b' ', *count),
+    ] {
+        numbers[len] = before;
+        len = put(value, &mut numbers, len + 1);
+    }
+    numbers[len] = b'\n';
+    out.extend_from_slice(&numbers[..=len]);
+}
+
+/// Writes a number at a place, and gives its end.
+#[inline]
+fn put(value: u32, out: &mut [u8], at: usize) -> usize {
+    if let Some(digits) = DIGITS.get(value as usize) {
+        // Without the zeros in front.
+        let zeros = u32::from(value < 100) + u32::from(value < 10);
+        out[at..at + 4].copy_from_slice(&(digits >> (8 * zeros)).to_le_bytes());
+        return at + 3 - zeros as usize;
+    }
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(value).as_bytes();
+    out[at..at + digits.len()].copy_from_slice(digits);
+    at + digits.len()
+}
+
+/// The three digits of each number below 1,000, as nearly all are; the first in the lowest byte.
+const DIGITS: [u32; 1000] = {
+    let mut all = [0; 1000];
+    let mut number = 0;
+    while number < 1000 {
+        let digits = [number / 100, number / 10 % 10, number % 10];
+        all[number as usize] = 0x30_3030 | digits[0] | digits[1] << 8 | digits[2] << 16;
+        number += 1;
+    }
+    all
+};
 
 fn mode(line: &[u8]) -> Option<Mode> {
     match line.strip_prefix(b"mode: ")?.trim_ascii_end() {

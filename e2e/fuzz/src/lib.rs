@@ -62,7 +62,13 @@ pub fn coverage(bytes: &[u8]) {
     assert_eq!(profile.functions().total(), total);
     // Package by package it is the same.
     assert_eq!(data.percent(|_| true).0, profile.percent());
-    assert_eq!(data.functions(|_| true).0, profile.functions());
+    let mut functions = Vec::new();
+    data.write_functions(|_| true, &mut functions).expect("memory takes everything");
+    assert_eq!(String::from_utf8_lossy(&functions), profile.functions().to_string());
+    let (mut streamed, mut whole) = (Vec::new(), Vec::new());
+    data.write_text(|_| true, &mut streamed).expect("memory takes everything");
+    profile.write_text(&mut whole).expect("memory takes everything");
+    assert_eq!(streamed, whole);
     // What is written is right.
     let written = [data.files(), data.combined_files(|_| true), data.selected_files(|_| true)];
     for (name, bytes) in written.into_iter().flat_map(|files| files.expect("nothing is that large")) {

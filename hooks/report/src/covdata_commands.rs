@@ -7,7 +7,7 @@ use covdata::Data;
 use podcov_cli::{Exit, Failure, ResultExt};
 use report::summary::Summary;
 
-use crate::input::{InputArgs, Read, say_missing};
+use crate::input::{InputArgs, Read};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -82,15 +82,7 @@ pub(crate) fn percent(Percent { input, output }: &Percent) -> Result<Exit> {
 pub(crate) fn func(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
     let Read { data, exit } = input.read(&files)?;
-    // The functions of a text profile are in the source.
-    let functions = if data.has_text() {
-        let report = input.report(&data)?;
-        say_missing(&report);
-        report.into_profile().functions()
-    } else {
-        input.functions(&data)?
-    };
-    output::write(None, |out| write!(out, "{functions}"))?;
+    input.print_functions(&data)?;
     Ok(exit)
 }
 

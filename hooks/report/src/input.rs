@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use covdata::{Builder, Data, FileName, Files, Functions, PackagePattern, Percent, Problem, Profile};
+use covdata::{Builder, Data, FileName, Files, PackagePattern, Percent, Problem, Profile};
 use podcov_cli::{Exit, Failure, ResultExt, say};
 use podcov_storage::Address;
 use report::{Filter, Glob, Report, Sources, changes};
@@ -129,14 +129,24 @@ impl InputArgs {
         Ok(percent)
     }
 
-    /// The coverage of each function of what is wanted of the data.
-    pub(crate) fn functions<'a>(&self, data: &'a Data<'_>) -> Result<Functions<'a>> {
-        if self.leaves_out_files() {
-            return Ok(self.profile(data)?.functions());
+    /// Prints the coverage of each function of what is wanted of the data.
+    pub(crate) fn print_functions(&self, data: &Data<'_>) -> Result<()> {
+        // The functions of a text profile are in the source.
+        if self.leaves_out_files() || data.has_text() {
+            let report = self.report(data)?;
+            if data.has_text() {
+                say_missing(&report);
+            }
+            let functions = report.into_profile().functions();
+            return output::write(None, |out| write!(out, "{functions}"));
         }
-        let (functions, mixed) = data.functions(|path| self.wants(path));
+        let mut mixed = Vec::new();
+        output::write(None, |mut out| {
+            mixed = data.write_functions(|path| self.wants(path), &mut out)?;
+            Ok(())
+        })?;
         say_mixed(&mixed);
-        Ok(functions)
+        Ok(())
     }
 
     /// Writes the text profile of what is wanted of the data.

@@ -51,4 +51,5 @@ fn to_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
     Ok(written?)
 }
 
-const BUFFER: usize = 256 << 10;
+/// Small, so that what comes in large pieces is not copied into it.
+const BUFFER: usize = 32 << 10;

@@ -10,9 +10,15 @@ pub(crate) fn read(builder: Builder) -> (Profile<'static>, Vec<Problem>) {
     let (data, problems) = Box::leak(Box::new(builder.load())).read();
     let data: &Data<'_> = Box::leak(Box::new(data));
     let profile = data.profile();
-    // What is summed up package by package is the same.
+    // What is made package by package is the same.
     assert_eq!(data.percent(|_| true).0, profile.percent());
-    assert_eq!(data.functions(|_| true).0, profile.functions());
+    let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<Vec<&'static str>>| {
+        let mut text = Vec::new();
+        write(&mut text).expect("memory takes everything");
+        String::from_utf8(text).expect("text")
+    };
+    assert_eq!(written(&|text| data.write_functions(|_| true, text)), profile.functions().to_string());
+    assert_eq!(written(&|lines| data.write_text(|_| true, lines)), text(&profile));
     (profile, problems)
 }
 
