@@ -187,7 +187,7 @@ bench: need-rust-and-go $(BENCH_AGENT) ## Run the benchmarks (BENCH_PROFILE=benc
 	cargo build --locked --profile $(BENCH_PROFILE) --workspace --bins
 	cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench collect
 	$(if $(BENCH_AGENT),cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench agent)
-	cargo bench --locked --package podcov-report --bench covdata
+	cargo bench --locked --profile release --package podcov-report --bench covdata
 
 build: need-rust ## Build the programs into target/debug
 	cargo build --locked --workspace --bins

@@ -1,6 +1,5 @@
 //! What all counter files of one binary come to.
 
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,8 +21,9 @@ pub(crate) struct Binary<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Counted<'a> {
     pub(crate) binary: Arc<Binary<'a>>,
-    /// For each function of the meta-data file, in its order, where in `sums` its are: mostly few ran.
-    places: Vec<Option<NonZeroU32>>,
+    /// For each function of the meta-data file, in its order, where in `sums` its are, and how many; 0 where it never
+    /// ran, as most do.
+    places: Vec<[u32; 2]>,
     /// For each unit of the functions that ran the plain sum of its counters. Plain, so that a file's part in it can be
     /// taken back; 64 bits hold more runs than there can be. The first is nobody's.
     sums: Vec<u64>,
@@ -49,7 +49,7 @@ impl<'a> Counted<'a> {
     /// A binary that never ran.
     pub(crate) fn new(binary: Arc<Binary<'a>>) -> Self {
         let functions = binary.packages.last().copied().unwrap_or_default();
-        Self { binary, places: vec![None; functions], sums: vec![0], args: None }
+        Self { binary, places: vec![[0; 2]; functions], sums: vec![0], args: None }
     }
 
     /// How often each unit ran of each of a package's functions, in their order; nothing for one that never ran.
@@ -65,17 +65,14 @@ impl<'a> Counted<'a> {
     /// The sums of a function's counters; nothing where it never ran.
     #[inline]
     fn sums(&self, package: usize, function: usize) -> &[u64] {
-        let sums = self.places[self.binary.packages[package] + function]
-            .map_or(&[][..], |place| &self.sums[place.get() as usize..]);
-        sums.get(..self.binary.file.packages[package].units_of(function).unwrap_or_default())
-            .unwrap_or_default()
+        let [start, len] = self.places[self.binary.packages[package] + function];
+        &self.sums[start as usize..][..len as usize]
     }
 
     /// Sets the count of units to 0 for which `keep` is false, of a function's.
     pub(crate) fn retain(&mut self, package: usize, function: usize, mut keep: impl FnMut() -> bool) {
-        let Some(place) = self.places[self.binary.packages[package] + function] else { return };
-        let units = self.binary.file.packages[package].units_of(function).unwrap_or_default();
-        for sum in &mut self.sums[place.get() as usize..][..units] {
+        let [start, len] = self.places[self.binary.packages[package] + function];
+        for sum in &mut self.sums[start as usize..][..len as usize] {
             if !keep() {
                 *sum = 0;
             }
@@ -86,18 +83,22 @@ impl<'a> Counted<'a> {
     #[inline]
     pub(crate) fn place(&mut self, package: u32, function: u32) -> Option<&mut [u64]> {
         let (package, function) = (package as usize, function as usize);
-        let units = self.binary.file.packages.get(package)?.units_of(function)?;
-        let place = &mut self.places[self.binary.packages[package] + function];
-        let start = match place {
-            Some(place) => place.get() as usize,
-            None => {
-                let start = self.sums.len();
-                *place = Some(u32::try_from(start).ok().and_then(NonZeroU32::new)?);
-                self.sums.resize(start + units, 0);
-                start
-            }
-        };
-        Some(&mut self.sums[start..start + units])
+        let (first, end) = (*self.binary.packages.get(package)?, *self.binary.packages.get(package + 1)?);
+        let number = first.checked_add(function).filter(|&number| number < end)?;
+        if self.places[number][0] == 0 {
+            self.places[number] = self.new_place(package, function)?;
+        }
+        let [start, len] = self.places[number];
+        self.sums.get_mut(start as usize..)?.get_mut(..len as usize)
+    }
+
+    /// Makes room for the sums of a function that did not run so far.
+    #[cold]
+    fn new_place(&mut self, package: usize, function: usize) -> Option<[u32; 2]> {
+        let len = self.binary.file.packages[package].units_of(function)?;
+        let start = u32::try_from(self.sums.len()).ok()?;
+        self.sums.resize(self.sums.len() + len as usize, 0);
+        Some([start, len])
     }
 
     /// Adds further runs of the same binary.

@@ -229,8 +229,8 @@ impl<'a> Package<'a> {
 
     /// How many units a function has; `None` where there is no such function.
     #[inline]
-    pub(crate) fn units_of(&self, function: usize) -> Option<usize> {
-        self.places.get(function).map(|place| place.units as usize)
+    pub(crate) fn units_of(&self, function: usize) -> Option<u32> {
+        self.places.get(function).map(|place| place.units)
     }
 
     /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index from

@@ -50,9 +50,21 @@ struct Measured {
 
 /// The median of several runs, and the most memory of any.
 fn run(command: &[&str], runs: usize) -> Result<Measured> {
+    run_into(None, command, runs)
+}
+
+/// The same of what writes into a folder, which is empty each time: where a file is replaced, the system writes the new
+/// one to the disk at once, whoever it is from.
+fn run_into(folder: Option<&Path>, command: &[&str], runs: usize) -> Result<Measured> {
     let mut times = Vec::new();
     let mut peak_mib = 0f64;
     for _ in 0..runs {
+        if let Some(folder) = folder {
+            if folder.exists() {
+                fs::remove_dir_all(folder)?;
+            }
+            fs::create_dir(folder)?;
+        }
         let ended = Command::new(std::env::current_exe()?).arg(MEASURE).args(command).output()?;
         ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         let line = String::from_utf8(ended.stdout)?;
@@ -98,24 +110,28 @@ fn compare() -> Result<()> {
         println!("{name}: cat reads it in {:.1} ms", millis(cat.took));
         let input = folder.display().to_string();
         for command in ["percent", "textfmt", "func", "merge"] {
-            let out = |of: &str| dir.path().join(format!("out-{of}-{command}"));
-            let measured = [("go", tool.trim()), ("podcov", ours)].map(|(of, program)| {
-                let out = out(of).display().to_string();
+            let out = dir.path().join("out");
+            let to = match command {
+                "textfmt" => Some(out.join("cover.out")),
+                "merge" => Some(out.clone()),
+                _ => None,
+            };
+            let to = to.map(|path| path.display().to_string());
+            let measured = [tool.trim(), ours].map(|program| {
                 let mut command = vec![program, command, "-i", &input];
-                match command[1] {
-                    "textfmt" => command.extend(["-o", &out]),
-                    "merge" => {
-                        fs::create_dir_all(&out)?;
-                        command.extend(["-o", &out]);
-                    }
-                    _ => {}
-                }
-                let measured = run(&command, runs);
-                let _ = fs::remove_dir_all(&out);
-                measured
+                command.extend(to.iter().flat_map(|to| ["-o", to]));
+                run_into(Some(&out), &command, runs)
             });
             let [go, podcov] = measured;
             print(&format!("    {command}"), &go?, &podcov?, Some(&cat));
+            // What it wrote, copied.
+            if to.is_some() {
+                let (written, copy) = (out.with_file_name("written"), out.display().to_string());
+                fs::rename(&out, &written)?;
+                let cp = run_into(Some(&out), &["cp", "-r", &written.display().to_string(), &copy], runs)?;
+                println!("        cp of what it wrote: {:.1} ms", millis(cp.took));
+                fs::remove_dir_all(written)?;
+            }
         }
     }
 
