@@ -26,17 +26,19 @@ import (
 var asked atomic.Int32
 
 func main() {
-	switch os.Getenv("ON_USR1") {
-	case "write":
-		go on(syscall.SIGUSR1, func() {
-			if err := coverage.WriteCountersDir(os.Getenv("GOCOVERDIR")); err != nil {
-				log.Print(err)
-			}
-		})
-	case "end":
-		go on(syscall.SIGUSR1, func() { os.Exit(0) })
-	case "abort":
-		go on(syscall.SIGUSR1, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
+	for variable, signal := range map[string]syscall.Signal{"ON_USR1": syscall.SIGUSR1, "ON_USR2": syscall.SIGUSR2} {
+		switch os.Getenv(variable) {
+		case "write":
+			go on(signal, func() {
+				if err := coverage.WriteCountersDir(os.Getenv("GOCOVERDIR")); err != nil {
+					log.Print(err)
+				}
+			})
+		case "end":
+			go on(signal, func() { os.Exit(0) })
+		case "abort":
+			go on(signal, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
+		}
 	}
 	switch os.Getenv("ON_TERM") {
 	case "ignore":

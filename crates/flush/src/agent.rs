@@ -2,7 +2,7 @@
 //! more, and nothing is needed in the image but the agent.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Collected, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -11,6 +11,8 @@ use hyper_util::rt::TokioIo;
 use podcov_cluster::forward::{Dialled, Failure};
 use podcov_cluster::{AgentPort, Cluster, Container, Error, Target};
 use serde::Deserialize;
+
+use crate::flush::Ask;
 
 /// The variable with the token for agents that want one, the same on both sides.
 const TOKEN: &str = "PODCOV_TOKEN";
@@ -95,12 +97,13 @@ impl Agent {
     }
 
     /// Has the program write its counters; gives the new files' names.
-    pub(crate) async fn flush(&mut self, signal: &str) -> Result<Vec<String>, Failed> {
+    pub(crate) async fn flush(&mut self, signal: Option<&str>) -> Result<Vec<String>, Failed> {
         #[derive(Deserialize)]
         struct Flushed {
             files: Vec<String>,
         }
-        let flushed: Flushed = self.json(Method::POST, &format!("/flush?signal={signal}")).await?;
+        let signal = signal.map(|signal| format!("?signal={signal}")).unwrap_or_default();
+        let flushed: Flushed = self.json(Method::POST, &format!("/flush{signal}")).await?;
         Ok(flushed.files)
     }
 
@@ -109,20 +112,22 @@ impl Agent {
         self.json::<serde::de::IgnoredAny>(Method::POST, "/stop").await.map(drop)
     }
 
-    /// Asks for the coverage: `after` says what the program is to do first, as the endpoint's path has it.
-    pub(crate) async fn coverage(mut self, after: Option<&str>) -> Result<Coverage, Failed> {
+    /// Asks for the coverage, maybe after the program has done something.
+    pub(crate) async fn coverage(mut self, after: Option<Ask<'_>>) -> Result<Coverage, Failed> {
         let (method, path) = match after {
             None => (Method::GET, "/coverage".to_owned()),
-            Some(after) => (Method::POST, format!("/coverage?{after}")),
+            Some(Ask::Stop) => (Method::POST, "/coverage?after=stop".to_owned()),
+            Some(Ask::Flush { signal: None }) => (Method::POST, "/coverage?after=flush".to_owned()),
+            Some(Ask::Flush { signal: Some(signal) }) => {
+                (Method::POST, format!("/coverage?after=flush&signal={signal}"))
+            }
         };
         let response = self.ask(method, &path).await?;
         Ok(Coverage { body: response.into_body(), failure: self.failure, _sender: self.sender })
     }
 
     async fn json<T: for<'de> Deserialize<'de>>(&mut self, method: Method, path: &str) -> Result<T, Failed> {
-        let response = self.ask(method, path).await?;
-        let body = http_body_util::Limited::new(response.into_body(), MOST).collect().await;
-        let body = body.map_err(|e| Failed::Cluster(Error::Broken(e.to_string())))?.to_bytes();
+        let body = whole(self.ask(method, path).await?).await?;
         serde_json::from_slice(&body).map_err(|_| not_ours("its answer is none of podcov-agent's"))
     }
 
@@ -151,9 +156,8 @@ impl Agent {
         struct Refused {
             error: String,
         }
-        let body = http_body_util::Limited::new(response.into_body(), MOST).collect().await;
-        let said = body.ok().and_then(|body| serde_json::from_slice::<Refused>(&body.to_bytes()).ok());
-        let said = said.map_or_else(|| status.to_string(), |refused| refused.error);
+        let said = serde_json::from_slice::<Refused>(&whole(response).await?);
+        let said = said.map_or_else(|_| status.to_string(), |refused| refused.error);
         Err(Failed::Said(match status {
             StatusCode::UNAUTHORIZED => format!("podcov-agent: {said}; set {TOKEN} to its token"),
             _ => said,
@@ -179,6 +183,12 @@ impl Coverage {
             }
         }
     }
+}
+
+/// All of an answer that is no coverage.
+async fn whole(response: Response<Incoming>) -> Result<Bytes, Error> {
+    let body = Limited::new(response.into_body(), MOST).collect().await;
+    body.map(Collected::to_bytes).map_err(|e| Error::Broken(e.to_string()))
 }
 
 fn not_ours(why: &str) -> Failed {

@@ -21,17 +21,32 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// How much longer than a program an agent gets: it knows better why nothing came.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The signal where none is named.
+const USUAL_SIGNAL: &str = "USR1";
+
 /// What is asked of every target.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// As `kill -s` takes it; `None`: the program is to end in good order, which takes a podcov-agent.
-    pub signal: Option<&'a str>,
+    /// What the program is to do.
+    pub ask: Ask<'a>,
     /// The process that gets it, as the container counts.
     pub pid: u32,
     /// The processes that get it instead, by their name.
     pub process: Option<&'a str>,
     /// From the signal to the counters.
     pub timeout: Duration,
+}
+
+/// What a program is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// Write its counters.
+    Flush {
+        /// The signal that makes it, as `kill -s` takes it. `None`: the one that its podcov-agent was told, else USR1.
+        signal: Option<&'a str>,
+    },
+    /// End in good order, which takes a podcov-agent.
+    Stop,
 }
 
 /// What came of one target.
@@ -71,9 +86,9 @@ struct Progress {
 
 /// Asks one target and returns when its new counter files are there and have been checked.
 pub async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) -> Flushed {
-    let by_agent = async |mut agent: Agent| match request.signal {
-        Some(signal) => agent.flush(signal).await,
-        None => agent.stop().await.map(|()| Vec::new()),
+    let by_agent = async |mut agent: Agent| match request.ask {
+        Ask::Flush { signal } => agent.flush(signal).await,
+        Ask::Stop => agent.stop().await.map(|()| Vec::new()),
     };
     let by_exec = until_done(cluster, target, request, async |session, new| {
         let verified = verify(session, &new).await?;
@@ -105,10 +120,7 @@ pub async fn flush_and_take(
     target: &Target,
     request: &Request<'_>,
 ) -> Result<Taking, String> {
-    let after = request
-        .signal
-        .map_or_else(|| "after=stop".to_owned(), |signal| format!("after=flush&signal={signal}"));
-    let by_agent = async |agent: Agent| agent.coverage(Some(&after)).await;
+    let by_agent = async |agent: Agent| agent.coverage(Some(request.ask)).await;
     let by_exec = until_done(cluster, target, request, async |session, _new| {
         session.take_all().await?.ok_or_else(|| Failed::Said("the image has no tar".to_owned()))
     });
@@ -134,17 +146,23 @@ async fn one_way_or_other<A, E>(
     by_exec: impl Future<Output = Result<E, NotDone>>,
 ) -> (Way, Result<Done<A, E>, String>) {
     // The agent signals its own program and no other process.
-    let agent_may = request.signal.is_none() || (request.pid == 1 && request.process.is_none());
+    let stop = request.ask == Ask::Stop;
+    let agent_may = stop || (request.pid == 1 && request.process.is_none());
     let ask_agent = async || ask_agent(cluster, target, request, &by_agent).await;
     let mut no_agent = None;
-    if request.signal.is_none() || (agent_may && target.agent.is_some_and(|agent| agent.expected)) {
+    if stop || (agent_may && target.agent.is_some_and(|agent| agent.expected)) {
         match ask_agent().await {
             Ok(done) => return (Way::Agent, Ok(Done::Agent(done))),
             Err(agent::Failed::NoAgent(why)) => no_agent = Some(why),
+            // An exec may be allowed where a port-forward is not.
+            Err(agent::Failed::Cluster(error @ Error::Refused { code: 403, .. })) => {
+                tracing::info!("{}: {error}", target.container);
+                no_agent = Some(error.to_string());
+            }
             Err(failed) => return (Way::Agent, Err(failed.to_string())),
         }
     }
-    if request.signal.is_none() {
+    if stop {
         let why = no_agent.unwrap_or_default();
         return (Way::Agent, Err(format!("it takes a podcov-agent to stop a program in good order: {why}")));
     }
@@ -203,7 +221,10 @@ async fn until_done<T>(
     request: &Request<'_>,
     then: impl AsyncFn(Session, Vec<String>) -> Result<T, Failed>,
 ) -> Result<T, NotDone> {
-    let signal = request.signal.unwrap_or_default();
+    let signal = match request.ask {
+        Ask::Flush { signal } => signal.unwrap_or(USUAL_SIGNAL),
+        Ask::Stop => "TERM",
+    };
     let no_shell = |failed: &Failed| matches!(failed, Failed::Cluster(Error::NoProgram { .. }));
     let mut progress = Progress::default();
     let begun = Instant::now();

@@ -11,6 +11,6 @@ mod session;
 mod taking;
 
 pub use agent::Coverage;
-pub use flush::{Flushed, Request, Way, flush, flush_and_take, signal_name};
+pub use flush::{Ask, Flushed, Request, Way, flush, flush_and_take, signal_name};
 pub use session::ALL;
 pub use taking::{NoArchive, Taking};

@@ -1,6 +1,7 @@
 //! Putting files there.
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
 use object_store::{Error as StoreError, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -31,8 +32,8 @@ impl Storage {
         let path = place.path(&self.folder, name);
         let verified = self.until(deadline, async || {
             self.store.put(&path, bytes.clone().into()).await?;
-            let back = match self.store.get(&path).await {
-                Ok(object) => object.bytes().await?,
+            let mut back = match self.store.get(&path).await {
+                Ok(object) => object.into_stream(),
                 Err(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
                     return Ok(Verified::ServersWord);
                 }
@@ -42,14 +43,17 @@ impl Storage {
                 }
                 Err(error) => return Err(error.into()),
             };
-            if back == bytes {
+            // Piece by piece, so that it is not held twice.
+            let (mut right, mut len) = (0, 0);
+            while let Some(piece) = back.try_next().await? {
+                right += same(&piece, bytes.get(len..).unwrap_or_default());
+                len += piece.len();
+            }
+            if (right, len) == (bytes.len(), bytes.len()) {
                 Ok(Verified::ReadBack)
             } else {
-                Err(Error::Corrupt(format!(
-                    "{name} was read back with {} of {} bytes right",
-                    same(&back, &bytes),
-                    bytes.len()
-                )))
+                let all = bytes.len();
+                Err(Error::Corrupt(format!("{name} was read back with {right} of {all} bytes right")))
             }
         });
         let verified = verified.await?;

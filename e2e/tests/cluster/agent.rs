@@ -59,6 +59,22 @@ async fn an_agent_is_found_though_the_pod_does_not_speak_of_it() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_signal_is_the_one_that_the_agent_was_told() -> Result<()> {
+    let space = Space::new().await?;
+    let service = Service { env: &[("ON_USR2", "write")], ..Service::UNDER_AGENT };
+    let mut deployment = space.deployment(&service)?;
+    set(&mut deployment["spec"]["template"]["spec"]["containers"][0], &[("PODCOV_FLUSH_SIGNAL", "USR2")]);
+    space.start(&service, deployment).await?;
+    let signalled = space.run("podcov-signal", "").await?;
+    assert_eq!((signalled.code, signalled.stderr.as_str()), (0, ""));
+    assert_eq!(signalled.stdout, "1 of 1 containers wrote their counters: 1 new files\n");
+    let another = space.run("podcov-signal", "--signal USR1").await?;
+    assert_eq!(another.code, 4);
+    assert!(another.stderr.contains("the program does not handle SIGUSR1"), "{}", another.stderr);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_container_of_a_pod_goes_its_own_way() -> Result<()> {
     let space = Space::new().await?;
     let mut deployment = space.deployment(&Service::UNDER_AGENT)?;

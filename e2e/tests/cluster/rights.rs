@@ -7,14 +7,14 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use podcov_e2e::{Ended, Service, Space, run, top};
 use serde_json::json;
 
-/// A kubeconfig of a user who has the rights of README in the space's namespace, and no other.
-async fn restricted(space: &Space) -> Result<std::path::PathBuf> {
+/// A kubeconfig of a user who has the rights of README, with a change, in the space's namespace, and no other.
+async fn restricted(space: &Space, change: impl Fn(String) -> String) -> Result<std::path::PathBuf> {
     let readme = fs::read_to_string(top().join("README.md"))?;
     let (_, section) = readme.split_once("## RBAC\n").context("README has no section RBAC")?;
     let (_, block) = section.split_once("```yaml\n").context("no rules")?;
     let (rules, _) = block.split_once("```").context("no end of the rules")?;
     let file = space.dir().join("role.yaml");
-    fs::write(&file, rules)?;
+    fs::write(&file, change(rules.to_owned()))?;
     let applied = space.kubectl().arg("apply").arg("-f").arg(&file).output().await?;
     ensure!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
 
@@ -41,7 +41,7 @@ async fn restricted(space: &Space) -> Result<std::path::PathBuf> {
 async fn the_rules_of_the_readme_are_enough() -> Result<()> {
     let space = Space::new().await?;
     space.deploy(&Service::WRITES).await?;
-    let kubeconfig = restricted(&space).await?;
+    let kubeconfig = restricted(&space, |rules| rules).await?;
     let hook = async |hook: &str, line: &str| -> Result<Ended> {
         let mut command = space.command(hook, line.split_whitespace());
         command.env("KUBECONFIG", &kubeconfig);
@@ -59,5 +59,26 @@ async fn the_rules_of_the_readme_are_enough() -> Result<()> {
     let everywhere = hook("podcov-collect", "-A").await?;
     assert_eq!(everywhere.code, 3, "{everywhere:?}");
     assert!(everywhere.stderr.contains("forbidden"), "{}", everywhere.stderr);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_port_forward_is_forbidden_an_agents_program_is_asked_by_exec() -> Result<()> {
+    let space = Space::new().await?;
+    let service = Service { tools: Service::WRITES.tools, ..Service::UNDER_AGENT };
+    let mut deployment = space.deployment(&service)?;
+    let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut();
+    env.context("env")?.push(json!({"name": "PODCOV_RUN", "value": "x"}));
+    space.start(&service, deployment).await?;
+    let kubeconfig = restricted(&space, |rules| rules.replace(", pods/portforward", "")).await?;
+    for (name, line) in
+        [("podcov-signal", "--json"), ("podcov-collect", ""), ("podcov-collect", "--signal USR1")]
+    {
+        let mut command = space.command(name, line.split_whitespace());
+        command.env("KUBECONFIG", &kubeconfig);
+        let ended = run(command).await?;
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{name} {line}: {ended:?}");
+        assert!(!ended.stdout.contains("agent"), "{name} {line}: {}", ended.stdout);
+    }
     Ok(())
 }

@@ -18,7 +18,7 @@ use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 use tokio_util::task::TaskTracker;
 
 use manifest::{Collected, Manifest};
-use podcov_flush::Request;
+use podcov_flush::{Ask, Request};
 use podcov_storage::Address;
 use podcov_unpack::Rules;
 use report::summary::Summary;
@@ -188,7 +188,7 @@ async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Ma
     }
     let staging = Staging::beside(&args.out)?;
     let flush = (args.stop || args.signal.is_some()).then_some(Request {
-        signal: args.signal.as_deref(),
+        ask: args.signal.as_deref().map_or(Ask::Stop, |signal| Ask::Flush { signal: Some(signal) }),
         pid: args.pid,
         process: args.process.as_deref(),
         timeout: args.flush_timeout,

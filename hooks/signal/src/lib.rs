@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use podcov_cli::{CommonArgs, Exit, Failure, Progress, Shutdown, say};
 use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 
-use podcov_flush::{Flushed, Request, flush, signal_name};
+use podcov_flush::{Ask, Flushed, Request, flush, signal_name};
 
 const NAME: &str = "podcov-signal";
 
@@ -24,9 +24,9 @@ pub struct Args {
     #[command(flatten)]
     pub select: SelectArgs,
 
-    /// The signal to send
-    #[arg(long, value_name = "NAME", default_value = "USR1", value_parser = signal_name, help_heading = "Signal")]
-    pub signal: String,
+    /// The signal to send [default: the one that podcov-agent was told, else USR1]
+    #[arg(long, value_name = "NAME", value_parser = signal_name, help_heading = "Signal")]
+    pub signal: Option<String>,
 
     /// Have the programs end in good order instead, and so write what they write at their end. Takes podcov-agent in the
     /// image
@@ -85,7 +85,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
             .into());
     }
     let request = Request {
-        signal: (!args.stop).then_some(&args.signal),
+        ask: if args.stop { Ask::Stop } else { Ask::Flush { signal: args.signal.as_deref() } },
         pid: args.pid,
         process: args.process.as_deref(),
         timeout: args.timeout,
