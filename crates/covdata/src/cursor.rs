@@ -175,8 +175,8 @@ impl<'a> Cursor<'a> {
         let mut table = self.clone();
         let strings = self.strings()?;
         let bytes = self.since(&table);
-        // Nearly all strings are short, and a length below 128 is ASCII, so that all of the table is text: checking
-        // that at once takes a fifth of checking each string.
+        // Nearly all strings are short, and a length below 128 is ASCII, so that all of the table is text, which is
+        // checked sooner at once than string by string.
         let Ok(text) = str::from_utf8(bytes) else {
             return Ok(strings.into_iter().map(|string| str::from_utf8(string).ok()).collect());
         };

@@ -46,7 +46,7 @@ impl<'a> Group<'_, 'a> {
     /// The coverage of each of a package's functions, and the files that are [`mixed`](FileProfile::mixed).
     pub(crate) fn functions(&self, mode: Mode) -> (Vec<FunctionCoverage<'a>>, Vec<&'a str>) {
         let mut functions = Vec::<FunctionCoverage<'_>>::new();
-        let done = self.in_order::<false>(|function| {
+        let in_order = self.in_order::<false>(mode, |function| {
             let &InOrder { file, name, literal, coverage, .. } = function;
             match functions.last_mut() {
                 // As in `functions_of`.
@@ -59,7 +59,7 @@ impl<'a> Group<'_, 'a> {
                 }
             }
         });
-        if done.is_some() {
+        if in_order {
             return (functions, Vec::new());
         }
         let package = self.merge(mode);

@@ -244,25 +244,44 @@ impl<'s> InOrder<'s, '_> {
 }
 
 impl<'a> Group<'_, 'a> {
-    /// Gives each function that has blocks, in the order of the source, without merging blocks. `None`, maybe after
-    /// some of them, where that would be wrong: where there may be blocks which are the same, or functions which are not
-    /// one behind the other, or files which are not. Hardly any package of a single binary is like that.
+    /// Gives each function that has blocks, in the order of the source, without merging blocks, and says whether that
+    /// was right. Not, maybe after some of them, where there may be blocks which are the same, or functions which are not
+    /// one behind the other, or files which are not; or where binaries have different versions of the package. Hardly
+    /// any package is like that.
     ///
     /// `BLOCKS`: whether the functions' blocks are wanted too.
-    pub(crate) fn in_order<const BLOCKS: bool>(&self, mut each: impl FnMut(&InOrder<'_, 'a>)) -> Option<()> {
-        let [Part { counted, index, package }] = self.parts else { return None };
+    #[must_use]
+    pub(crate) fn in_order<const BLOCKS: bool>(
+        &self,
+        mode: Mode,
+        mut each: impl FnMut(&InOrder<'_, 'a>),
+    ) -> bool {
+        let package = self.parts[0].package;
+        if self.parts.iter().any(|part| part.package.blob != package.blob) {
+            return false;
+        }
+        let mut all_counts: Vec<_> = self.parts.iter().map(|part| part.counted.counts(part.index)).collect();
+        let mut counts = Vec::new();
         let mut blocks = Vec::new();
         let mut starts = Vec::new();
         let (mut file, mut file_number) = ("", None);
         let mut last_end = 0;
-        for (function, mut counts) in package.functions().zip(counted.counts(*index)) {
+        for function in package.functions() {
+            counts.clear();
+            for new in all_counts.iter_mut().filter_map(Iterator::next) {
+                if counts.is_empty() {
+                    counts.extend(new);
+                } else {
+                    counts.iter_mut().zip(new).for_each(|(sum, new)| mode.merge(sum, new));
+                }
+            }
             if function.units().len() == 0 {
                 continue;
             }
             if file_number != Some(function.file) {
                 let next = package.string(function.file);
                 if file_number.is_some() && next <= file {
-                    return None;
+                    return false;
                 }
                 (file, file_number) = (next, Some(function.file));
                 last_end = 0;
@@ -272,7 +291,7 @@ impl<'a> Group<'_, 'a> {
             starts.clear();
             let (mut end, mut right) = (0, function.units().len() <= INDICES);
             for unit in function.units() {
-                let count = counts.next().unwrap_or_default();
+                let count = counts.get(starts.len()).copied().unwrap_or_default();
                 coverage.count(unit.statements, count);
                 right &= unit.start_column as usize <= INDICES && unit.start() <= unit.end();
                 starts.push(pair(unit.start_line, unit.start_column << 16 | starts.len() as u32));
@@ -285,13 +304,13 @@ impl<'a> Group<'_, 'a> {
             let start = pair((starts[0] >> 32) as u32, (starts[0] >> 16) as u32 & 0xffff);
             let twice = starts.windows(2).any(|pair| pair[0] >> 16 == pair[1] >> 16);
             if !right || start <= last_end || twice {
-                return None;
+                return false;
             }
             last_end = end;
             if BLOCKS {
                 let in_order = starts.iter().map(|start| &blocks[index_of(*start)]);
                 if overlap(in_order) {
-                    return None;
+                    return false;
                 }
             }
             let name = package.string(function.name);
@@ -304,7 +323,7 @@ impl<'a> Group<'_, 'a> {
                 starts: &starts,
             });
         }
-        Some(())
+        true
     }
 }
 

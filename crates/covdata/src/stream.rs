@@ -21,7 +21,7 @@ impl Data<'_> {
         let parts = self.parts(wanted);
         let packages = parallel::map(&groups(&parts), self.size(), |group| {
             let mut coverage = Coverage::default();
-            if group.in_order::<false>(|function| coverage += function.coverage).is_some() {
+            if group.in_order::<false>(mode, |function| coverage += function.coverage) {
                 return (PackagePercent { path: group.path.to_owned(), coverage }, Vec::new());
             }
             let package = group.merge(mode);
@@ -87,10 +87,10 @@ impl Data<'_> {
         let parts = self.parts(wanted);
         write_pieces(&groups(&parts), self.size(), out, |group, text| {
             let start = text.len();
-            let each = group.in_order::<true>(|function| {
+            let in_order = group.in_order::<true>(mode, |function| {
                 function.blocks().for_each(|block| write_block(function.file, block, text));
             });
-            if each.is_some() {
+            if in_order {
                 return Vec::new();
             }
             text.truncate(start);
