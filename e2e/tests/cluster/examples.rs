@@ -141,6 +141,12 @@ async fn services_tested_by_a_job_and_held_against_a_gate() -> Result<()> {
 
     let gate = report(&folder, &["gate", "--fail-under", "99.9"]).await?;
     assert_eq!(gate.code, 1, "{}{}", gate.stdout, gate.stderr);
+
+    // Once more, which replaces the pods: the tests reach the new ones, whose coverage is collected.
+    let again = skaffold_run(&space, &folder, &[], &[]).await?;
+    assert_eq!(again.code, 0, "{}\n{}", again.stdout, again.stderr);
+    let said = again.stdout.lines().filter(|line| line.starts_with("coverage: ")).collect::<Vec<_>>();
+    assert_eq!(said, [&coverage, &coverage], "{}", again.stdout);
     Ok(())
 }
 

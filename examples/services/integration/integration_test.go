@@ -17,7 +17,7 @@ var (
 	client  = http.Client{Timeout: 5 * time.Second}
 )
 
-// The Job starts along with the services, so it waits for them.
+// The services are ready by now, but their names may take a moment to say so.
 func TestMain(m *testing.M) {
 	deadline := time.Now().Add(time.Minute)
 	for _, service := range []string{catalog, cart} {
