@@ -405,7 +405,9 @@ fn word(failed: &Failed, became: Option<String>, signal: &str, signalled: bool) 
         }
         (Failed::Said(message), _) => message.clone(),
         (Failed::Cluster(Error::NoProgram { .. }), None) => {
-            "the image has no shell, which is needed to send the signal and to see the new files".to_owned()
+            "the image has no shell, which is needed to send the signal and to see the new files: no sh on the \
+             container's PATH"
+                .to_owned()
         }
         (Failed::Cluster(e), None) => e.to_string(),
         (Failed::Cluster(e), Some(became)) => format!("{became} ({e})"),

@@ -1,7 +1,7 @@
 //! Reports for people and for other tools.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use podcov_cli::Exit;
@@ -69,6 +69,10 @@ pub(crate) fn html(Html { input, output, title }: &Html) -> Result<Exit> {
     let report = input.report(&data)?;
     say_missing(&report);
     output::write(Some(output), |out| html::write(&report, title, out))?;
+    if output != Path::new("-") {
+        let wrote = format!("{}: {}", output.display(), report.total());
+        output::write(None, |out| writeln!(out, "{wrote}"))?;
+    }
     Ok(exit)
 }
 

@@ -126,13 +126,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
         return Ok(Exit::Command(ended.code));
     }
     let command = program.to_string_lossy().into_owned();
-    say(
-        NAME,
-        format_args!(
-            "{command} failed with exit code {}; podcov-collect will end the run with it",
-            ended.code
-        ),
-    );
+    say(NAME, format_args!("{command} failed with exit code {}; a later hook will end with it", ended.code));
     state
         .defer(&Deferred { command, code: ended.code })
         .or_exit(Exit::Command(ended.code), "the failure cannot be left to podcov-collect")?;
