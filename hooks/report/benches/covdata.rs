@@ -48,32 +48,55 @@ struct Measured {
     peak_mib: f64,
 }
 
-/// The median of several runs, and the most memory of any.
-fn run(command: &[&str], runs: usize) -> Result<Measured> {
-    run_into(None, command, runs)
+/// A command to measure.
+struct Case {
+    command: Vec<String>,
+    /// The folder that it writes into, empty each time: where a file is replaced, the system writes the new one to the
+    /// disk at once, whoever it is from.
+    folder: Option<PathBuf>,
 }
 
-/// The same of what writes into a folder, which is empty each time: where a file is replaced, the system writes the new
-/// one to the disk at once, whoever it is from.
-fn run_into(folder: Option<&Path>, command: &[&str], runs: usize) -> Result<Measured> {
-    let mut times = Vec::new();
-    let mut peak_mib = 0f64;
-    for _ in 0..runs {
-        if let Some(folder) = folder {
+impl Case {
+    fn new(command: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self { command: command.into_iter().map(|part| part.as_ref().to_owned()).collect(), folder: None }
+    }
+
+    fn into(self, folder: &Path) -> Self {
+        Self { folder: Some(folder.to_owned()), ..self }
+    }
+
+    fn once(&self) -> Result<(Duration, f64)> {
+        if let Some(folder) = &self.folder {
             if folder.exists() {
                 fs::remove_dir_all(folder)?;
             }
             fs::create_dir(folder)?;
         }
-        let ended = Command::new(std::env::current_exe()?).arg(MEASURE).args(command).output()?;
+        let ended = Command::new(std::env::current_exe()?).arg(MEASURE).args(&self.command).output()?;
         ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
         let line = String::from_utf8(ended.stdout)?;
         let (nanos, kib) = line.trim().split_once(' ').context("two numbers")?;
-        times.push(Duration::from_nanos(nanos.parse()?));
-        peak_mib = peak_mib.max(kib.parse::<f64>()? / 1024.0);
+        Ok((Duration::from_nanos(nanos.parse()?), kib.parse::<f64>()? / 1024.0))
     }
-    times.sort();
-    Ok(Measured { took: times[runs / 2], peak_mib })
+}
+
+/// The median of several runs of each command, and the most memory of any. In turn, so that what else the machine does
+/// is the same for all.
+fn run<const N: usize>(cases: &[Case; N], runs: usize) -> Result<[Measured; N]> {
+    let mut times = [const { Vec::new() }; N];
+    let mut peaks = [0f64; N];
+    for _ in 0..runs {
+        for ((case, times), peak) in cases.iter().zip(&mut times).zip(&mut peaks) {
+            let (took, peak_mib) = case.once()?;
+            times.push(took);
+            *peak = peak.max(peak_mib);
+        }
+    }
+    let mut peaks = peaks.into_iter();
+    Ok(times.map(|mut times| {
+        times.sort();
+        Measured { took: times[runs / 2], peak_mib: peaks.next().unwrap_or_default() }
+    }))
 }
 
 fn compare() -> Result<()> {
@@ -95,42 +118,39 @@ fn compare() -> Result<()> {
     let ours = env!("CARGO_BIN_EXE_podcov-report");
 
     println!(
-        "{:<36}{:>10}{:>10}{:>8}{:>10}{:>10}{:>12}",
-        "", "go", "podcov", "ratio", "go", "podcov", "times cat"
+        "{:<36}{:>10}{:>10}{:>8}{:>10}{:>10}{:>10}{:>8}",
+        "", "go", "podcov", "ratio", "go", "podcov", "cat", "times"
     );
     for (name, folder, runs) in [
-        ("(a) a small program", &small, 11),
-        ("(b) a large one", &large, 7),
+        ("(a) a small program", &small, 21),
+        ("(b) a large one", &large, 21),
         ("(c) 1,000 counter files of it", &thousand, 5),
         ("    the same, each with other counts", &varied, 5),
         ("(d) 10,000 of the small one", &ten_thousand, 5),
     ] {
+        println!("{name}");
         let files = format!("cat {}/cov* >/dev/null", folder.display());
-        let cat = run(&["sh", "-c", &files], runs)?;
-        println!("{name}: cat reads it in {:.1} ms", millis(cat.took));
         let input = folder.display().to_string();
         for command in ["percent", "textfmt", "func", "merge"] {
-            let out = dir.path().join("out");
+            let (out, copy) = (dir.path().join("out"), dir.path().join("copy"));
             let to = match command {
                 "textfmt" => Some(out.join("cover.out")),
                 "merge" => Some(out.clone()),
                 _ => None,
             };
             let to = to.map(|path| path.display().to_string());
-            let measured = [tool.trim(), ours].map(|program| {
-                let mut command = vec![program, command, "-i", &input];
-                command.extend(to.iter().flat_map(|to| ["-o", to]));
-                run_into(Some(&out), &command, runs)
-            });
-            let [go, podcov] = measured;
-            print(&format!("    {command}"), &go?, &podcov?, Some(&cat));
-            // What it wrote, copied.
+            let case = |program: &str| {
+                let to = to.iter().flat_map(|to| ["-o", to]);
+                Case::new([program, command, "-i", &input].into_iter().chain(to)).into(&out)
+            };
+            let cat = Case::new(["sh", "-c", &files]);
+            let [cat, go, podcov] = run(&[cat, case(tool.trim()), case(ours)], runs)?;
+            print(&format!("    {command}"), &go, &podcov, Some(&cat));
             if to.is_some() {
-                let (written, copy) = (out.with_file_name("written"), out.display().to_string());
-                fs::rename(&out, &written)?;
-                let cp = run_into(Some(&out), &["cp", "-r", &written.display().to_string(), &copy], runs)?;
-                println!("        cp of what it wrote: {:.1} ms", millis(cp.took));
-                fs::remove_dir_all(written)?;
+                let cp =
+                    Case::new(["cp", "-r", &format!("{}/.", out.display()), &copy.display().to_string()]);
+                let [cp] = run(&[cp.into(&copy)], runs)?;
+                println!("    {:<32}{:>10.1} ms", "    cp of what it wrote", millis(cp.took));
             }
         }
     }
@@ -138,8 +158,8 @@ fn compare() -> Result<()> {
     let profile = dir.path().join("cover.out").display().to_string();
     output(Command::new(ours).args(["textfmt", "-o", &profile]).arg(&small))?;
     std::env::set_current_dir(module)?;
-    let go = run(&["go", "tool", "cover", "-func", &profile], 11)?;
-    let podcov = run(&[ours, "func", &profile], 11)?;
+    let cases = [Case::new(["go", "tool", "cover", "-func", &profile]), Case::new([ours, "func", &profile])];
+    let [go, podcov] = run(&cases, 11)?;
     println!("(a) as a text profile, with the source");
     print("    func, beside go tool cover", &go, &podcov, None);
     Ok(())
@@ -147,10 +167,12 @@ fn compare() -> Result<()> {
 
 fn print(name: &str, go: &Measured, podcov: &Measured, cat: Option<&Measured>) {
     let ratio = go.took.as_secs_f64() / podcov.took.as_secs_f64();
-    let times_cat = cat
-        .map_or_else(String::new, |cat| format!("{:.1}", podcov.took.as_secs_f64() / cat.took.as_secs_f64()));
+    let beside_cat = cat.map_or_else(String::new, |cat| {
+        let times = podcov.took.as_secs_f64() / cat.took.as_secs_f64();
+        format!("{:>7.1} ms{times:>8.1}", millis(cat.took))
+    });
     println!(
-        "{name:<36}{:>7.1} ms{:>7.1} ms{ratio:>8.1}{:>6.0} MiB{:>6.0} MiB{times_cat:>12}",
+        "{name:<36}{:>7.1} ms{:>7.1} ms{ratio:>8.1}{:>6.0} MiB{:>6.0} MiB{beside_cat}",
         millis(go.took),
         millis(podcov.took),
         go.peak_mib,
