@@ -21,11 +21,11 @@ pub(crate) struct Binary<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Counted<'a> {
     pub(crate) binary: Arc<Binary<'a>>,
-    /// For each function of the meta-data file, in its order, where in `sums` its are, and how many; 0 where it never
-    /// ran, as most do.
-    places: Vec<[u32; 2]>,
-    /// For each unit of the functions that ran the plain sum of its counters. Plain, so that a file's part in it can be
-    /// taken back; 64 bits hold more runs than there can be. The first is nobody's.
+    /// For each function of the meta-data file, in its order, where in `sums` its are; 0 where it never ran, as most do.
+    places: Vec<u32>,
+    /// For each function that ran how many units it has, and then for each of these the plain sum of its counters. Plain,
+    /// so that a file's part in it can be taken back; 64 bits hold more runs than there can be. The first is for all that
+    /// never ran: no units.
     sums: Vec<u64>,
     /// What all the runs have in common.
     pub(crate) args: Option<Args>,
@@ -49,7 +49,7 @@ impl<'a> Counted<'a> {
     /// A binary that never ran.
     pub(crate) fn new(binary: Arc<Binary<'a>>) -> Self {
         let functions = binary.packages.last().copied().unwrap_or_default();
-        Self { binary, places: vec![[0; 2]; functions], sums: vec![0], args: None }
+        Self { binary, places: vec![0; functions], sums: vec![0], args: None }
     }
 
     /// How often each unit ran of each of a package's functions, in their order; nothing for one that never ran.
@@ -65,14 +65,15 @@ impl<'a> Counted<'a> {
     /// The sums of a function's counters; nothing where it never ran.
     #[inline]
     fn sums(&self, package: usize, function: usize) -> &[u64] {
-        let [start, len] = self.places[self.binary.packages[package] + function];
-        &self.sums[start as usize..][..len as usize]
+        let start = self.places[self.binary.packages[package] + function] as usize;
+        &self.sums[start + 1..][..self.sums[start] as usize]
     }
 
     /// Sets the count of units to 0 for which `keep` is false, of a function's.
     pub(crate) fn retain(&mut self, package: usize, function: usize, mut keep: impl FnMut() -> bool) {
-        let [start, len] = self.places[self.binary.packages[package] + function];
-        for sum in &mut self.sums[start as usize..][..len as usize] {
+        let start = self.places[self.binary.packages[package] + function] as usize;
+        let units = self.sums[start] as usize;
+        for sum in &mut self.sums[start + 1..][..units] {
             if !keep() {
                 *sum = 0;
             }
@@ -85,20 +86,21 @@ impl<'a> Counted<'a> {
         let (package, function) = (package as usize, function as usize);
         let (first, end) = (*self.binary.packages.get(package)?, *self.binary.packages.get(package + 1)?);
         let number = first.checked_add(function).filter(|&number| number < end)?;
-        if self.places[number][0] == 0 {
+        if self.places[number] == 0 {
             self.places[number] = self.new_place(package, function)?;
         }
-        let [start, len] = self.places[number];
-        self.sums.get_mut(start as usize..)?.get_mut(..len as usize)
+        let (units, sums) = self.sums.get_mut(self.places[number] as usize..)?.split_first_mut()?;
+        sums.get_mut(..*units as usize)
     }
 
     /// Makes room for the sums of a function that did not run so far.
     #[cold]
-    fn new_place(&mut self, package: usize, function: usize) -> Option<[u32; 2]> {
-        let len = self.binary.file.packages[package].units_of(function)?;
+    fn new_place(&mut self, package: usize, function: usize) -> Option<u32> {
+        let units = self.binary.file.packages[package].units_of(function)?;
         let start = u32::try_from(self.sums.len()).ok()?;
-        self.sums.resize(self.sums.len() + len as usize, 0);
-        Some([start, len])
+        self.sums.push(u64::from(units));
+        self.sums.resize(self.sums.len() + units as usize, 0);
+        Some(start)
     }
 
     /// Adds further runs of the same binary.

@@ -47,7 +47,8 @@ impl<'a> Group<'_, 'a> {
     pub(crate) fn functions(&self, mode: Mode) -> (Vec<FunctionCoverage<'a>>, Vec<&'a str>) {
         let mut functions = Vec::<FunctionCoverage<'_>>::new();
         let in_order = self.in_order::<false>(mode, |function| {
-            let &InOrder { file, name, literal, coverage, .. } = function;
+            let &InOrder { file, literal, coverage, .. } = function;
+            let name = function.name();
             match functions.last_mut() {
                 // As in `functions_of`.
                 Some(last) if (last.file, &*last.name, last.literal) == (file, name, literal) => {

@@ -48,8 +48,6 @@ struct Place {
     /// Where in the package it starts, and where behind its units the literal flag is.
     start: u32,
     flag: u32,
-    /// How many units it has.
-    units: u32,
 }
 
 /// A function of a [`Package`].
@@ -210,10 +208,10 @@ impl<'a> Package<'a> {
             let gap = offset.checked_sub(cursor.position());
             let gap = gap.ok_or_else(|| Error::malformed(at, "function offset points backwards"))?;
             cursor.bytes(gap, "the data before a function")?;
-            let (units, flag_at) = Function::skip(&mut cursor, strings.len())?;
+            let flag_at = Function::skip(&mut cursor, strings.len())?;
             // Not beyond 32 bits, as the package's length is not.
             let [from, flag] = [offset, flag_at].map(|at| (at - start) as u32);
-            places.push(Place { start: from, flag, units });
+            places.push(Place { start: from, flag });
         }
         let string = |index: u32| {
             let found = strings.get(index as usize).copied();
@@ -230,7 +228,8 @@ impl<'a> Package<'a> {
     /// How many units a function has; `None` where there is no such function.
     #[inline]
     pub(crate) fn units_of(&self, function: usize) -> Option<u32> {
-        self.places.get(function).map(|place| place.units)
+        let start = self.places.get(function)?.start as usize;
+        Cursor::new(&self.blob[start..]).uleb("a function's number of units").ok()
     }
 
     /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index from
@@ -242,8 +241,8 @@ impl<'a> Package<'a> {
 }
 
 impl<'a> Function<'a> {
-    /// Checks a function, and gives its number of units and where its literal flag is.
-    fn skip(cursor: &mut Cursor<'a>, strings: usize) -> Result<(u32, usize), Error> {
+    /// Checks a function, and gives where its literal flag is.
+    fn skip(cursor: &mut Cursor<'a>, strings: usize) -> Result<usize, Error> {
         let start = cursor.position();
         let count = cursor.uleb("a function's number of units")?;
         let name = cursor.uleb("a function's name")?;
@@ -254,7 +253,7 @@ impl<'a> Function<'a> {
         cursor.skip_ulebs((count as usize).saturating_mul(Unit::NUMBERS), "a unit")?;
         let flag_at = cursor.position();
         cursor.uleb("a function's literal flag")?;
-        Ok((count, flag_at))
+        Ok(flag_at)
     }
 
     /// Decodes a function of a package's bytes, which [`skip`](Self::skip) has checked: nothing is missing.

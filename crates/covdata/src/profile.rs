@@ -213,9 +213,10 @@ impl<'a> Group<'_, 'a> {
 /// A function of a package whose functions are one behind the other.
 pub(crate) struct InOrder<'s, 'a> {
     pub(crate) file: &'a str,
-    pub(crate) name: &'a str,
     pub(crate) literal: bool,
     pub(crate) coverage: Coverage,
+    package: &'s Package<'a>,
+    name: u32,
     /// In the order of its counters; none where they are not wanted.
     blocks: &'s [Block],
     /// Where each block starts, in order, and below that its index.
@@ -230,9 +231,14 @@ fn index_of(start: u64) -> usize {
 /// The largest index that has room there, and the largest column.
 const INDICES: usize = 0xffff;
 
-impl<'s> InOrder<'s, '_> {
+impl<'s, 'a> InOrder<'s, 'a> {
+    /// Its name.
+    pub(crate) fn name(&self) -> &'a str {
+        self.package.string(self.name)
+    }
+
     /// Its blocks, if they are wanted.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = &'s Block> + use<'s> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &'s Block> + use<'s, 'a> {
         let blocks = self.blocks;
         self.starts.iter().filter_map(|start| blocks.get(index_of(*start)))
     }
@@ -313,12 +319,12 @@ impl<'a> Group<'_, 'a> {
                     return false;
                 }
             }
-            let name = package.string(function.name);
             each(&InOrder {
                 file,
-                name,
                 literal: function.literal,
                 coverage,
+                package,
+                name: function.name,
                 blocks: &blocks,
                 starts: &starts,
             });

@@ -1,6 +1,7 @@
 //! What is read, what of it is wanted, and where its source is.
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -59,7 +60,8 @@ pub(crate) struct InputArgs {
 
 /// What was read: what it holds is borrowed from the files.
 pub(crate) struct Read<'f> {
-    pub(crate) data: Data<'f>,
+    /// Never given back: that takes its time, and the process ends with it.
+    pub(crate) data: ManuallyDrop<Data<'f>>,
     /// Whether all of it could be used.
     pub(crate) exit: Exit,
 }
@@ -98,7 +100,7 @@ impl InputArgs {
         let (data, problems) = files.read();
         let exit = self.say_problems(&problems);
         self.not_empty(&data)?;
-        Ok(Read { data, exit })
+        Ok(Read { data: ManuallyDrop::new(data), exit })
     }
 
     /// Reads the files of each input for itself.
