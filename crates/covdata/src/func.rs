@@ -38,7 +38,7 @@ impl<'a> Profile<'a> {
     /// Sums up statements by function.
     #[must_use]
     pub fn functions(&self) -> Functions<'a> {
-        Functions { functions: self.packages().iter().flat_map(PackageProfile::functions).collect() }
+        Functions { functions: self.packages().iter().flat_map(PackageProfile::function_coverage).collect() }
     }
 }
 
@@ -64,13 +64,13 @@ impl<'a> Group<'_, 'a> {
             return (functions, Vec::new());
         }
         let package = self.merge(mode);
-        (package.functions().collect(), package.mixed())
+        (package.function_coverage().collect(), package.mixed())
     }
 }
 
 impl<'a> PackageProfile<'a> {
     /// The coverage of each of its functions.
-    pub(crate) fn functions(&self) -> impl Iterator<Item = FunctionCoverage<'a>> {
+    pub(crate) fn function_coverage(&self) -> impl Iterator<Item = FunctionCoverage<'a>> {
         let files = self.files.iter();
         files.flat_map(|file| {
             self.functions_of(file).map(|(name, literal, blocks)| FunctionCoverage {

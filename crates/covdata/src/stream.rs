@@ -1,4 +1,4 @@
-//! What can be said of one package after the other: a [`Profile`](crate::Profile) of everything need not be held for it,
+//! What can be said of one package after the other: a [`Profile`] of everything need not be held for it,
 //! and memory that is used again costs no time to get.
 
 use std::fmt;
