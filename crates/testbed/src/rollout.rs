@@ -44,12 +44,17 @@ pub(crate) async fn wait<T>(
 /// processes is ready or has succeeded. An error if that will never be.
 pub(crate) fn is_done(cluster: &Cluster) -> anyhow::Result<Option<()>> {
     let list = |resource| cluster.store.list(resource, None).0;
-    let complete = list(&DEPLOYMENTS).iter().chain(&list(&STATEFUL_SETS)).all(|object| is_complete(object));
+    let sets: Vec<_> = list(&DEPLOYMENTS).into_iter().chain(list(&STATEFUL_SETS)).collect();
+    let complete = sets.iter().all(|object| is_complete(object));
     let pods = list(&PODS);
     let of_testbed = |pod: &&Arc<Value>| {
         !object::is_terminating(pod) && !cluster.kubelet.is_fixed(object::namespace(pod), object::name(pod))
     };
-    let mut ready = true;
+    // A pod may be gone, and the status of what it was of not say so yet.
+    let wanted = sets.iter().map(|object| replicas(object)).sum::<i64>();
+    let owned = |pod: &&Arc<Value>| object::controller_uid(pod).is_some();
+    let there = pods.iter().filter(of_testbed).filter(owned).count();
+    let mut ready = i64::try_from(there).is_ok_and(|there| there >= wanted);
     for pod in pods.iter().filter(of_testbed) {
         if let Some(problem) = problem(cluster, pod) {
             bail!("{problem}");
@@ -61,11 +66,15 @@ pub(crate) fn is_done(cluster: &Cluster) -> anyhow::Result<Option<()>> {
 
 fn is_complete(object: &Value) -> bool {
     let status = |field: &str| object::number(object, &format!("/status/{field}")).unwrap_or(0);
-    let wanted = object::number(object, "/spec/replicas").unwrap_or(1);
+    let wanted = replicas(object);
     status("observedGeneration") == object::number(object, "/metadata/generation").unwrap_or(0)
         && status("updatedReplicas") == wanted
         && status("replicas") == wanted
         && status("readyReplicas") == wanted
+}
+
+fn replicas(object: &Value) -> i64 {
+    object::number(object, "/spec/replicas").unwrap_or(1)
 }
 
 /// What keeps a pod from ever getting ready.
