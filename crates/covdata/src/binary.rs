@@ -36,10 +36,15 @@ impl<'a> Binary<'a> {
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, Error> {
         let file = MetaFile::parse(bytes)?;
         let mut packages = vec![0];
-        let mut functions = 0;
+        let (mut functions, mut units) = (0, 0);
         for package in &file.packages {
             functions += package.functions().len();
+            units += package.units;
             packages.push(functions);
+        }
+        // `Counted::sums` is as long as that, and one more.
+        if u32::try_from(functions + units + 1).is_err() {
+            return Err(Error::malformed(0, "more units than 32 bits count"));
         }
         Ok(Self { path, bytes, file, packages })
     }
@@ -65,7 +70,13 @@ impl<'a> Counted<'a> {
     /// The sums of a function's counters; nothing where it never ran.
     #[inline]
     fn sums(&self, package: usize, function: usize) -> &[u64] {
-        let start = self.places[self.binary.packages[package] + function] as usize;
+        self.at(self.places[self.binary.packages[package] + function])
+    }
+
+    /// The sums that start at a place.
+    #[inline]
+    fn at(&self, start: u32) -> &[u64] {
+        let start = start as usize;
         &self.sums[start + 1..][..self.sums[start] as usize]
     }
 
@@ -89,7 +100,7 @@ impl<'a> Counted<'a> {
         if self.places[number] == 0 {
             self.places[number] = self.new_place(package, function)?;
         }
-        let (units, sums) = self.sums.get_mut(self.places[number] as usize..)?.split_first_mut()?;
+        let (units, sums) = self.sums[self.places[number] as usize..].split_first_mut()?;
         sums.get_mut(..*units as usize)
     }
 
@@ -97,7 +108,8 @@ impl<'a> Counted<'a> {
     #[cold]
     fn new_place(&mut self, package: usize, function: usize) -> Option<u32> {
         let units = self.binary.file.packages[package].units_of(function)?;
-        let start = u32::try_from(self.sums.len()).ok()?;
+        // `Binary::new` has seen to it that 32 bits do.
+        let start = self.sums.len() as u32;
         self.sums.push(u64::from(units));
         self.sums.resize(self.sums.len() + units as usize, 0);
         Some(start)
@@ -105,13 +117,14 @@ impl<'a> Counted<'a> {
 
     /// Adds further runs of the same binary.
     pub(crate) fn merge(&mut self, other: Self) {
-        for (number, package) in self.binary.clone().file.packages.iter().enumerate() {
-            for function in 0..package.functions().len() {
-                let new = other.sums(number, function);
-                if !new.is_empty() {
-                    let own = self.place(number as u32, function as u32);
-                    own.into_iter().flatten().zip(new).for_each(|(sum, new)| *sum += new);
-                }
+        for (own, &start) in self.places.iter_mut().zip(&other.places).filter(|(_, start)| **start != 0) {
+            let new = other.at(start);
+            if *own == 0 {
+                *own = self.sums.len() as u32;
+                self.sums.push(new.len() as u64);
+                self.sums.extend_from_slice(new);
+            } else {
+                self.sums[*own as usize + 1..].iter_mut().zip(new).for_each(|(sum, new)| *sum += new);
             }
         }
         self.keep_common(other.args);

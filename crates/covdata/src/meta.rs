@@ -38,6 +38,8 @@ pub struct Package<'a> {
     /// Where each function is. Functions are decoded when they are asked for: of a large program all of them take
     /// longer to write into memory than to read again.
     places: Vec<Place>,
+    /// How many units they have.
+    pub(crate) units: usize,
     /// All of it, as it stands in the file.
     pub(crate) blob: &'a [u8],
 }
@@ -202,13 +204,15 @@ impl<'a> Package<'a> {
             cursor.texts()?.ok_or_else(|| Error::malformed(strings_at, "a string that is not UTF-8"))?;
 
         let mut places = Vec::with_capacity(count);
+        let mut units = 0;
         for _ in 0..count {
             let at = offsets.position();
             let offset = start + offsets.u32("a function's offset")? as usize;
             let gap = offset.checked_sub(cursor.position());
             let gap = gap.ok_or_else(|| Error::malformed(at, "function offset points backwards"))?;
             cursor.bytes(gap, "the data before a function")?;
-            let flag_at = Function::skip(&mut cursor, strings.len())?;
+            let (count, flag_at) = Function::skip(&mut cursor, strings.len())?;
+            units += count as usize;
             // Not beyond 32 bits, as the package's length is not.
             let [from, flag] = [offset, flag_at].map(|at| (at - start) as u32);
             places.push(Place { start: from, flag });
@@ -217,7 +221,15 @@ impl<'a> Package<'a> {
             let found = strings.get(index as usize).copied();
             found.ok_or_else(|| Error::malformed(names_at, format!("no string has index {index}")))
         };
-        Ok(Self { name: string(name)?, path: string(path)?, module: string(module)?, places, strings, blob })
+        Ok(Self {
+            name: string(name)?,
+            path: string(path)?,
+            module: string(module)?,
+            places,
+            units,
+            strings,
+            blob,
+        })
     }
 
     /// The functions, in the order that counter files refer to them by index. May be none: a package of types.
@@ -241,8 +253,8 @@ impl<'a> Package<'a> {
 }
 
 impl<'a> Function<'a> {
-    /// Checks a function, and gives where its literal flag is.
-    fn skip(cursor: &mut Cursor<'a>, strings: usize) -> Result<usize, Error> {
+    /// Checks a function, and gives its number of units and where its literal flag is.
+    fn skip(cursor: &mut Cursor<'a>, strings: usize) -> Result<(u32, usize), Error> {
         let start = cursor.position();
         let count = cursor.uleb("a function's number of units")?;
         let name = cursor.uleb("a function's name")?;
@@ -253,7 +265,7 @@ impl<'a> Function<'a> {
         cursor.skip_ulebs((count as usize).saturating_mul(Unit::NUMBERS), "a unit")?;
         let flag_at = cursor.position();
         cursor.uleb("a function's literal flag")?;
-        Ok(flag_at)
+        Ok((count, flag_at))
     }
 
     /// Decodes a function of a package's bytes, which [`skip`](Self::skip) has checked: nothing is missing.
