@@ -154,7 +154,8 @@ impl Columns {
             pad(out, self.places, place_width(function))?;
             out.write_str(name)?;
             pad(out, self.names, width(name))?;
-            percentage(out, *coverage)?;
+            coverage.write_percent(out)?;
+            out.write_str("\n")?;
         }
         Ok(())
     }
@@ -165,23 +166,14 @@ impl Columns {
         pad(out, self.places, "total".len())?;
         out.write_str("(statements)")?;
         pad(out, self.names, "(statements)".len())?;
-        percentage(out, total)
+        total.write_percent(out)?;
+        out.write_str("\n")
     }
 }
 
 /// The functions that have a line.
 fn shown<'f, 'p>(functions: &'f [FunctionCoverage<'p>]) -> impl Iterator<Item = &'f FunctionCoverage<'p>> {
     functions.iter().filter(|function| !function.literal)
-}
-
-/// A function without statements counts as not covered, as in Go.
-fn percentage(out: &mut impl fmt::Write, coverage: Coverage) -> fmt::Result {
-    match coverage {
-        // Most are one of these, and formatting takes its time.
-        Coverage { covered: 0, .. } => out.write_str("0.0%\n"),
-        Coverage { covered, total } if covered == total => out.write_str("100.0%\n"),
-        _ => writeln!(out, "{:.1}%", coverage.percent().unwrap_or_default()),
-    }
 }
 
 fn place_width(function: &FunctionCoverage<'_>) -> usize {

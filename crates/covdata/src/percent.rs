@@ -67,9 +67,17 @@ impl Coverage {
         // In Go's order of operations, for the same last bit.
         (self.total != 0).then(|| 100.0 * self.covered as f64 / self.total as f64)
     }
-}
 
-impl Coverage {
+    /// Writes the percentage as Go does; a function without statements counts as not covered.
+    pub(crate) fn write_percent(self, out: &mut impl fmt::Write) -> fmt::Result {
+        match self {
+            // Most are one of these, and formatting takes its time.
+            Self { covered: 0, .. } => out.write_str("0.0%"),
+            Self { covered, total } if covered == total => out.write_str("100.0%"),
+            _ => write!(out, "{:.1}%", self.percent().unwrap_or_default()),
+        }
+    }
+
     /// Adds a block of so many statements that ran so often.
     #[inline]
     pub(crate) fn count(&mut self, statements: u32, count: u32) {
@@ -109,13 +117,12 @@ impl Sum for Coverage {
 
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.percent() {
-            // Many are one of these, and formatting takes its time.
-            Some(_) if self.covered == 0 => f.write_str("coverage: 0.0% of statements"),
-            Some(_) if self.covered == self.total => f.write_str("coverage: 100.0% of statements"),
-            Some(percent) => write!(f, "coverage: {percent:.1}% of statements"),
-            None => f.write_str("coverage: [no statements]"),
+        if self.total == 0 {
+            return f.write_str("coverage: [no statements]");
         }
+        f.write_str("coverage: ")?;
+        self.write_percent(f)?;
+        f.write_str(" of statements")
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time;
 
 use crate::{
     cluster::Cluster,
+    controllers::replicas,
     object,
     resource::{DEPLOYMENTS, PODS, Resource, STATEFUL_SETS},
 };
@@ -51,10 +52,10 @@ pub(crate) fn is_done(cluster: &Cluster) -> anyhow::Result<Option<()>> {
         !object::is_terminating(pod) && !cluster.kubelet.is_fixed(object::namespace(pod), object::name(pod))
     };
     // A pod may be gone, and the status of what it was of not say so yet.
-    let wanted = sets.iter().map(|object| replicas(object)).sum::<i64>();
+    let wanted = sets.iter().map(|object| replicas(object)).sum();
     let owned = |pod: &&Arc<Value>| object::controller_uid(pod).is_some();
     let there = pods.iter().filter(of_testbed).filter(owned).count();
-    let mut ready = i64::try_from(there).is_ok_and(|there| there >= wanted);
+    let mut ready = there >= wanted;
     for pod in pods.iter().filter(of_testbed) {
         if let Some(problem) = problem(cluster, pod) {
             bail!("{problem}");
@@ -66,15 +67,12 @@ pub(crate) fn is_done(cluster: &Cluster) -> anyhow::Result<Option<()>> {
 
 fn is_complete(object: &Value) -> bool {
     let status = |field: &str| object::number(object, &format!("/status/{field}")).unwrap_or(0);
-    let wanted = replicas(object);
+    let wanted = Ok(replicas(object));
+    let count = |field: &str| usize::try_from(status(field));
     status("observedGeneration") == object::number(object, "/metadata/generation").unwrap_or(0)
-        && status("updatedReplicas") == wanted
-        && status("replicas") == wanted
-        && status("readyReplicas") == wanted
-}
-
-fn replicas(object: &Value) -> i64 {
-    object::number(object, "/spec/replicas").unwrap_or(1)
+        && count("updatedReplicas") == wanted
+        && count("replicas") == wanted
+        && count("readyReplicas") == wanted
 }
 
 /// What keeps a pod from ever getting ready.

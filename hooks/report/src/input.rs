@@ -1,6 +1,7 @@
 //! What is read, what of it is wanted, and where its source is.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -142,13 +143,7 @@ impl InputArgs {
             let functions = report.into_profile().functions();
             return output::write(None, |out| write!(out, "{functions}"));
         }
-        let mut mixed = Vec::new();
-        output::write(None, |mut out| {
-            mixed = data.write_functions(|path| self.wants(path), &mut out)?;
-            Ok(())
-        })?;
-        say_mixed(&mixed);
-        Ok(())
+        write_and_say_mixed(None, |mut out| data.write_functions(|path| self.wants(path), &mut out))
     }
 
     /// Writes the text profile of what is wanted of the data.
@@ -157,13 +152,7 @@ impl InputArgs {
             let profile = self.profile(data)?;
             return output::write(path, |mut out| profile.write_text(&mut out));
         }
-        let mut mixed = Vec::new();
-        output::write(path, |mut out| {
-            mixed = data.write_text(|path| self.wants(path), &mut out)?;
-            Ok(())
-        })?;
-        say_mixed(&mixed);
-        Ok(())
+        write_and_say_mixed(path, |mut out| data.write_text(|path| self.wants(path), &mut out))
     }
 
     /// Whether some files are to be left out.
@@ -241,6 +230,20 @@ impl InputArgs {
         };
         Err(Failure::new(Exit::Incomplete, "there are no coverage data in the input").with_hint(hint).into())
     }
+}
+
+/// Writes to a file, or to stdout, and then says which files are of several versions, which `fill` gives.
+fn write_and_say_mixed<'a>(
+    path: Option<&Path>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<Vec<&'a str>>,
+) -> Result<()> {
+    let mut mixed = Vec::new();
+    output::write(path, |out| {
+        mixed = fill(out)?;
+        Ok(())
+    })?;
+    say_mixed(&mixed);
+    Ok(())
 }
 
 /// Says which files are of several versions.

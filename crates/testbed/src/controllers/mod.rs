@@ -88,7 +88,7 @@ fn pod_from(resource: &Resource, owner: &Value, name: String, labels: &[(&str, &
 }
 
 /// How many replicas a controller's object asks for.
-fn replicas(object: &Value) -> usize {
+pub(crate) fn replicas(object: &Value) -> usize {
     count(object::number(object, "/spec/replicas").unwrap_or(1))
 }
 
