@@ -125,7 +125,7 @@ async fn a_flush_that_cannot_be_says_why() -> Result<()> {
     let why = ask(port, "POST", "/flush", "").await?.error()?;
     assert_eq!(why, "the program does not handle SIGUSR1, which would end it; has it just started?");
     assert_eq!(agent.end().await?.code, 1, "it was left alone, and ends with its input");
-    let trap = "trap 'exit 3' USR1; echo ready; read line";
+    let trap = "trap 'exit 3' USR1; echo ready; while :; do sleep 0.01; done";
     let (agent, port) = start(&mut bench, BASH, &["-c", trap]).await?;
     let why = ask(port, "POST", "/flush", "").await?.error()?;
     assert_eq!(why, "the program ended after SIGUSR1 and wrote nothing; does it handle that signal?");
