@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 /// What has not happened by now never will. No test expects it.
-pub(crate) const HUNG: Duration = Duration::from_secs(20);
+pub(crate) const HUNG: Duration = Duration::from_secs(120);
 
 /// The program of e2e/wrapped, in a counter mode.
 pub(crate) fn wrapped(mode: &str) -> Result<PathBuf> {

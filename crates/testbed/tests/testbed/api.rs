@@ -246,7 +246,7 @@ async fn kube_runtimes_watcher_in_both_modes() {
         let config = if streaming { config.streaming_lists() } else { config };
         let mut events = watcher(Api::<Pod>::all(client), config).boxed();
         let mut next = async || {
-            let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await.unwrap().unwrap();
+            let next = tokio::time::timeout(Duration::from_secs(120), events.next()).await.unwrap().unwrap();
             match next.unwrap() {
                 Event::Init => "init".to_owned(),
                 Event::InitApply(pod) => format!("init {}", pod.metadata.name.unwrap()),

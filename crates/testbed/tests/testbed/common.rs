@@ -152,7 +152,7 @@ impl Exec {
 
     async fn step(&mut self) -> bool {
         let next =
-            tokio::time::timeout(Duration::from_secs(30), self.socket.next()).await.expect("no answer");
+            tokio::time::timeout(Duration::from_secs(120), self.socket.next()).await.expect("no answer");
         match next {
             Some(Ok(Message::Binary(message))) => match message[0] {
                 1 => self.output.stdout.extend(&message[1..]),
