@@ -90,10 +90,13 @@ pub async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) ->
         Ask::Flush { signal } => agent.flush(signal).await,
         Ask::Stop => agent.stop().await.map(|()| Vec::new()),
     };
-    let by_exec = until_done(cluster, target, request, async |session, new| {
-        let verified = verify(session, &new).await?;
-        Ok((new, verified))
-    });
+    let by_exec = async |signal: &str| {
+        let then = async |session, new: Vec<String>| {
+            let verified = verify(session, &new).await?;
+            Ok((new, verified))
+        };
+        until_done(cluster, target, request, signal, then).await
+    };
     let (way, outcome) = one_way_or_other(cluster, target, request, by_agent, by_exec).await;
     let container = target.container.clone();
     let outcome = outcome.map(|done| match done {
@@ -121,9 +124,12 @@ pub async fn flush_and_take(
     request: &Request<'_>,
 ) -> Result<Taking, String> {
     let by_agent = async |agent: Agent| agent.coverage(Some(request.ask)).await;
-    let by_exec = until_done(cluster, target, request, async |session, _new| {
-        session.take_all().await?.ok_or_else(|| Failed::Said("the image has no tar".to_owned()))
-    });
+    let by_exec = async |signal: &str| {
+        let then = async |session: Session, _new| {
+            session.take_all().await?.ok_or_else(|| Failed::Said("the image has no tar".to_owned()))
+        };
+        until_done(cluster, target, request, signal, then).await
+    };
     match one_way_or_other(cluster, target, request, by_agent, by_exec).await.1? {
         Done::Agent(coverage) => Ok(Taking::Agent(coverage)),
         Done::Exec(taking) => Ok(taking),
@@ -143,7 +149,7 @@ async fn one_way_or_other<A, E>(
     target: &Target,
     request: &Request<'_>,
     by_agent: impl AsyncFn(Agent) -> Result<A, agent::Failed>,
-    by_exec: impl Future<Output = Result<E, NotDone>>,
+    by_exec: impl AsyncFnOnce(&str) -> Result<E, NotDone>,
 ) -> (Way, Result<Done<A, E>, String>) {
     // The agent signals its own program and no other process.
     let stop = request.ask == Ask::Stop;
@@ -162,11 +168,11 @@ async fn one_way_or_other<A, E>(
             Err(failed) => return (Way::Agent, Err(failed.to_string())),
         }
     }
-    if stop {
+    let Ask::Flush { signal } = request.ask else {
         let why = no_agent.unwrap_or_default();
         return (Way::Agent, Err(format!("it takes a podcov-agent to stop a program in good order: {why}")));
-    }
-    let not_done = match by_exec.await {
+    };
+    let not_done = match by_exec(signal.unwrap_or(USUAL_SIGNAL)).await {
         Ok(done) => return (Way::Exec, Ok(Done::Exec(done))),
         Err(not_done) => not_done,
     };
@@ -219,12 +225,9 @@ async fn until_done<T>(
     cluster: &Cluster,
     target: &Target,
     request: &Request<'_>,
+    signal: &str,
     then: impl AsyncFn(Session, Vec<String>) -> Result<T, Failed>,
 ) -> Result<T, NotDone> {
-    let signal = match request.ask {
-        Ask::Flush { signal } => signal.unwrap_or(USUAL_SIGNAL),
-        Ask::Stop => "TERM",
-    };
     let no_shell = |failed: &Failed| matches!(failed, Failed::Cluster(Error::NoProgram { .. }));
     let mut progress = Progress::default();
     let begun = Instant::now();
