@@ -110,6 +110,12 @@ fn one_line(text: &str) -> String {
     lines.join("; ").replace(char::is_control, "\u{fffd}")
 }
 
+/// A number of things, for a person: `1 file`, `2 files`.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Prints the error that ends a program, and its hint; gives the exit code to end with.
 pub fn report(name: &str, error: &anyhow::Error) -> ExitCode {
     say(name, format_args!("error: {error:#}"));
@@ -145,6 +151,11 @@ mod tests {
     #[test]
     fn a_message_is_one_line_and_no_control_code() {
         assert_eq!(one_line("sh: 1:\n\n  cd: no \u{1b}[31mway\r\n"), "sh: 1:; cd: no \u{fffd}[31mway");
+    }
+
+    #[test]
+    fn one_thing_is_no_several() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "file")), ["0 files", "1 file", "2 files"]);
     }
 
     #[test]

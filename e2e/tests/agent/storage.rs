@@ -169,7 +169,7 @@ async fn what_came_to_harm_in_storage_is_named_and_the_rest_is_kept() -> Result<
         lines[3]
     );
     assert!(
-        collected.stdout.ends_with("2 files of 1 containers in reports/coverage\n"),
+        collected.stdout.ends_with("2 files of 1 container in reports/coverage\n"),
         "{}",
         collected.stdout
     );

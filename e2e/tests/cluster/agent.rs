@@ -67,7 +67,7 @@ async fn the_signal_is_the_one_that_the_agent_was_told() -> Result<()> {
     space.start(&service, deployment).await?;
     let signalled = space.run("podcov-signal", "").await?;
     assert_eq!((signalled.code, signalled.stderr.as_str()), (0, ""));
-    assert_eq!(signalled.stdout, "1 of 1 containers wrote their counters: 1 new files\n");
+    assert_eq!(signalled.stdout, "1 of 1 containers wrote their counters: 1 new file\n");
     Ok(())
 }
 
@@ -117,7 +117,7 @@ async fn programs_end_in_good_order_when_asked_to_and_are_started_again() -> Res
     assert_eq!(stopped.stdout, "1 of 1 containers' programs ended in good order\n");
     let collected = space.run("podcov-collect", "--stop").await?;
     assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{}", collected.stdout);
-    assert!(collected.stdout.contains("3 files of 1 containers"), "{}", collected.stdout);
+    assert!(collected.stdout.contains("3 files of 1 container"), "{}", collected.stdout);
     let pods = space.pods("wrapped").await?;
     let statuses = pods[0].status.iter().flat_map(|s| s.container_statuses.iter().flatten());
     assert_eq!(

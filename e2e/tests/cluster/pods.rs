@@ -7,7 +7,7 @@ use kube::api::DeleteParams;
 use podcov_e2e::{Ended, Service, Space, go_percent, run};
 use serde_json::json;
 
-const ONE_WROTE: &str = "1 of 1 containers wrote their counters: 1 new files\n";
+const ONE_WROTE: &str = "1 of 1 containers wrote their counters: 1 new file\n";
 
 async fn signal(space: &Space) -> Result<Ended> {
     space.run("podcov-signal", "").await
@@ -178,7 +178,7 @@ async fn programs_that_write_nothing_and_why() -> Result<()> {
     }
     let signalled = space.run("podcov-signal", "--timeout 5").await?;
     assert_eq!(signalled.code, 4, "{signalled:?}");
-    assert_eq!(signalled.stdout, "1 of 4 containers wrote their counters: 1 new files\n");
+    assert_eq!(signalled.stdout, "1 of 4 containers wrote their counters: 1 new file\n");
     let collected = collect(&space).await?;
     assert_eq!(collected.code, 4, "{collected:?}");
     for (service, of_signal, of_collect) in &cases {

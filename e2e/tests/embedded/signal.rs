@@ -74,7 +74,7 @@ async fn a_program_that_ends_on_the_signal_and_writes_then_has_written() -> Resu
         .await?;
     let signalled = signal(&world, "").await?;
     assert_eq!(signalled.code, 0, "{signalled:?}");
-    assert_eq!(signalled.stdout, "1 of 1 containers wrote their counters: 1 new files\n");
+    assert_eq!(signalled.stdout, "1 of 1 containers wrote their counters: 1 new file\n");
     Ok(())
 }
 
@@ -99,7 +99,7 @@ async fn one_that_fails_costs_no_other() -> Result<()> {
     deploy(&world, &Service { name: "ignores", env: &[], ..WRITES }).await?;
     let signalled = signal(&world, "--timeout 3").await?;
     assert_eq!(signalled.code, 4);
-    assert_eq!(signalled.stdout, "1 of 2 containers wrote their counters: 1 new files\n");
+    assert_eq!(signalled.stdout, "1 of 2 containers wrote their counters: 1 new file\n");
     Ok(())
 }
 
@@ -156,7 +156,7 @@ async fn filters_choose_pods_and_containers() -> Result<()> {
     assert_eq!(all.stdout, "2 of 2 containers wrote their counters: 2 new files\n");
     for filter in ["--pod other-*", "-l app=other", "-c app --pod o*"] {
         let one = signal(&world, filter).await?;
-        assert_eq!(one.stdout, "1 of 1 containers wrote their counters: 1 new files\n", "{filter}");
+        assert_eq!(one.stdout, "1 of 1 containers wrote their counters: 1 new file\n", "{filter}");
     }
     let none = signal(&world, "-c nobody").await?;
     assert_eq!(none.code, 4, "{none:?}");

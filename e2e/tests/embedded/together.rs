@@ -45,7 +45,7 @@ async fn no_counter_is_lost_however_late_the_program_writes() -> Result<()> {
             let of_service = format!("--run-id {RUN} -l app={name}");
             let signalled = world.run("podcov-signal", &of_service).await?;
             assert_eq!(
-                signalled.stdout, "1 of 1 containers wrote their counters: 1 new files\n",
+                signalled.stdout, "1 of 1 containers wrote their counters: 1 new file\n",
                 "{signalled:?}"
             );
             let collected = world.run("podcov-collect", &format!("{of_service} -o out/{name}")).await?;

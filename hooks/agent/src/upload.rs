@@ -7,7 +7,7 @@ use std::pin::pin;
 use covdata::FileName;
 use fs_err as fs;
 use futures_util::StreamExt;
-use podcov_cli::say;
+use podcov_cli::{count, say};
 use podcov_storage::{Address, Manifest, Place, Storage, StoredFile};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
@@ -135,19 +135,15 @@ impl Uploaded {
         self.manifest.files = self.files.values().cloned().collect();
         self.manifest.missing.clone_from(&missing);
         if let Err(error) = storage.put_manifest(&self.manifest, deadline).await {
-            missing.push(format!("the manifest of {} files: {error}", self.files.len()));
+            missing.push(format!("the manifest of {}: {error}", count(self.files.len(), "file")));
         } else {
             for name in removable {
                 // A file that cannot be removed is not uploaded again.
                 let _ = fs::remove_file(to.folder.join(name));
             }
             if exit_code.is_some() {
-                let uploaded = self.files.len();
-                let files = if uploaded == 1 { "file" } else { "files" };
-                say(
-                    NAME,
-                    format_args!("uploaded {uploaded} {files} to {}/{}", to.address, self.manifest.place),
-                );
+                let files = count(self.files.len(), "file");
+                say(NAME, format_args!("uploaded {files} to {}/{}", to.address, self.manifest.place));
             }
         }
         missing

@@ -13,7 +13,7 @@ use anyhow::Result;
 use covdata::{Builder, Percent, Problem, Reason};
 use futures_util::StreamExt;
 use jiff::Timestamp;
-use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, StateArgs, say};
+use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, StateArgs, count, say};
 use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 use tokio_util::task::TaskTracker;
 
@@ -280,7 +280,8 @@ fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
         if files > 0 {
             write!(out, "{}", Summary(percent))?;
         }
-        writeln!(out, "{files} files of {} containers in {}", manifest.containers.len(), args.out.display())?;
+        let (files, containers) = (count(files, "file"), count(manifest.containers.len(), "container"));
+        writeln!(out, "{files} of {containers} in {}", args.out.display())?;
     }
     let run = args.state.run(manifest.run_id.as_deref());
     run.end(NAME, if manifest.complete { Exit::Done } else { Exit::Incomplete }, args.defer_failure)

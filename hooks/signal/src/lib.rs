@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::StreamExt;
-use podcov_cli::{CommonArgs, Exit, Failure, Progress, Shutdown, say};
+use podcov_cli::{CommonArgs, Exit, Failure, Progress, Shutdown, count, say};
 use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 
 use podcov_flush::{Ask, Flushed, Request, flush, signal_name};
@@ -110,13 +110,13 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&flushed)?)?;
     } else {
-        let files: usize = flushed.iter().map(|f| f.files.len()).sum();
+        let files = count(flushed.iter().map(|f| f.files.len()).sum(), "new file");
         let done = flushed.len() - failed;
         let all = flushed.len();
         if args.stop {
             writeln!(out, "{done} of {all} containers' programs ended in good order")?;
         } else {
-            writeln!(out, "{done} of {all} containers wrote their counters: {files} new files")?;
+            writeln!(out, "{done} of {all} containers wrote their counters: {files}")?;
         }
     }
     Ok(if failed > 0 || lost { Exit::Incomplete } else { Exit::Done })
