@@ -256,6 +256,19 @@ async fn a_port_that_nobody_listens_on() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_target_no_cluster_is_asked() -> Result<()> {
+    let world = World::new().await?;
+    let script = "env | grep PODCOV_ADDR && exit 1; exit 17";
+    let mut command = world.command("podcov-test", ["--", "sh", "-c", script]);
+    command.env("KUBECONFIG", "/no/such/file");
+    let tested = run(command).await?;
+    assert_eq!((tested.code, tested.stdout.as_str(), tested.stderr.as_str()), (17, "", ""));
+    let tested = world.run("podcov-test", "--http /healthz -- true").await?;
+    assert_eq!((tested.code, tested.stderr.contains("there is no target")), (2, true), "{tested:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_gets_the_signal_and_its_code_is_ours() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;

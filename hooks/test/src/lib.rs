@@ -21,17 +21,18 @@ const NAME: &str = "podcov-test";
 ///
 /// The command finds each target's local address in its environment: PODCOV_ADDR is the first one's, as
 /// HOST:PORT, and PODCOV_ADDR_<NAME> each one's. It starts when all targets accept connections, and podcov-test
-/// ends with its exit code.
+/// ends with its exit code. Without a target it just runs the command: one that tests from within the cluster.
 #[derive(Debug, clap::Parser)]
 #[command(name = NAME, version)]
-#[command(override_usage = "podcov-test [OPTIONS] TARGET [LOCAL:]REMOTE... -- COMMAND [ARGS]...")]
+#[command(override_usage = "podcov-test [OPTIONS] [TARGET [LOCAL:]REMOTE...] -- COMMAND [ARGS]...")]
 #[command(after_help = "Examples:
   podcov-test service/web 80 -- go test ./integration/...
-  podcov-test -n shop service/cart http deployment/mail 8025:8025 -- ./run-tests.sh")]
+  podcov-test -n shop service/cart http deployment/mail 8025:8025 -- ./run-tests.sh
+  podcov-test --defer-failure -- ./run-job.sh")]
 pub struct Args {
     /// What to forward to: [ALIAS=][NAMESPACE/]KIND/NAME, then its ports, each [LOCAL:]REMOTE with the remote
     /// one a number or a name; then, if need be, the next target
-    #[arg(required = true, value_name = "TARGET PORT")]
+    #[arg(value_name = "TARGET PORT")]
     pub routes: Vec<String>,
 
     /// The command to run, after `--`
@@ -135,6 +136,9 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
 
 /// Opens all ports, then waits for all of them at once.
 async fn forward_all(args: &Args, routes: &[Route]) -> Result<Vec<Forward>> {
+    if routes.is_empty() {
+        return Ok(Vec::new());
+    }
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let namespace = namespace(args, &cluster);
     let mut forwards = Vec::new();

@@ -52,7 +52,8 @@ pub(crate) fn parse(words: &[String], http: &[String]) -> Result<Vec<Route>> {
             return Err(usage(format!("--http {wish}: the path must begin with /")));
         }
         let meant = routes.iter_mut().find(|r| label.is_none_or(|label| r.target.label() == label));
-        let route = meant.ok_or_else(|| usage(format!("--http {wish}: no target has that name")))?;
+        let why = if label.is_some() { "no target has that name" } else { "there is no target" };
+        let route = meant.ok_or_else(|| usage(format!("--http {wish}: {why}")))?;
         route.http = Some(path.to_owned());
     }
     Ok(routes)
