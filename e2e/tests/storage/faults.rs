@@ -60,7 +60,7 @@ async fn credentials_that_may_only_write() -> Result<()> {
 }
 
 /// How long uploading may take where it never succeeds.
-const DEADLINE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Checks that the agent tries until the deadline, and then says why in vain.
 async fn in_vain(bucket: &Bucket, url: &str, expected: impl Fn(&str) -> bool) -> Result<()> {
@@ -114,14 +114,14 @@ async fn the_deadline_counts_from_the_stop_signal() -> Result<()> {
     let bucket = Server::shared(Kind::Google).await?.bucket().await?;
     let fault = Fault::Answer { first: usize::MAX, status: "500 Internal Server Error" };
     let proxy = Proxy::start(&bucket.server.url, fault).await?;
-    let deadline = Duration::from_secs(5);
+    let deadline = Duration::from_secs(10);
     let bench = bench(&bucket, &proxy.url)?.flag(format!("--deadline={}", deadline.as_secs()));
     let mut agent = bench.start(program()?, &["terms", "2"])?;
     agent.hear("ready").await?;
     let stopped = Instant::now();
     agent.signal(Signal::TERM)?;
-    // The program takes its time to end. Six pauses between tries of its meta-data are more than two seconds.
-    until("it has been tried a few times", || proxy.seen().requests >= 7).await?;
+    // The program takes its time to end. Eight pauses between tries of its meta-data are more than four seconds.
+    until("it has been tried a few times", || proxy.seen().requests >= 9).await?;
     let ended = Instant::now();
     agent.signal(Signal::TERM)?;
     let code = agent.end().await?.code;

@@ -45,9 +45,10 @@ async fn on_each(test: impl AsyncFn(&Bucket) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// An agent that uploads to a bucket, through `url` if that is another than the server's.
+/// An agent that uploads to a bucket, through `url` if that is another than the server's. It has time enough on any
+/// machine; a flag can give it less.
 fn bench(bucket: &Bucket, url: &str) -> Result<Bench> {
-    let bench = Bench::new()?.flag(format!("--storage={}", bucket.address()));
+    let bench = Bench::new()?.flag(format!("--storage={}", bucket.address())).with("PODCOV_DEADLINE", "120");
     let whose = ["--run=r1", "--namespace=shop", "--pod=cart-0", "--container=app"];
     let bench = whose.into_iter().fold(bench, Bench::flag);
     Ok(bucket.server.environment(url).into_iter().fold(bench, |bench, (name, value)| bench.with(name, value)))
@@ -140,6 +141,9 @@ async fn all_is_there(bucket: &Bucket, bench: &Bench, ended: &Ended) -> Result<(
     arrived(&only_start(bucket).await?, &files, Some(CODE))
 }
 
+/// The manifest of a start of which nothing has arrived.
+const NO_FILES: &str = "the manifest of 0 files";
+
 /// Checks that the agent has named all that the program left, each in a line with the address and the cause; that it
 /// has ended as the program did; and that all is still in the folder.
 fn nothing_arrived(
@@ -156,12 +160,14 @@ fn nothing_arrived(
             .strip_prefix(&prefix)
             .and_then(|line| line.split_once(&format!(": {}: ", bucket.address())))
             .with_context(|| line.to_owned())?;
-        assert!(expected(cause), "{line}");
+        // A tenth of the time is left for the manifest, in which there may be no answer at all.
+        let late = name == NO_FILES && cause.starts_with("no answer within ");
+        assert!(late || expected(cause), "{line}");
         named.insert(name.to_owned());
     }
     let files = bench.files("");
     assert_eq!(files.len(), 4, "meta-data, and counters three times");
-    let all = files.into_iter().chain(["the manifest of 0 files".to_owned()]);
+    let all = files.into_iter().chain([NO_FILES.to_owned()]);
     assert_eq!(named, all.collect(), "{}", ended.stderr);
     Ok(())
 }

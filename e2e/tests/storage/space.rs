@@ -79,7 +79,7 @@ async fn a_folder_without_room_for_all() -> Result<()> {
     if !can_mount()? {
         return Ok(());
     }
-    let bench = Bench::new()?.flag("--deadline=2");
+    let bench = Bench::new()?.flag("--deadline=5");
     let missing = too_large(&bench)?;
     let (mounted, copy) = (bench.dir.path().join("mounted"), bench.dir.path().join("copy"));
     fs::create_dir(&mounted)?;
@@ -106,7 +106,7 @@ async fn a_server_without_room_for_all() -> Result<()> {
     fs::create_dir(&data)?;
     let server = Server::start_with(Kind::Amazon, folder, &with_mount("4m", &data)).await?;
     let bucket = Arc::new(server).bucket().await?;
-    let bench = bench(&bucket, &bucket.server.url)?.flag("--deadline=4");
+    let bench = bench(&bucket, &bucket.server.url)?.flag("--deadline=8");
     let missing = too_large(&bench)?;
     fs::write(bucket.server.root().join(data.strip_prefix("/")?).join("filler"), vec![0; 3 << 20])?;
     let mut agent = bench.start(program()?, &["exit", "7"])?;
