@@ -17,6 +17,10 @@ pub(crate) const BRIDGE: &str = "podcov0";
 pub(crate) const NODE: &str = "198.18.0.1";
 /// The pods' network; all on one bridge, so that nothing is routed and no setting of the kernel changed.
 pub(crate) const NETWORK: &str = "198.18.0.0/16";
+/// The bridge's hardware address, of those that are for anyone's use. Without one of its own it has the lowest of its
+/// ports', so another with many a pod that comes or goes, and those which know the last one cannot reach the node for
+/// seconds.
+const HARDWARE: &str = "02:00:00:00:00:01";
 /// The first address of a pod.
 pub(crate) const FIRST_POD: &str = "198.18.1.1";
 /// The control group above those of the pods.
@@ -35,6 +39,7 @@ pub(crate) fn prepare(folder: &Folder) -> Result<()> {
     // What is left when the keeper is killed is this folder's to remove, and no other's.
     fs::write(folder.state().join(BRIDGE), "")?;
     ip(folder, &["link", "add", BRIDGE, "type", "bridge"])?;
+    ip(folder, &["link", "set", BRIDGE, "address", HARDWARE])?;
     ip(folder, &["addr", "add", &format!("{NODE}/16"), "dev", BRIDGE])?;
     ip(folder, &["link", "set", BRIDGE, "up"])
 }

@@ -58,6 +58,9 @@ async fn nothing_stays_behind() {
     // A cluster that stays until it is told.
     stays(&folder, &["up"]);
     assert_ne!(outside(&folder), before);
+    // NET_ADDR_SET of the kernel: the node's address does not change with the pods.
+    let assigned = fs::read_to_string("/sys/class/net/podcov0/addr_assign_type").unwrap();
+    assert_eq!(assigned.trim(), "3");
     stays(&folder, &["up"]);
     stays(&folder, &["down"]);
     assert_eq!(outside(&folder), before);

@@ -14,7 +14,7 @@ import (
 var (
 	catalog = os.Getenv("CATALOG_URL")
 	cart    = os.Getenv("CART_URL")
-	client  = http.Client{Timeout: 5 * time.Second}
+	client  = http.Client{Timeout: 10 * time.Second}
 )
 
 // The services are ready by now, but their names may take a moment to say so.
