@@ -161,7 +161,7 @@ async fn a_job_that_fails_yields_its_coverage_and_the_run_fails() -> Result<()> 
     // Had it waited in vain, it would not have shown what the Job says.
     assert!(ended.stdout.contains("--- FAIL: TestPrice"), "{}", ended.stdout);
     let failed = "the tests failed: ./run-tests ended with exit code 1";
-    assert!(ended.stderr.contains(failed), "{}", ended.stderr);
+    assert!(ended.stdout.contains(failed), "{}", ended.stdout);
     let text = report(&folder, &["textfmt", "-o=reports/coverage.txt"]).await?;
     assert_eq!(text.code, 0, "{}", text.stderr);
     let coverage = format!("coverage: {} of statements", go_total(&folder)?);
