@@ -15,11 +15,11 @@ use crate::{Exit, ResultExt, say};
 #[derive(Debug, Clone, clap::Args)]
 pub struct StateArgs {
     /// Where the hooks of a run leave each other word [default: .podcov in Skaffold's work directory, else here]
-    #[arg(long, env = "PODCOV_STATE_DIR", value_name = "DIR", help_heading = "Run")]
+    #[arg(long, env = "PODCOV_STATE_DIR", value_name = "DIR", global = true, help_heading = "Run")]
     pub state_dir: Option<PathBuf>,
 
     /// Skaffold's work directory: only where the state goes
-    #[arg(long, env = "SKAFFOLD_WORK_DIR", hide = true)]
+    #[arg(long, env = "SKAFFOLD_WORK_DIR", hide = true, global = true)]
     pub work_dir: Option<PathBuf>,
 }
 

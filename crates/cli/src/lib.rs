@@ -42,7 +42,6 @@ where
 }
 
 /// [`main`] for a program that waits for nothing but files: its arguments, as the process got them, and no signals.
-/// Whoever stopped to read its output is no error.
 pub fn main_blocking<A: clap::Parser>(
     name: &str,
     args: impl IntoIterator<Item = OsString>,
@@ -53,14 +52,8 @@ pub fn main_blocking<A: clap::Parser>(
     start_logging(common(&args).verbose);
     match run(args) {
         Ok(exit) => exit.into(),
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => report(name, &error),
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut errors = error.chain().filter_map(|error| error.downcast_ref::<std::io::Error>());
-    errors.any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// [`main`] for a program that has read its arguments already.

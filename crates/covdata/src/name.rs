@@ -81,7 +81,11 @@ impl FileName {
     /// file.
     pub(crate) fn looks_like_one(base: &str) -> bool {
         let base = base.strip_prefix("tmp.").unwrap_or(base);
-        ["covmeta.", "covcounters.", "coverprofile."].iter().any(|start| base.starts_with(start))
+        // `go test -coverprofile=coverprofile.out` is somebody's habit.
+        let text = base
+            .strip_prefix("coverprofile.")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        text || ["covmeta.", "covcounters."].iter().any(|start| base.starts_with(start))
     }
 }
 

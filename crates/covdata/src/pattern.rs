@@ -6,7 +6,8 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 /// A pattern for import paths, in which `...` stands for any string, and `/...` at the end also for nothing: `net/...`
-/// matches `net` and `net/http`. Several, with commas between them, match what any of them matches.
+/// matches `net` and `net/http`. Several, with commas between them, match what any of them matches; an empty text
+/// matches all, as in Go no pattern does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackagePattern(Vec<String>);
 
@@ -22,10 +23,11 @@ impl PackagePattern {
     /// Whether an import path is one of these.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        self.0.iter().any(|pattern| {
-            let stem = pattern.strip_suffix("/...");
-            matches(pattern, path) || stem.is_some_and(|stem| matches(stem, path))
-        })
+        self.0.is_empty()
+            || self.0.iter().any(|pattern| {
+                let stem = pattern.strip_suffix("/...");
+                matches(pattern, path) || stem.is_some_and(|stem| matches(stem, path))
+            })
     }
 }
 
@@ -59,7 +61,7 @@ mod tests {
             ("...", &["", "a", "a/b"], &[]),
             ("a...b...c", &["abc", "a/b/b/c", "axbxc"], &["ab", "ac", "abcd"]),
             ("a,b/...", &["a", "b", "b/c"], &["a/c", ""]),
-            ("", &[], &["", "a"]),
+            ("", &["", "a", "a/b"], &[]),
             ("a.b", &["a.b"], &["axb"]),
         ] {
             let parsed: PackagePattern = pattern.parse().unwrap();

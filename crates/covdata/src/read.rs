@@ -353,7 +353,12 @@ impl File {
 
 impl File {
     fn is_regular(&self) -> io::Result<Metadata> {
-        let metadata = fs::metadata(&self.path)?;
+        let metadata = fs::metadata(&self.path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                io::Error::new(error.kind(), format!("{}: no such file or folder", self.path.display()))
+            }
+            _ => error,
+        })?;
         if metadata.is_file() {
             Ok(metadata)
         } else {
@@ -375,10 +380,10 @@ fn list(dir: &Path) -> io::Result<List> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let path = entry.path();
-        if base_name(&path).is_some() {
-            list.coverage.push(path);
-        } else if entry.file_type()?.is_dir() {
+        if entry.file_type()?.is_dir() {
             list.folders.push(path);
+        } else if base_name(&path).is_some() {
+            list.coverage.push(path);
         }
     }
     Ok(list)

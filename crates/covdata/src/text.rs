@@ -11,7 +11,7 @@ use std::collections::hash_map::Entry;
 use std::io::{self, Write};
 
 use crate::profile::{Block, merge_blocks};
-use crate::{Coverage, FileProfile, Mode, Profile, Unit};
+use crate::{FileProfile, Mode, Profile, Unit};
 
 /// The blocks of a text profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,15 +85,13 @@ impl<'a> TextProfile<'a> {
         }
         for (_, blocks) in &mut files {
             merge_blocks(blocks, mode);
+            if mode == Mode::Set {
+                // Go writes no other, but who sums up profiles may.
+                blocks.iter_mut().for_each(|block| block.count = block.count.min(1));
+            }
         }
         let error = (bad > 0).then_some(TextError::BadLines { first: first_bad, lines: bad });
         Ok((Self { mode, files }, error))
-    }
-
-    /// The coverage over all blocks.
-    #[must_use]
-    pub fn coverage(&self) -> Coverage {
-        self.files.iter().flat_map(|(_, blocks)| blocks).collect()
     }
 }
 

@@ -1,12 +1,17 @@
 //! The lines changed since a git revision, and whether they ran.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 
-use crate::Report;
+use fs_err as fs;
+
+use crate::golang;
 use crate::lines::line_counts;
+use crate::sources::Found;
+use crate::{Filter, Report};
 
 /// For each Go file by its path from the repository's top folder, the lines that are new or changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +64,9 @@ impl Changes {
                 "core.quotePath=off",
                 "diff",
                 "--unified=0",
+                "--inter-hunk-context=0",
+                "--text",
+                "--find-renames",
                 "--no-color",
                 "--no-ext-diff",
                 "--no-textconv",
@@ -91,7 +99,8 @@ impl Changes {
             } else if new_left > 0 && line.starts_with('+') {
                 new_left -= 1;
             } else if let Some(path) = line.strip_prefix("+++ ") {
-                file = path.strip_prefix("b/").map(|path| path.trim_end_matches('\t').to_owned());
+                let path = unquoted(path.trim_end_matches('\t'));
+                file = path.strip_prefix("b/").map(str::to_owned);
             } else if let Some(((_, old), (start, new))) = line.strip_prefix("@@ -").and_then(hunk) {
                 (old_left, new_left) = (old, new);
                 if let (Some(file), Some(last)) = (&file, new.checked_sub(1)) {
@@ -100,6 +109,30 @@ impl Changes {
             }
         }
         Self { files }
+    }
+
+    /// The changed files with functions, but for tests', of which the report knows nothing: what ran does not contain
+    /// them, or was built without coverage of them. `root` is what paths are relative to.
+    #[must_use]
+    pub fn unknown(&self, report: &Report<'_>, root: &Path, filter: &Filter) -> Vec<&str> {
+        let known: HashSet<&str> = report.files().map(|file| file.shown).collect();
+        let unknown = self.files.keys().filter(|path| {
+            let folders = path.split('/');
+            let is_product = !path.ends_with("_test.go")
+                && !folders
+                    .into_iter()
+                    .any(|part| part == "testdata" || part == "vendor" || part.starts_with(['.', '_']));
+            let found = Found { file: Some(root.join(path)), shown: (*path).clone() };
+            let has_functions = || {
+                let source = fs::read_to_string(root.join(path)).unwrap_or_default();
+                golang::functions(&source).iter().any(|function| !function.literal)
+            };
+            is_product
+                && !known.contains(path.as_str())
+                && !filter.leaves_out(path, &found)
+                && has_functions()
+        });
+        unknown.map(String::as_str).collect()
     }
 
     /// The changed lines of each file that can run. A changed file that is not in the report has none: nothing is
@@ -140,8 +173,34 @@ fn hunk(text: &str) -> Option<((u32, u32), (u32, u32))> {
     Some((range(old)?, range(new)?))
 }
 
+/// A path as git has it where it holds a quote, a backslash or a control character: in quotes, escaped as in C. git:
+/// `quote_c_style` in `quote.c`.
+fn unquoted(path: &str) -> Cow<'_, str> {
+    let Some(quoted) = path.strip_prefix('"').and_then(|path| path.strip_suffix('"')) else {
+        return Cow::Borrowed(path);
+    };
+    let (mut bytes, mut rest) = (Vec::new(), quoted.as_bytes());
+    while let Some((&byte, behind)) = rest.split_first() {
+        let octal = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let (byte, taken) = match (byte, octal, behind.first()) {
+            (b'\\', Some(byte), _) => (byte, 3),
+            (b'\\', None, Some(&escaped)) => match b"abtnvfr".iter().position(|&letter| letter == escaped) {
+                Some(number) => (7 + number as u8, 1),
+                None => (escaped, 1),
+            },
+            _ => (byte, 0),
+        };
+        bytes.push(byte);
+        rest = &behind[taken..];
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 fn git(folder: &Path, args: &[&str]) -> Result<String, GitError> {
     let mut command = Command::new("git");
+    // Nobody's habits change what a line of its output means.
+    command.env_remove("GIT_DIFF_OPTS").env_remove("GIT_EXTERNAL_DIFF");
     let output =
         command.arg("-C").arg(folder).args(args).output().map_err(|e| GitError::Run(e.to_string()))?;
     if output.status.success() {
@@ -173,6 +232,21 @@ mod tests {
         let files: Vec<_> =
             changes.files.iter().map(|(file, lines)| (file.as_str(), lines.as_slice())).collect();
         assert_eq!(files, [("my file.go", [1..=2].as_slice()), ("x/a.go", &[3..=4, 20..=20])]);
+    }
+
+    #[test]
+    fn quoted_paths() {
+        for (path, plain) in [
+            ("b/a b.go", "b/a b.go"),
+            (r#""b/a\"b\\c\td.go""#, "b/a\"b\\c\td.go"),
+            (r#""b/\303\266\001.go""#, "b/ö\u{1}.go"),
+            (r#""\"#, r#""\"#),
+            (r#""\1""#, "1"),
+            ("\"", "\""),
+            ("", ""),
+        ] {
+            assert_eq!(unquoted(path), plain);
+        }
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use tree_sitter::{Node, Parser};
 
-/// A function or method with a body.
+/// A function or method with a body, or a function literal outside of any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionExtent {
     /// Its name, with the receiver's type before it as Go's coverage data has it: `Cart.Add`, `*Cart.Add`, and
-    /// `Add` alone where the type has parameters.
+    /// `Add` alone where the type has parameters. A literal's is `func.L3.C9`, after its place.
     pub name: String,
+    /// Whether it is a literal.
+    pub literal: bool,
     /// Where it starts: line from 1, column in bytes from 1.
     pub start: (u32, u32),
     /// Where it ends, behind its last byte.
@@ -23,15 +25,32 @@ pub fn functions(source: &str) -> Vec<FunctionExtent> {
         return Vec::new();
     }
     let Some(tree) = parser.parse(source, None) else { return Vec::new() };
-    let root = tree.root_node();
-    let mut cursor = root.walk();
-    root.children(&mut cursor).filter_map(|node| function(node, source)).collect()
+    let mut found = Vec::new();
+    // What is still to be looked at, the next one last.
+    let mut nodes = vec![tree.root_node()];
+    while let Some(node) = nodes.pop() {
+        match node.kind() {
+            "function_declaration" | "method_declaration" => found.extend(function(node, source)),
+            "func_literal" => {
+                let (start, end) = (place(node.start_position()), place(node.end_position()));
+                found.push(FunctionExtent {
+                    name: format!("func.L{}.C{}", start.0, start.1),
+                    literal: true,
+                    start,
+                    end,
+                });
+            }
+            _ => {
+                let before = nodes.len();
+                nodes.extend(node.children(&mut node.walk()));
+                nodes[before..].reverse();
+            }
+        }
+    }
+    found
 }
 
 fn function(node: Node<'_>, source: &str) -> Option<FunctionExtent> {
-    if !matches!(node.kind(), "function_declaration" | "method_declaration") {
-        return None;
-    }
     node.child_by_field_name("body")?;
     let text = |node: Node<'_>| source.get(node.byte_range()).unwrap_or_default();
     let mut name = text(node.child_by_field_name("name")?).to_owned();
@@ -45,8 +64,13 @@ fn function(node: Node<'_>, source: &str) -> Option<FunctionExtent> {
             name = format!("{star}{}.{name}", text(plain));
         }
     }
-    let place = |point: tree_sitter::Point| (point.row as u32 + 1, point.column as u32 + 1);
-    Some(FunctionExtent { name, start: place(node.start_position()), end: place(node.end_position()) })
+    let (start, end) = (place(node.start_position()), place(node.end_position()));
+    Some(FunctionExtent { name, literal: false, start, end })
+}
+
+/// Line and column from 1.
+fn place(point: tree_sitter::Point) -> (u32, u32) {
+    (point.row as u32 + 1, point.column as u32 + 1)
 }
 
 /// Whether a source file says that it is generated: a line of its own before the package clause. See
@@ -59,11 +83,39 @@ pub fn is_generated(source: &str) -> bool {
         .any(|line| line.starts_with("// Code generated ") && line.ends_with(" DO NOT EDIT."))
 }
 
-/// Whether a line has code that can run: something other than white space, a comment and punctuation.
-pub(crate) fn is_code(line: &str) -> bool {
-    let line = line.trim_start();
-    !line.starts_with("//")
-        && line.contains(|c: char| c.is_alphanumeric() || matches!(c, '_' | '"' | '`' | '\''))
+/// For each line whether it has code that can run: something other than white space, a comment and punctuation.
+#[must_use]
+pub(crate) fn code_lines(source: &str) -> Vec<bool> {
+    let mut lines = vec![false];
+    // What ends the comment or literal that the text is in.
+    let mut until: Option<&str> = None;
+    let mut rest = source;
+    while let Some(c) = rest.chars().next() {
+        let line = lines.last_mut().expect("there is one from the start");
+        let mut taken = c.len_utf8();
+        match until {
+            Some(end) if rest.starts_with(end) => {
+                taken = end.len();
+                until = None;
+            }
+            Some("\"" | "'") if c == '\\' => taken += rest[1..].chars().next().map_or(0, char::len_utf8),
+            // A literal of several lines is code on each.
+            Some("`") => *line |= c != '\n',
+            // No other goes on in the next line, in valid source.
+            Some("\"" | "'") if c == '\n' => until = None,
+            Some(_) => {}
+            None if rest.starts_with("//") => until = Some("\n"),
+            None if rest.starts_with("/*") => (until, taken) = (Some("*/"), 2),
+            None => {
+                until = ["\"", "'", "`"].into_iter().find(|quote| rest.starts_with(quote));
+                *line |= until.is_some() || c.is_alphanumeric() || c == '_';
+            }
+        }
+        let (text, behind) = rest.split_at(taken);
+        lines.extend(text.matches('\n').map(|_| false));
+        rest = behind;
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -80,6 +132,7 @@ mod tests {
         assert_eq!(
             found,
             [
+                ("func.L3.C9", (3, 9), (3, 18)),
                 ("plain", (5, 1), (7, 2)),
                 ("Cart.Add", (9, 1), (9, 24)),
                 ("*Cart.Remove", (10, 1), (10, 41)),
@@ -107,11 +160,22 @@ mod tests {
 
     #[test]
     fn lines_with_code() {
-        for line in ["x++", "\treturn", "} else if a {", "case \"\":", "_ = `", "é()"] {
-            assert!(is_code(line), "{line}");
+        for line in ["x++", "\treturn", "} else if a {", "case \"\":", "_ = `", "é()", "/* a */ b", "\"//\""]
+        {
+            assert_eq!(code_lines(line), [true], "{line}");
         }
-        for line in ["", "\t", "}", "\t})", ") {", "// x", "\t// return"] {
-            assert!(!is_code(line), "{line}");
+        for line in ["", "\t", "}", "\t})", ") {", "// x", "} // x\\", "/* a */ }", "/*", "/**/"] {
+            assert_eq!(code_lines(line), [false], "{line}");
+        }
+        for (source, expected) in [
+            ("a\n/* b\nc */ d\ne\n", &[true, false, true, true, false][..]),
+            ("/*\na\n*/\nb", &[false, false, false, true]),
+            ("s := `\n// no comment\n\n`\nb", &[true, true, false, false, true]),
+            ("'\"'\n// x\n'\\''\n/* \" */\n\"\\\"/*\"\nb", &[true, false, true, false, true, true]),
+            ("\"not closed\nb // é\r\n}\n", &[true, true, false, false]),
+            ("\"\\", &[true]),
+        ] {
+            assert_eq!(code_lines(source), expected, "{source}");
         }
     }
 }

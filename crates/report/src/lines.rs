@@ -13,7 +13,7 @@ use crate::golang;
 /// is one.
 #[must_use]
 pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32, u32> {
-    let code: Option<Vec<bool>> = source.map(|source| source.split('\n').map(golang::is_code).collect());
+    let code = source.map(golang::code_lines);
     let has_code = |line: u32| {
         let index = (line as usize).wrapping_sub(1);
         code.as_ref().is_none_or(|code| code.get(index).copied().unwrap_or_default())

@@ -16,6 +16,8 @@ pub struct Report<'a> {
     profile: Profile<'a>,
     /// For each file of the profile, in its order.
     found: Vec<Found>,
+    /// For each file too: a block that is in no function of its source, by its end.
+    strays: Vec<Option<(u32, u32)>>,
 }
 
 /// What is left out.
@@ -39,6 +41,8 @@ pub struct ReportFile<'r> {
     pub shown: &'r str,
     /// Where it is, if it was found.
     pub path: Option<&'r Path>,
+    /// The end of a block that is in no function of the source.
+    stray: Option<(u32, u32)>,
 }
 
 /// Why there is no source of a file.
@@ -114,18 +118,23 @@ impl<'a> Report<'a> {
         }
         let found: Vec<Found> = found.into_iter().filter_map(|(keep, found)| keep.then_some(found)).collect();
         let mut places = found.iter();
+        let mut strays = Vec::new();
         for package in profile.packages_mut() {
             let PackageProfile { files, functions, .. } = package;
             for (file, found) in files.iter_mut().zip(places.by_ref()) {
-                if let Some(path) = &found.file
-                    && file.blocks.iter().any(|block| block.function.is_none())
-                    && let Ok(source) = fs::read_to_string(path)
-                {
-                    name_functions(&mut file.blocks, functions, &source);
-                }
+                let unnamed = file.blocks.iter().any(|block| block.function.is_none());
+                let go = found
+                    .file
+                    .as_deref()
+                    .filter(|path| unnamed && path.extension().is_some_and(|is| is == "go"));
+                let source = go.and_then(|path| fs::read_to_string(path).ok());
+                let fitting = source.filter(|source| misfit(&file.blocks, source).is_none());
+                strays.push(
+                    fitting.and_then(|source| name_functions(&mut file.blocks, functions, &source).err()),
+                );
             }
         }
-        Self { profile, found }
+        Self { profile, found, strays }
     }
 
     /// The profile alone.
@@ -154,11 +163,12 @@ impl<'a> Report<'a> {
             .packages()
             .iter()
             .flat_map(|package| package.files.iter().map(move |file| (package, file)));
-        files.zip(&self.found).map(|((package, profile), found)| ReportFile {
+        files.zip(&self.found).zip(&self.strays).map(|(((package, profile), found), &stray)| ReportFile {
             package,
             profile,
             shown: &found.shown,
             path: found.file.as_deref(),
+            stray,
         })
     }
 
@@ -176,7 +186,9 @@ impl<'r> ReportFile<'r> {
             name,
             literal,
             first_line: blocks[0].unit.start_line,
-            last_line: blocks.iter().map(|block| block.unit.end_line).max().unwrap_or_default(),
+            last_line: blocks
+                .iter()
+                .fold(blocks[0].unit.start_line, |last, block| last.max(block.unit.end_line)),
             count: blocks[0].count,
             coverage: blocks.iter().collect(),
         })
@@ -198,21 +210,29 @@ impl<'r> ReportFile<'r> {
         let bytes = fs::read(path).map_err(|error| NoSource::Unreadable(error.to_string()))?;
         let source = String::from_utf8(bytes)
             .map_err(|_| NoSource::Unreadable("the source is not UTF-8".to_owned()))?;
-        let lines: Vec<&str> = source.split('\n').collect();
-        let fits = |line: u32, column: u32| {
-            let text = lines.get((line as usize).wrapping_sub(1));
-            text.is_some_and(|text| column as usize <= text.len() + 1)
-        };
-        let ends = self.profile.blocks.iter().map(|block| (block.unit.end_line, block.unit.end_column));
-        match ends.into_iter().find(|&(line, column)| !fits(line, column)) {
+        match self.stray.or_else(|| misfit(&self.profile.blocks, &source)) {
             Some((line, column)) => Err(NoSource::OtherVersion { line, column }),
             None => Ok(source),
         }
     }
 }
 
+/// The end of a block that the source does not have.
+fn misfit(blocks: &[Block], source: &str) -> Option<(u32, u32)> {
+    let lines: Vec<&str> = source.split('\n').collect();
+    let fits = |(line, column): (u32, u32)| {
+        let text = lines.get((line as usize).wrapping_sub(1));
+        text.is_some_and(|text| column as usize <= text.len() + 1)
+    };
+    blocks.iter().map(end).find(|&end| !fits(end))
+}
+
+fn end(block: &Block) -> (u32, u32) {
+    (block.unit.end_line, block.unit.end_column)
+}
+
 impl Filter {
-    fn leaves_out(&self, name: &str, found: &Found) -> bool {
+    pub(crate) fn leaves_out(&self, name: &str, found: &Found) -> bool {
         let excluded = self.exclude.matches(name) || self.exclude.matches(&found.shown);
         let generated = || {
             let source = found.file.as_ref().and_then(|path| fs::read_to_string(path).ok());
@@ -222,25 +242,34 @@ impl Filter {
     }
 }
 
-/// Gives blocks that have none the functions that they are in by the source. What is in none is a function literal
-/// outside of functions, which Go's coverage data would name by its place.
-fn name_functions(blocks: &mut [Block], functions: &mut Vec<ProfileFunction<'_>>, source: &str) {
+/// Gives blocks that have none the functions that they are in by the source. Where one is in none the source is of
+/// another version, and all are left as they are: the error has its end.
+fn name_functions(
+    blocks: &mut [Block],
+    functions: &mut Vec<ProfileFunction<'_>>,
+    source: &str,
+) -> Result<(), (u32, u32)> {
     let extents = golang::functions(source);
     let first = functions.len() as u32;
-    functions.extend(
-        extents.iter().map(|extent| ProfileFunction { name: extent.name.clone().into(), literal: false }),
-    );
-    for block in blocks.iter_mut().filter(|block| block.function.is_none()) {
-        let place = (block.unit.start_line, block.unit.start_column);
-        let within = extents.partition_point(|extent| extent.start <= place).checked_sub(1);
-        let within = within.filter(|&number| place < extents[number].end);
-        block.function = Some(match within {
-            Some(number) => first + number as u32,
-            None => {
-                let name = format!("func.L{}.C{}", place.0, place.1);
-                functions.push(ProfileFunction { name: name.into(), literal: true });
-                functions.len() as u32 - 1
-            }
-        });
+    let within = |block: &Block| {
+        // After `//line` there is no column.
+        let column = if block.unit.start_column == 0 { u32::MAX } else { block.unit.start_column };
+        let place = (block.unit.start_line, column);
+        let number = extents.partition_point(|extent| extent.start <= place).checked_sub(1)?;
+        (place < extents[number].end).then_some(first + number as u32)
+    };
+    let unnamed = |block: &&Block| block.function.is_none();
+    if let Some(stray) = blocks.iter().filter(unnamed).find(|block| within(block).is_none()) {
+        return Err(end(stray));
     }
+    blocks
+        .iter_mut()
+        .filter(|block| block.function.is_none())
+        .for_each(|block| block.function = within(block));
+    let named = |extent: &golang::FunctionExtent| ProfileFunction {
+        name: extent.name.clone().into(),
+        literal: extent.literal,
+    };
+    functions.extend(extents.iter().map(named));
+    Ok(())
 }

@@ -13,7 +13,7 @@ use crate::output;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Input {
     #[command(flatten)]
-    input: InputArgs,
+    pub(crate) input: InputArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -149,9 +149,8 @@ fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result
         }
         return input.write_text(data, Some(to));
     }
-    let same = |path: &Path| matches!((path.canonicalize(), to.canonicalize()), (Ok(a), Ok(b)) if a == b);
-    if input.paths().any(|path| same(path)) {
-        return Err(Failure::new(Exit::Usage, format!("{} is an input as well", to.display()))
+    if input.reads(to) {
+        return Err(Failure::new(Exit::Usage, format!("{} is an input as well, or in one", to.display()))
             .with_hint("write to another folder: what is in this one would count twice from then on")
             .into());
     }

@@ -81,7 +81,7 @@ pub(crate) fn json(args: &Format) -> Result<Exit> {
 }
 
 pub(crate) fn markdown(Markdown { format, baseline: file }: &Markdown) -> Result<Exit> {
-    let before = file.as_deref().map(baseline).transpose()?;
+    let before = file.as_deref().map(|file| baseline(&format.input, file)).transpose()?;
     with_report(format, |report, out| markdown::write(report, before, out))
 }
 

@@ -4,15 +4,15 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use covdata::Coverage;
+use covdata::{Builder, Coverage};
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt};
-use report::changes::{ChangedFile, Changes};
+use podcov_cli::{Exit, Failure, ResultExt, say};
+use report::changes::{ChangedFile, Changes, GitError};
 use report::gate::{Rules, changed_total, check};
 use report::{Report, gate, summary};
 
-use crate::input::{InputArgs, Read, say_missing};
-use crate::output;
+use crate::input::{InputArgs, Read, and_more, say_missing};
+use crate::{NAME, output};
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -32,7 +32,8 @@ pub(crate) struct Gate {
     #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
     fail_under_file: Option<f64>,
 
-    /// Of all statements, not less than this: what `podcov-report json` wrote, or a text profile
+    /// Of all statements, not less than this: what `podcov-report json` wrote of the same selection, or a text profile,
+    /// of which the same is selected
     #[arg(long, value_name = "FILE", help_heading = "Gates")]
     baseline: Option<PathBuf>,
 
@@ -71,9 +72,8 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
         baseline: args
             .baseline
             .as_deref()
-            .map(baseline)
-            .transpose()?
-            .map(|before| (before, args.allow_decrease)),
+            .map(|file| anyhow::Ok((baseline(&args.input, file)?, args.allow_decrease)))
+            .transpose()?,
         changed: args.fail_under_changed,
     };
     if rules.is_empty() {
@@ -84,6 +84,13 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
     let files = args.input.load()?;
     let Read { data, exit } = args.input.read(&files)?;
     let report = args.input.report(&data)?;
+    if report.total().total == 0 {
+        return Err(Failure::new(Exit::Incomplete, "there are no statements to check")
+            .with_hint(
+                "do --pkg and --exclude fit, and does the program contain what it is to cover (-coverpkg)?",
+            )
+            .into());
+    }
     let changed = match rules.changed {
         Some(_) => changed_lines(&args.input, &report, &args.since)?,
         None => Vec::new(),
@@ -95,7 +102,11 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
             return writeln!(out, "nothing falls short");
         }
         write!(out, "{short}")?;
-        writeln!(out, "{} of what was asked for fell short", short.0.len())
+        writeln!(out, "{} of what was asked for fell short", short.0.len())?;
+        if short.0.iter().any(|one| one.what == gate::CHANGED) {
+            writeln!(out, "podcov-report diff prints which changed lines did not run")?;
+        }
+        Ok(())
     })?;
     Ok(if short.0.is_empty() { exit } else { Exit::FellShort })
 }
@@ -144,22 +155,53 @@ pub(crate) fn diff(Diff { input, since, github }: &Diff) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Reads what a total is compared with.
-pub(crate) fn baseline(path: &Path) -> Result<Coverage> {
+/// Reads what a total is compared with: of a text profile what is wanted of the input too.
+pub(crate) fn baseline(input: &InputArgs, path: &Path) -> Result<Coverage> {
+    let unusable = |why: &str| {
+        Failure::new(Exit::Usage, format!("cannot use {} as the baseline: {why}", path.display()))
+    };
     let bytes = fs::read(path).or_exit(Exit::Usage, "cannot read the baseline")?;
-    gate::baseline(&bytes).map_err(|error| {
-        Failure::new(Exit::Usage, format!("cannot use {} as the baseline: {error}", path.display())).into()
-    })
+    let before = if bytes.starts_with(b"mode:") {
+        let mut builder = Builder::new();
+        builder.add_text_bytes(path, bytes);
+        let files = builder.load();
+        let (data, problems) = files.read();
+        if let Some(problem) = problems.first() {
+            return Err(unusable(&problem.to_string()).into());
+        }
+        input.report(&data)?.total()
+    } else {
+        gate::baseline(&bytes).map_err(|error| unusable(&error))?
+    };
+    if before.total == 0 {
+        return Err(unusable("it has no statements").into());
+    }
+    Ok(before)
 }
 
 fn changed_lines(input: &InputArgs, report: &Report<'_>, since: &str) -> Result<Vec<ChangedFile>> {
-    let changes = Changes::since(&input.root()?, since).map_err(|error| {
+    let root = input.root()?;
+    let changes = Changes::since(&root, since).map_err(|error| {
         let failure = Failure::new(Exit::Usage, format!("cannot tell what changed since {since}: {error}"));
-        failure.with_hint(
-            "give a revision that is here with --since; a shallow clone may need `git fetch --unshallow`",
-        )
+        match error {
+            GitError::Run(_) => failure,
+            GitError::Failed { .. } => failure.with_hint(
+                "run this in a git repository, or give it with --root; give a revision that is there with --since: a \
+                 shallow clone may need `git fetch --unshallow`",
+            ),
+        }
     })?;
     say_missing(report);
+    let unknown = changes.unknown(report, &root, &input.filter());
+    if let Some(first) = unknown.first().filter(|_| input.wants_all()) {
+        let which = format!("{first}{}", and_more(unknown.len()));
+        say(
+            NAME,
+            format_args!(
+                "warning: nothing is known of {which}, which changed: does the program contain it, and -coverpkg name it?"
+            ),
+        );
+    }
     Ok(changes.coverage(report))
 }
 

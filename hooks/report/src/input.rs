@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use covdata::{Builder, Data, FileName, Files, PackagePattern, Percent, Problem, Profile};
+use fs_err as fs;
 use podcov_cli::{Exit, Failure, ResultExt, say};
 use podcov_storage::Address;
 use report::{Filter, Glob, Report, Sources, changes};
@@ -22,7 +23,8 @@ const COLLECTED: &str = "reports/coverage";
 pub(crate) struct InputArgs {
     /// Folders of coverage files, and text profiles
     ///
-    /// Folders are read with all folders in them. Without any: reports/coverage, where podcov-collect writes.
+    /// Folders are read with all folders in them, but for links. Without any: reports/coverage, where podcov-collect
+    /// writes.
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 
@@ -173,23 +175,41 @@ impl InputArgs {
         let root = self.root()?;
         let work = std::path::absolute(".")?;
         let sources = Sources::discover(&root, &work, &self.map);
-        let filter =
-            Filter { exclude: self.exclude.iter().cloned().collect(), generated: self.skip_generated };
-        Ok(Report::new(self.selected(data), &sources, &filter))
+        Ok(Report::new(self.selected(data), &sources, &self.filter()))
+    }
+
+    /// Which files are left out.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter { exclude: self.exclude.iter().cloned().collect(), generated: self.skip_generated }
     }
 
     /// What paths in reports are relative to.
     pub(crate) fn root(&self) -> Result<PathBuf> {
         let here = std::path::absolute(".").or_exit(Exit::Usage, "cannot tell the current folder")?;
         Ok(match &self.root {
-            Some(root) => std::path::absolute(root).or_exit(Exit::Usage, "--root is no folder")?,
+            Some(root) if !root.is_dir() => {
+                let why = format!("--root {}: there is no such folder", root.display());
+                return Err(Failure::new(Exit::Usage, why).into());
+            }
+            Some(root) => std::path::absolute(root).or_exit(Exit::Usage, "cannot tell the current folder")?,
             None => changes::repository(&here).unwrap_or(here),
         })
     }
 
-    /// The paths of all inputs, as given.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        self.i.iter().chain(&self.inputs)
+    /// Whether any of it is given.
+    pub(crate) fn is_given(&self) -> bool {
+        let Self { inputs, i, from, fetched: _, pkg, exclude, skip_generated, root, map } = self;
+        let lists = inputs.len() + i.len() + from.len() + exclude.len() + map.len();
+        lists > 0 || pkg.is_some() || root.is_some() || *skip_generated
+    }
+
+    /// Whether files in a folder would be read as input.
+    pub(crate) fn reads(&self, folder: &Path) -> bool {
+        let folder = real(folder);
+        let collected = [PathBuf::from(COLLECTED)];
+        let none = self.i.is_empty() && self.inputs.is_empty() && self.from.is_empty();
+        let mut trees = self.inputs.iter().chain(collected.iter().filter(|_| none));
+        self.i.iter().any(|dir| real(dir) == folder) || trees.any(|tree| folder.starts_with(real(tree)))
     }
 
     fn selected<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
@@ -271,7 +291,8 @@ pub(crate) fn say_missing(report: &Report<'_>) {
     }
 }
 
-fn and_more(count: usize) -> String {
+/// Of several the first is named.
+pub(crate) fn and_more(count: usize) -> String {
     if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
 
@@ -286,8 +307,23 @@ fn add_input(builder: &mut Builder, path: &Path, add_folder: fn(&mut Builder, &P
             .with_hint("name its folder: meta-data and counters belong together")
             .into());
     }
-    builder.add_text(path);
+    if path.exists() && !path.is_file() {
+        // A pipe, which ends when whoever writes it does.
+        builder.add_text_bytes(path, fs::read(path).or_exit(Exit::Usage, "cannot read an input")?);
+    } else {
+        builder.add_text(path);
+    }
     Ok(())
+}
+
+/// A path without links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
+    match there {
+        Some((there, real)) => real.join(path.strip_prefix(there).unwrap_or(Path::new(""))),
+        None => path,
+    }
 }
 
 fn mapping(text: &str) -> Result<(String, PathBuf), String> {

@@ -10,7 +10,7 @@ mod output;
 use std::ffi::OsString;
 
 use anyhow::Result;
-use podcov_cli::{CommonArgs, Exit, StateArgs};
+use podcov_cli::{CommonArgs, Exit, Failure, StateArgs};
 
 const NAME: &str = "podcov-report";
 
@@ -21,7 +21,10 @@ const NAME: &str = "podcov-report";
 /// total is printed. The commands percent, func, textfmt, pkglist, merge, subtract and intersect take the flags of
 /// `go tool covdata` and print what it prints.
 #[derive(Debug, clap::Parser)]
-#[command(name = NAME, version, args_conflicts_with_subcommands = true)]
+#[command(name = NAME, version)]
+#[command(
+    override_usage = "podcov-report [OPTIONS] [INPUT]...\n       podcov-report <COMMAND> [OPTIONS] [INPUT]..."
+)]
 pub struct Args {
     #[command(subcommand)]
     command: Option<Command>,
@@ -85,15 +88,19 @@ pub fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let args = args.into_iter().map(|arg| {
         behind_flags |= arg == "--";
         let text = if behind_flags { "" } else { arg.to_str().unwrap_or_default() };
-        match text {
-            "-pcombine=true" => "--pcombine".into(),
-            _ if text == "-pcombine" || text == "-pkg" || text.starts_with("-pkg=") => {
-                format!("-{text}").into()
-            }
-            _ => arg,
+        // Go takes one dash or two, and a value for what is on or off.
+        let flag = text.strip_prefix("--").or_else(|| text.strip_prefix('-')).unwrap_or_default();
+        match flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value))) {
+            ("pcombine", Some("false")) => None,
+            ("pcombine", None | Some("true")) => Some("--pcombine".into()),
+            ("pkg", None) => Some("--pkg".into()),
+            ("pkg", Some(pattern)) => Some(format!("--pkg={pattern}").into()),
+            ("i" | "o", None) => Some(format!("-{flag}").into()),
+            ("i" | "o", Some(value)) => Some(format!("-{}={value}", &flag[..1]).into()),
+            _ => Some(arg),
         }
     });
-    args.collect()
+    args.flatten().collect()
 }
 
 /// Runs podcov-report.
@@ -102,6 +109,11 @@ pub fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 /// A [`podcov_cli::Failure`] when there is no result. That a file could not be used is said on stderr and shows in
 /// the exit code.
 pub fn run(args: Args) -> Result<Exit> {
+    if args.command.is_some() && args.summary.input.is_given() {
+        return Err(
+            Failure::new(Exit::Usage, "inputs, and what is wanted of them, go behind the command").into()
+        );
+    }
     let exit = match args.command {
         None => covdata_commands::summary(&args.summary),
         Some(Command::Percent(args)) => covdata_commands::percent(&args),
@@ -130,20 +142,10 @@ mod tests {
 
     #[test]
     fn flags_of_one_dash() {
-        let given =
-            ["podcov-report", "merge", "-i=a,b", "-pcombine", "-pkg=x", "-pkg", "-o", "-pkgs", "--", "-pkg"];
-        let expected = [
-            "podcov-report",
-            "merge",
-            "-i=a,b",
-            "--pcombine",
-            "--pkg=x",
-            "--pkg",
-            "-o",
-            "-pkgs",
-            "--",
-            "-pkg",
-        ];
-        assert_eq!(go_flags(given.map(OsString::from)), expected.map(OsString::from));
+        let given = "podcov-report merge -i=a,b --i=c=d --i e -pcombine --pcombine=true -pcombine=false -pkg=x -pkg --o f \
+                     -pkgs -v -- -pkg";
+        let expected = "podcov-report merge -i=a,b -i=c=d -i e --pcombine --pcombine --pkg=x --pkg -o f -pkgs -v -- -pkg";
+        let words = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(go_flags(words(given)), words(expected));
     }
 }

@@ -12,12 +12,37 @@ use podcov_cli::{Exit, ResultExt};
 /// Writes to a file, or to stdout where there is none. A file is not there before it is whole, and one that was
 /// there stays if the writing fails.
 pub(crate) fn write(path: Option<&Path>, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let Some(path) = path.filter(|path| *path != Path::new("-")) else {
-        let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-        fill(&mut out)?;
-        return Ok(out.flush()?);
-    };
-    to_file(path, fill).or_exit(Exit::Usage, format!("cannot write {}", path.display()))
+    match path.filter(|path| *path != Path::new("-") && !is_stdout(path)) {
+        Some(path) => to_file(path, fill).or_exit(Exit::Usage, format!("cannot write {}", path.display())),
+        None => to_stdout(fill).or_exit(Exit::Usage, "cannot write to stdout"),
+    }
+}
+
+/// Writes to stdout. Whoever stops reading has what he wants; the exit code still tells of the rest.
+fn to_stdout(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
+    match fill(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            // What is left in it would be tried again.
+            let _ = out.into_parts();
+            Ok(())
+        }
+        written => written,
+    }
+}
+
+/// Whether a path leads to where stdout does, as /dev/stdout.
+#[cfg(unix)]
+fn is_stdout(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    place(path).is_some_and(|file| place(Path::new("/dev/fd/1")) == Some(file))
+}
+
+/// There is no such path elsewhere.
+#[cfg(not(unix))]
+fn is_stdout(_path: &Path) -> bool {
+    false
 }
 
 /// Writes files into a folder, each as a whole. What else is in the folder stays.
@@ -31,7 +56,10 @@ pub(crate) fn write_folder(dir: &Path, files: &[NewFile<'_>]) -> Result<()> {
 
 /// Writes to a file, as a whole.
 fn to_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    if path.exists() && !path.is_file() {
+    // A link stays: what it leads to is written.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let before = fs::metadata(path).ok();
+    if before.as_ref().is_some_and(|file| !file.is_file()) {
         // A device or a pipe, which is not replaced.
         let mut out = BufWriter::with_capacity(BUFFER, fs::OpenOptions::new().write(true).open(path)?);
         fill(&mut out)?;
@@ -40,10 +68,22 @@ fn to_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", process::id()));
     let written = (|| {
-        let mut out = BufWriter::with_capacity(BUFFER, fs::File::create(&temporary)?);
+        let file = fs::File::create(&temporary)?;
+        if let Some(before) = before {
+            // What only some may read stays so.
+            file.set_permissions(before.permissions())?;
+        }
+        let mut out = BufWriter::with_capacity(BUFFER, file);
         fill(&mut out)?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        fs::rename(&temporary, path)
+        match fs::rename(&temporary, path) {
+            // A file that is mounted, as into a container, cannot be replaced.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                fs::copy(&temporary, path)?;
+                fs::remove_file(&temporary)
+            }
+            renamed => renamed,
+        }
     })();
     if written.is_err() {
         let _ = fs::remove_file(&temporary);

@@ -176,7 +176,7 @@ fn a_counter_too_few() {
 fn folders_and_files_that_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let (missing, folder_as_file) = (dir.path().join("missing"), dir.path().join(counters().0.to_string()));
-    fs_err::create_dir(&folder_as_file).unwrap();
+    fs_err::os::unix::fs::symlink(folder("count"), &folder_as_file).unwrap();
     let (profile, problems) = read_dirs([dir.path(), &missing, &folder("count")]);
     assert!(is_fixture(&profile));
     let [file, folder] = problems.as_slice() else { panic!("{problems:?}") };

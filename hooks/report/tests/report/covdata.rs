@@ -1,5 +1,7 @@
 //! The commands of `go tool covdata`, with its flags.
 
+use std::process::Stdio;
+
 use crate::Desk;
 
 #[test]
@@ -190,11 +192,14 @@ fn what_is_wrong_is_said_and_shows_in_the_exit_code() {
     assert!(ended.stderr.contains("the file does not end in a footer"), "{}", ended.stderr);
 
     for (args, code, says) in [
-        ("missing a", 4, "`missing`: No such file or directory"),
+        ("missing a", 4, "missing: no such file or folder"),
         ("missing", 4, "there are no coverage data in the input"),
         ("-i .", 4, "hint: folders in those of -i are not read"),
         ("shop/go.mod", 4, "not a text profile"),
         ("merge -i a,b -o a", 2, "a is an input as well"),
+        ("merge a b -o b/merged/all", 2, "b/merged/all is an input as well, or in one"),
+        ("json a --root missing", 2, "--root missing: there is no such folder"),
+        ("--pkg sample/lib percent a", 2, "inputs, and what is wanted of them, go behind the command"),
         ("", 2, "no input, and no folder reports/coverage"),
         ("percent a --pkg", 2, "a value is required"),
     ] {
@@ -229,11 +234,93 @@ fn versions_of_the_source_are_told_apart() {
     );
 }
 
-#[test]
-fn a_pipe_that_is_closed_is_no_error() {
-    let desk = Desk::new();
-    let mut command = std::process::Command::new("sh");
-    let line = format!("{} func a b | true; echo done", env!("CARGO_BIN_EXE_podcov-report"));
+/// Runs a line in bash, in which `podcov-report` is this one. Gives its output and what it said.
+fn shell(desk: &Desk, line: &str) -> (String, String) {
+    let mut command = std::process::Command::new("bash");
+    let line = format!(
+        "set -o pipefail; podcov-report() {{ {} \"$@\"; }}; {line}",
+        env!("CARGO_BIN_EXE_podcov-report")
+    );
     let ended = crate::ended(command.args(["-c", &line]).current_dir(desk.path(".")));
-    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("done\n", ""));
+    (ended.stdout, ended.stderr)
+}
+
+#[test]
+fn a_pipe_that_is_closed_is_no_error_and_hides_none() {
+    let desk = Desk::new();
+    assert_eq!(shell(&desk, "podcov-report func a b | true; echo $?"), ("0\n".to_owned(), String::new()));
+    let closed = |args: &str| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_podcov-report"));
+        let child = command
+            .args(args.split_whitespace())
+            .current_dir(desk.path("."))
+            .stdout(writer)
+            .stderr(Stdio::piped());
+        let ended = child.spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(!said.to_lowercase().contains("pipe"), "{said}");
+        ended.status.code()
+    };
+    assert_eq!(closed("gate a --fail-under 100"), Some(1));
+    assert_eq!(closed("percent a missing"), Some(4));
+    assert_eq!(closed("textfmt a -o -"), Some(0));
+}
+
+#[test]
+fn where_a_path_leads_is_written() {
+    let desk = Desk::new();
+    let whole = desk.report("textfmt a").stdout;
+    // Not replaced: what is behind it goes on.
+    let (_, said) =
+        shell(&desk, "{ echo before; podcov-report textfmt a -o /dev/stdout; echo behind; } > out");
+    assert_eq!((said.as_str(), desk.read("out")), ("", format!("before\n{whole}behind\n")));
+    assert_eq!(shell(&desk, "podcov-report textfmt a -o /dev/stdout | cat").0, whole);
+
+    desk.write("real", "old");
+    let (_, said) =
+        shell(&desk, "ln -s real link; chmod 600 real; podcov-report textfmt a -o link; ls -l real link");
+    assert_eq!((said.as_str(), desk.read("real")), ("", whole.clone()));
+    let listed = shell(&desk, "stat -c '%F %a' link real").0;
+    assert_eq!(listed, "symbolic link 777\nregular file 600\n");
+
+    // And read.
+    let (read, said) = shell(&desk, "cat real | podcov-report percent /dev/stdin");
+    assert_eq!((read, said.as_str()), (desk.report("percent real").stdout, ""));
+}
+
+#[test]
+fn flags_of_all_commands_may_come_first() {
+    let desk = Desk::new();
+    let percent = desk.report("percent a").stdout;
+    for args in [
+        "--defer-failure percent a",
+        "-v percent a",
+        "--state-dir state percent a",
+        "percent a --state-dir state",
+    ] {
+        let ended = desk.report(args);
+        assert_eq!((ended.code, &ended.stdout), (Some(0), &percent), "{args}: {ended:?}");
+    }
+}
+
+#[test]
+fn files_of_others_in_a_folder() {
+    let desk = Desk::new();
+    let good = desk.report("a").stdout;
+    desk.write("a/coverprofile.out", "somebody's own");
+    desk.write("a/covmeta.old/notes", "somebody's own");
+    let ended = desk.report("a");
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), good.as_str(), ""));
+}
+
+#[test]
+fn a_text_profile_of_mode_set_holds_0_and_1() {
+    let desk = Desk::new();
+    desk.write("set.out", "mode: set\nm/a.go:1.1,2.2 3 5\nm/a.go:3.1,4.2 1 0\n");
+    desk.write("count.out", "mode: count\nm/a.go:1.1,2.2 3 5\n");
+    assert_eq!(desk.report("textfmt set.out").stdout, "mode: set\nm/a.go:1.1,2.2 3 1\nm/a.go:3.1,4.2 1 0\n");
+    let both = desk.report("textfmt set.out count.out").stdout;
+    assert_eq!(both, "mode: count\nm/a.go:1.1,2.2 3 6\nm/a.go:3.1,4.2 1 0\n");
 }

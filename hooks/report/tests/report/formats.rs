@@ -72,6 +72,17 @@ fn markdown_and_badge() {
     assert!(badge.contains(">go</text>") && badge.trim_end().ends_with("</svg>"), "{badge}");
 }
 
+/// As `//line` makes them: behind it there are no columns, and a block may end on a line before its first.
+#[test]
+fn blocks_that_end_before_they_begin() {
+    let desk = Desk::new();
+    desk.write("odd.out", "mode: set\nsample/lib/lib.go:9.0,3.0 1 1\nsample/lib/lib.go:5.0,6.0 1 1\n");
+    for format in ["lcov", "cobertura", "json", "html -o -", "func", "textfmt"] {
+        let ended = desk.report_in("shop", &format!("{format} ../odd.out"));
+        assert_eq!(ended.code, Some(0), "{format}: {ended:?}");
+    }
+}
+
 #[test]
 fn a_file_is_replaced_when_the_new_one_is_whole() {
     let desk = Desk::new();

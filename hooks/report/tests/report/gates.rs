@@ -54,6 +54,51 @@ fn a_baseline() {
 }
 
 #[test]
+fn a_baseline_is_of_the_same_selection() {
+    let desk = Desk::new();
+    assert_eq!(desk.report("textfmt b -o all.out").code, Some(0));
+    for selection in ["--pkg sample/lib", "--exclude */shapes/*"] {
+        let ended = desk.report(&format!("gate b --baseline all.out {selection}"));
+        assert_eq!(ended.code, Some(0), "{selection}: {ended:?}");
+    }
+    desk.write("none.out", "mode: set\n");
+    let ended = desk.report("gate b --baseline none.out");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.stderr.contains("cannot use none.out as the baseline: it has no statements"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn what_is_allowed_does_not_fall_short() {
+    let desk = Desk::new();
+    let profile = |covered: u32| {
+        format!("mode: set\nm/a.go:1.1,2.2 {covered} 1\nm/a.go:3.1,4.2 {} 0\n", 1000 - covered)
+    };
+    desk.write("before.out", &profile(644));
+    for (now, code) in [(639, 0), (638, 1)] {
+        desk.write("now.out", &profile(now));
+        let ended = desk.report("gate now.out --baseline before.out --allow-decrease 0.5");
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+    }
+}
+
+#[test]
+fn nothing_passes_no_gate() {
+    let desk = Desk::new();
+    for selection in ["--pkg sample/libb", "--exclude **"] {
+        let ended = desk.report(&format!("gate b --fail-under 1 {selection}"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(4), ""), "{selection}");
+        assert!(ended.stderr.contains("there are no statements to check"), "{}", ended.stderr);
+    }
+    // As in Go, no pattern chooses all.
+    assert_eq!(desk.report("percent -i b --pkg=").stdout, desk.covdata("percent -i b -pkg=").stdout);
+    assert_eq!(desk.report("gate b --fail-under 99 --pkg=").code, Some(1));
+}
+
+#[test]
 fn incomplete_data_pass_no_gate() {
     let desk = Desk::new();
     assert_eq!(desk.report("gate b missing --fail-under 1").code, Some(4));
@@ -110,12 +155,40 @@ fn changed_lines() {
     // From a folder inside, too.
     let ended = desk.report_in("shop/lib", "gate ../../b --since base --fail-under-changed 72");
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(ended.stdout, "71.4% < 72.0%  changed lines: 5 of 7\n1 of what was asked for fell short\n");
+    assert_eq!(
+        ended.stdout,
+        "71.4% < 72.0%  changed lines: 5 of 7\n1 of what was asked for fell short\n\
+         podcov-report diff prints which changed lines did not run\n"
+    );
     assert_eq!(desk.report_in("shop", "gate ../b --since base --fail-under-changed 71").code, Some(0));
     assert_eq!(
         desk.report_in("shop", "diff ../b --since HEAD --pkg sample/lib").stdout,
         "changed lines: none that can run\n"
     );
+
+    // Whatever git is told otherwise.
+    let expected = desk.report_in("shop", "diff ../b --since base").stdout;
+    desk.write("shop/.gitattributes", "*.go -diff\n");
+    for (name, value) in
+        [("diff.interHunkContext", "20"), ("diff.renames", "false"), ("diff.noprefix", "true")]
+    {
+        git(&desk, &format!("config {name} {value}"));
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_podcov-report"));
+    command.args(["diff", "../b", "--since", "base"]).current_dir(desk.path("shop"));
+    let ended = crate::ended(command.env("GIT_DIFF_OPTS", "-u5").env_remove("GOWORK"));
+    assert_eq!((ended.code, ended.stdout), (Some(0), expected), "{}", ended.stderr);
+
+    // What changed and is no part of the program.
+    desk.write("shop/tool/tool.go", "package tool\n\nfunc Tool() {}\n");
+    desk.write("shop/tool/tool_test.go", "package tool\n\nfunc test() {}\n");
+    desk.write("shop/tool/types.go", "package tool\n\ntype T int\n");
+    let ended = desk.report_in("shop", "diff ../b --since base");
+    let warning = "podcov-report: warning: nothing is known of tool/tool.go, which changed: does the program contain it, \
+                   and -coverpkg name it?\n";
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), warning));
+    let ended = desk.report_in("shop", "diff ../b --since base --exclude tool/*");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 
     let ended = desk.report_in("shop", "gate ../b --since nowhere --fail-under-changed 72");
     assert_eq!(ended.code, Some(2));

@@ -124,6 +124,46 @@ fn another_version_of_the_source_is_told() {
     assert!(files.contains(&"shapes/b.go".to_owned()));
 }
 
+/// Text profiles do not name functions; the source does, if it is that of the program.
+#[test]
+fn functions_of_text_profiles() {
+    let desk = Desk::new();
+    assert_eq!(desk.report("textfmt b -o b.out").code, Some(0));
+    let functions = |input: &str| {
+        let ended = desk.report_in("shop", &format!("json {input}"));
+        let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let packages = json["packages"].as_array().unwrap().clone();
+        let files = packages.into_iter().flat_map(|package| package["files"].as_array().unwrap().clone());
+        let of_file = |file: serde_json::Value| (file["path"].clone(), file["functions"].clone());
+        (
+            files
+                .map(of_file)
+                .filter(|(_, functions)| functions[0] != serde_json::Value::Null)
+                .collect::<Vec<_>>(),
+            ended.stderr,
+        )
+    };
+    let (named, said) = functions("../b");
+    assert!(named.len() > 5 && said.is_empty(), "{said}");
+    assert_eq!(functions("../b.out"), (named, said));
+
+    // The same lines are in other functions, or in none.
+    let source = desk.read("shop/lib/lib.go");
+    desk.write("shop/lib/lib.go", &format!("{}{source}", "// New.\n".repeat(4)));
+    let ended = desk.report_in("shop", "func ../b.out");
+    assert_eq!(
+        ended.stderr,
+        "podcov-report: warning: lib/lib.go: the source has changed since the program was built\n"
+    );
+    let names: Vec<&str> = ended
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("sample/lib/lib.go"))
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert!(!names.is_empty() && names.iter().all(|name| *name == "?"), "{}", ended.stdout);
+}
+
 #[test]
 fn generated_and_excluded_files() {
     let desk = Desk::new();
