@@ -50,6 +50,8 @@ impl<'a> TextProfile<'a> {
     ///
     /// [`TextError::NoMode`] where the first line is not the mode's.
     pub fn parse(text: &'a [u8]) -> Result<(Self, Option<TextError>), TextError> {
+        // Editors put a mark of the encoding before it.
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let mut lines =
             text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let mut mode = lines.next().and_then(mode).ok_or(TextError::NoMode)?;
@@ -279,6 +281,13 @@ mod tests {
         }
         let message = TextError::BadLines { first: 3, lines: 2 }.to_string();
         assert!(message.starts_with("line 3 and 1 more: not `file:line"), "{message}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over() {
+        let plain = TextProfile::parse(b"mode: set\na.go:1.1,2.2 1 1\n");
+        assert!(plain.is_ok());
+        assert_eq!(TextProfile::parse("\u{feff}mode: set\na.go:1.1,2.2 1 1\n".as_bytes()), plain);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Globs for files.
 
+use std::fmt;
 use std::str::FromStr;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -31,12 +32,26 @@ impl FromIterator<Glob> for Globs {
     }
 }
 
+impl Glob {
+    /// Whether it matches a path.
+    #[must_use]
+    pub fn matches(&self, path: &str) -> bool {
+        let last = path.rsplit('/').next().unwrap_or_default();
+        self.matcher.is_match(if self.last_part { last } else { path })
+    }
+}
+
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.matcher.glob().fmt(f)
+    }
+}
+
 impl Globs {
     /// Whether any of them matches a path.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        let last = path.rsplit('/').next().unwrap_or_default();
-        self.0.iter().any(|glob| glob.matcher.is_match(if glob.last_part { last } else { path }))
+        self.0.iter().any(|glob| glob.matches(path))
     }
 }
 

@@ -175,7 +175,21 @@ impl InputArgs {
         let root = self.root()?;
         let work = std::path::absolute(".")?;
         let sources = Sources::discover(&root, &work, &self.map);
-        Ok(Report::new(self.selected(data), &sources, &self.filter()))
+        let selected = self.selected(data);
+        let names: Vec<&str> = selected.files().map(|file| file.name).collect();
+        let fits = |glob: &Glob| {
+            names.iter().any(|name| glob.matches(name) || glob.matches(&sources.find(name).shown))
+        };
+        for glob in self.exclude.iter().filter(|glob| !fits(glob)) {
+            say(
+                NAME,
+                format_args!(
+                    "warning: --exclude {glob}: the coverage data have no such file; a folder is DIR/**"
+                ),
+            );
+        }
+        drop(names);
+        Ok(Report::new(selected, &sources, &self.filter()))
     }
 
     /// Which files are left out.
@@ -243,7 +257,9 @@ impl InputArgs {
         if !data.is_empty() {
             return Ok(());
         }
-        let hint = if self.i.is_empty() {
+        let hint = if self.inputs.iter().any(|path| !path.exists() && is_word(path)) {
+            "nor is there such a command: podcov-report --help lists them"
+        } else if self.i.is_empty() {
             "a program that is built with -cover writes coverage files into GOCOVERDIR when it ends in good order"
         } else {
             "folders in those of -i are not read, as in Go; name them without -i to have them read"
@@ -314,6 +330,11 @@ fn add_input(builder: &mut Builder, path: &Path, add_folder: fn(&mut Builder, &P
         builder.add_text(path);
     }
     Ok(())
+}
+
+/// Whether a command might be meant.
+fn is_word(path: &Path) -> bool {
+    path.to_str().is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
 /// A path without links, as far as it exists.

@@ -194,6 +194,7 @@ fn what_is_wrong_is_said_and_shows_in_the_exit_code() {
     for (args, code, says) in [
         ("missing a", 4, "missing: no such file or folder"),
         ("missing", 4, "there are no coverage data in the input"),
+        ("htlm a/no", 4, "hint: nor is there such a command: podcov-report --help lists them"),
         ("-i .", 4, "hint: folders in those of -i are not read"),
         ("shop/go.mod", 4, "not a text profile"),
         ("merge -i a,b -o a", 2, "a is an input as well"),

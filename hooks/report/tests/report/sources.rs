@@ -184,4 +184,11 @@ fn generated_and_excluded_files() {
     let percent = desk.report_in("shop", "percent -i ../b --exclude **/shapes/a.go").stdout;
     assert_ne!(percent, desk.report_in("shop", "percent -i ../b").stdout);
     assert_eq!(desk.report("json b --exclude a[").code, Some(2));
+    let ended = desk.report_in("shop", "json ../b --exclude lib/ --exclude lib/** --exclude two");
+    let warning = |glob: &str| {
+        format!(
+            "podcov-report: warning: --exclude {glob}: the coverage data have no such file; a folder is DIR/**\n"
+        )
+    };
+    assert_eq!((ended.code, ended.stderr), (Some(0), warning("lib/") + &warning("two")));
 }
