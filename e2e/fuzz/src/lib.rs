@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
-use covdata::{Builder, CounterFile, FileName, MetaFile, TextProfile, check, strip_args};
+use covdata::{
+    Block, Builder, CounterFile, FileName, FileProfile, MetaFile, TextProfile, Unit, check, strip_args,
+};
 use podcov_unpack::{Rules, unpack};
 use report::changes::Changes;
-use report::{GoMod, functions, is_generated};
+use report::{GoMod, functions, is_generated, line_counts};
 
 /// The files of a real program, so that changed counters meet whole meta-data and the reverse.
 const REAL: [(&str, &[u8]); 2] = [
@@ -112,6 +114,13 @@ pub fn source(bytes: &[u8]) {
     let functions = functions(&text);
     assert!(functions.iter().all(|function| function.start < function.end));
     assert!(functions.is_sorted_by_key(|function| function.start));
+    assert!(functions.windows(2).all(|two| two[0].end <= two[1].start));
+    // All of it as one block.
+    let lines = text.split('\n').count() as u32;
+    let unit = Unit { start_line: 1, start_column: 1, end_line: lines + 1, end_column: 1, statements: 1 };
+    let file =
+        FileProfile { name: "a.go", blocks: vec![Block { unit, count: 1, function: None }], mixed: false };
+    assert!(line_counts(&file, Some(&text)).keys().all(|line| (1..=lines).contains(line)));
 }
 
 /// What git says of changes.
