@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// A pattern for import paths, in which `...` stands for any string, and `/...` at the end also for nothing: `net/...`
 /// matches `net` and `net/http`. Several, with commas between them, match what any of them matches; an empty text
-/// matches all, as in Go no pattern does.
+/// matches all, as with Go's tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackagePattern(Vec<String>);
 
