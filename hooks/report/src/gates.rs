@@ -169,7 +169,7 @@ pub(crate) fn baseline(input: &InputArgs, path: &Path) -> Result<Coverage> {
         if let Some(problem) = problems.first() {
             return Err(unusable(&problem.to_string()).into());
         }
-        input.report(&data)?.total()
+        input.total(&data)?
     } else {
         gate::baseline(&bytes).map_err(|error| unusable(&error))?
     };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use covdata::{Builder, Data, FileName, Files, PackagePattern, Percent, Problem, Profile};
+use covdata::{Builder, Coverage, Data, FileName, Files, PackagePattern, Percent, Problem, Profile};
 use fs_err as fs;
 use podcov_cli::{Exit, Failure, ResultExt, say};
 use podcov_storage::Address;
@@ -170,26 +170,28 @@ impl InputArgs {
         Ok(self.selected(data))
     }
 
-    /// What is wanted of the data, with its source.
+    /// What is wanted of the data, with its source. Says which patterns leave out nothing.
     pub(crate) fn report<'a>(&self, data: &'a Data<'_>) -> Result<Report<'a>> {
-        let root = self.root()?;
-        let work = std::path::absolute(".")?;
-        let sources = Sources::discover(&root, &work, &self.map);
-        let selected = self.selected(data);
+        let (selected, sources) = (self.selected(data), self.sources()?);
         let names: Vec<&str> = selected.files().map(|file| file.name).collect();
         let fits = |glob: &Glob| {
             names.iter().any(|name| glob.matches(name) || glob.matches(&sources.find(name).shown))
         };
         for glob in self.exclude.iter().filter(|glob| !fits(glob)) {
-            say(
-                NAME,
-                format_args!(
-                    "warning: --exclude {glob}: the coverage data have no such file; a folder is DIR/**"
-                ),
-            );
+            let what = "the coverage data have no such file; a folder is DIR/**";
+            say(NAME, format_args!("warning: --exclude {glob}: {what}"));
         }
-        drop(names);
         Ok(Report::new(selected, &sources, &self.filter()))
+    }
+
+    /// The coverage of what is wanted of other data.
+    pub(crate) fn total(&self, data: &Data<'_>) -> Result<Coverage> {
+        Ok(Report::new(self.selected(data), &self.sources()?, &self.filter()).total())
+    }
+
+    fn sources(&self) -> Result<Sources> {
+        let work = std::path::absolute(".")?;
+        Ok(Sources::discover(&self.root()?, &work, &self.map))
     }
 
     /// Which files are left out.
