@@ -18,6 +18,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::Resettable;
 use tracing_subscriber::EnvFilter;
 
 /// The flags that every binary has.
@@ -36,7 +37,7 @@ where
     A: clap::Parser,
     F: Future<Output = anyhow::Result<Exit>>,
 {
-    let args = A::parse();
+    let args: A = parse(std::env::args_os());
     start_logging(common(&args).verbose);
     main_with(name, |shutdown| run(args, shutdown))
 }
@@ -48,12 +49,27 @@ pub fn main_blocking<A: clap::Parser>(
     common: fn(&A) -> &CommonArgs,
     run: impl FnOnce(A) -> anyhow::Result<Exit>,
 ) -> ExitCode {
-    let args = A::parse_from(args);
+    let args: A = parse(args);
     start_logging(common(&args).verbose);
     match run(args) {
         Ok(exit) => exit.into(),
         Err(error) => report(name, &error),
     }
+}
+
+/// Reads arguments as clap's derive does, or ends the process with what clap says. A variable that is set and empty is
+/// none: templates of manifests and hooks leave them so.
+pub fn parse<A: clap::Parser>(args: impl IntoIterator<Item = OsString>) -> A {
+    let matches = without_empty_variables(A::command()).get_matches_from(args);
+    A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty =
+        |arg: &clap::Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// [`main`] for a program that has read its arguments already.
@@ -83,11 +99,10 @@ where
 /// When it is no positive number.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let value: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    if value > 0.0 && value <= 1e9 {
-        Ok(Duration::from_secs_f64(value))
-    } else {
-        Err("must be above 0".into())
-    }
+    // What is less than a nanosecond is nothing.
+    let duration =
+        if value <= 1e9 { Duration::try_from_secs_f64(value).unwrap_or_default() } else { Duration::ZERO };
+    if duration.is_zero() { Err("must be above 0, and no more than a billion".into()) } else { Ok(duration) }
 }
 
 /// Prints a line on stderr for a person: `NAME: message`. A closed stderr is not an error.
@@ -154,7 +169,7 @@ mod tests {
     #[test]
     fn seconds_are_positive_numbers() {
         assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
-        for wrong in ["0", "-1", "x", "inf", "NaN", ""] {
+        for wrong in ["0", "-1", "x", "inf", "NaN", "", "1e-10", "1e10"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

@@ -93,7 +93,11 @@ fn word(address: &Address, start: &Start, manifest: &Result<Option<Manifest>, Er
     match manifest {
         Ok(Some(manifest)) => {
             let missing = manifest.missing.iter().map(|missing| format!("not uploaded: {missing}"));
-            (missing.collect(), manifest.exit_code.is_none())
+            let mut errors: Vec<String> = missing.collect();
+            if manifest.exit_code.is_some() && manifest.files.is_empty() && errors.is_empty() {
+                errors.push(format!("{address}/{}: the program has ended and left no coverage", start.place));
+            }
+            (errors, manifest.exit_code.is_none())
         }
         Ok(None) => {
             let error = format!("{address}/{} has no manifest: its upload was cut short", start.place);

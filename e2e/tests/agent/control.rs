@@ -134,6 +134,15 @@ async fn a_flush_that_cannot_be_says_why() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_program_that_ignores_a_stop_that_was_asked_for_is_killed_too() -> Result<()> {
+    let mut bench = Bench::new()?.flag("--kill-after=0.2");
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["forever"]).await?;
+    assert_eq!(ask(port, "POST", "/stop", "").await?.json()?, serde_json::json!({ "exit_code": 137 }));
+    assert_eq!(agent.end().await?.code, 137);
+    Ok(())
+}
+
+#[tokio::test]
 async fn stop_ends_the_program_and_then_it_is_started_again() -> Result<()> {
     let mut bench = Bench::new()?.flag("--restart=always");
     let (mut agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;

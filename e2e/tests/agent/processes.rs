@@ -234,6 +234,77 @@ async fn a_terminal_is_passed_through_and_ctrl_c_comes_once() -> Result<()> {
 }
 
 #[tokio::test]
+async fn ctrl_c_is_a_stop_that_no_restart_follows() -> Result<()> {
+    let bench = Bench::new()?.flag("--restart=always");
+    let mut agent = Agent::start(on_a_terminal(&bench, &wrapped("set")?, &["input"]))?;
+    agent.hear("ready").await?;
+    agent.child.stdin.as_mut().context("no input")?.write_all(b"\x03").await?;
+    agent.hear("^Cinterrupt").await?;
+    agent.child.stdin.as_mut().context("no input")?.write_all(b"end\n").await?;
+    let ended = agent.end().await?;
+    assert_eq!((ended.code, ended.stdout.matches("ready").count()), (5, 1), "{}", ended.stdout);
+    Ok(())
+}
+
+/// Two signals of one kind come as one, and somebody's that the program's child has ended may be the first.
+#[tokio::test]
+async fn a_programs_end_is_seen_whoever_else_says_so() -> Result<()> {
+    let bench = Bench::new()?;
+    let mut agent = bench.start(BASH, &["-c", "echo $$; read -r line; exit 4"])?;
+    let program: u32 = agent.line().await?.parse()?;
+    agent.signal(Signal::STOP)?;
+    agent.signal(Signal::CHILD)?;
+    agent.child.stdin.as_mut().context("no input")?.write_all(b"end\n").await?;
+    let ended = || {
+        let stat = fs::read_to_string(format!("/proc/{program}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'))
+    };
+    until("the program has ended", ended).await?;
+    agent.signal(Signal::CONT)?;
+    assert_eq!(agent.end().await?.code, 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_programs_end_is_seen_where_it_was_to_be_ignored() -> Result<()> {
+    let bench = Bench::new()?;
+    let agent = bench.command(BASH, &["-c", "exit 4"]);
+    let agent = agent.as_std();
+    let mut command = tokio::process::Command::new("env");
+    command.arg("--ignore-signal=CHLD").arg(agent.get_program()).args(agent.get_args());
+    command.env("GOCOVERDIR", bench.folder()).current_dir(bench.dir.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    assert_eq!(Agent::start(command)?.end().await?.code, 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_empty_variable_is_none() -> Result<()> {
+    let names =
+        ["PODCOV_RESTART", "PODCOV_CONTROL", "PODCOV_KILL_AFTER", "PODCOV_TOKEN_FILE", "PODCOV_STORAGE"];
+    let bench = names.into_iter().fold(Bench::new()?, |bench, name| bench.with(name, ""));
+    let ended = bench.run(BASH, &["-c", "exit 3"]).await?;
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn several_are_installed_into_one_folder_at_once() -> Result<()> {
+    let bench = Bench::new()?;
+    let folder = bench.dir.path().join("shared");
+    let install = async || {
+        let mut command = tokio::process::Command::new(podcov_e2e::program("podcov-agent"));
+        anyhow::Ok(command.arg("install").arg(&folder).output().await?)
+    };
+    for installed in futures_util::future::try_join_all((0..8).map(|_| install())).await? {
+        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+    }
+    assert_eq!(crate::support::names(&folder, ""), ["podcov-agent"]);
+    assert!(fs::read(folder.join("podcov-agent"))? == fs::read(podcov_e2e::program("podcov-agent"))?);
+    Ok(())
+}
+
+#[tokio::test]
 async fn it_stops_and_goes_on_with_its_program() -> Result<()> {
     let bench = Bench::new()?;
     let mut command = bench.command(BASH, &["-c", "echo $$; read -r line; echo $line"]);

@@ -48,7 +48,7 @@ pub(crate) struct RunArgs {
     pub(crate) program: Vec<OsString>,
 
     /// The folder for coverage files, made if it is missing [default: $GOCOVERDIR, else /tmp/podcov, else
-    /// /dev/shm/podcov]
+    /// /dev/shm/podcov/CONTAINER]
     #[arg(long, value_name = "DIR")]
     pub(crate) coverdir: Option<PathBuf>,
 

@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -28,8 +28,9 @@ use podcov_storage::Place;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::args::{Control, RunArgs};
 use crate::flush::Flush;
@@ -38,6 +39,9 @@ use crate::{NAME, files, signals, tarball};
 
 /// How many connections are served at a time; others wait.
 const CONNECTIONS: usize = 32;
+
+/// How long to wait after an accept that failed.
+const NO_ROOM: Duration = Duration::from_millis(50);
 
 /// How long a caller may take to say what it wants.
 const HEADERS: Duration = Duration::from_secs(5);
@@ -48,7 +52,8 @@ const BODY: usize = 4096;
 /// How long the program may take to end when it is asked to, before the caller is told that it has not.
 const STOP: Duration = Duration::from_secs(60);
 
-/// How long answers may take to reach their callers when the agent ends: one may be the coverage.
+/// How long answers may take to reach their callers when the agent ends; coverage as long as its caller takes a piece of
+/// it within that time.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What requests are about.
@@ -59,9 +64,11 @@ pub(crate) struct Agent {
     pub(crate) place: Place,
     pub(crate) storage: Option<String>,
     pub(crate) stop_signal: i32,
-    /// Whether somebody has asked for the program's end since it was started.
-    pub(crate) stop_asked: AtomicBool,
+    /// When somebody has asked for the program's end, since it was started.
+    pub(crate) stop_asked: watch::Sender<Option<Instant>>,
     pub(crate) starts: AtomicU32,
+    /// How many pieces of coverage callers have taken.
+    pub(crate) sent: AtomicU64,
 }
 
 /// An open port.
@@ -148,7 +155,7 @@ async fn serve_port(port: Port, agent: Arc<Agent>) {
                 let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
                 // An accept that fails is about the caller, or about descriptors, which come free with connections.
                 let Ok((stream, _)) = port.listener.accept().await else {
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(NO_ROOM).await;
                     continue;
                 };
                 while connections.try_join_next().is_some() {}
@@ -160,7 +167,14 @@ async fn serve_port(port: Port, agent: Arc<Agent>) {
             }
         } => {}
     }
-    let _ = tokio::time::timeout(LAST_WORDS, connections.join_all()).await;
+    loop {
+        let sent = agent.sent.load(Ordering::Relaxed);
+        let all = async { while connections.join_next().await.is_some() {} };
+        let all_ended = tokio::time::timeout(LAST_WORDS, all).await.is_ok();
+        if all_ended || agent.sent.load(Ordering::Relaxed) == sent {
+            return;
+        }
+    }
 }
 
 async fn serve_connection(stream: tokio::net::TcpStream, agent: Arc<Agent>, kind: Kind) {
@@ -183,7 +197,7 @@ async fn serve_connection(stream: tokio::net::TcpStream, agent: Arc<Agent>, kind
     let _ = connection.await;
 }
 
-async fn answer(request: Request<Incoming>, agent: &Agent, kind: &Kind) -> Response<Body> {
+async fn answer(request: Request<Incoming>, agent: &Arc<Agent>, kind: &Kind) -> Response<Body> {
     let (head, body) = request.into_parts();
     match kind {
         Kind::KillSwitch if head.method == Method::GET => return stop(agent).await,
@@ -290,7 +304,7 @@ async fn stop(agent: &Agent) -> Response<Body> {
     let State::Running(pid) = agent.program.state() else {
         return error(StatusCode::CONFLICT, "the program does not run");
     };
-    agent.stop_asked.store(true, Ordering::Relaxed);
+    agent.stop_asked.send_replace(Some(Instant::now()));
     let mut state = agent.program.watch();
     if let Err(e) = agent.program.signal(agent.stop_signal) {
         return error(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string());
@@ -324,11 +338,13 @@ fn reset(agent: &Agent) -> io::Result<usize> {
     Ok(removed)
 }
 
-fn coverage(agent: &Agent) -> Response<Body> {
+fn coverage(agent: &Arc<Agent>) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::task::spawn_local(tarball::send(agent.folder.clone(), sender));
-    let pieces = futures_util::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|piece| (piece.map(Frame::data), receiver))
+    let pieces = futures_util::stream::unfold((receiver, Arc::clone(agent)), |(mut receiver, agent)| async {
+        let piece = receiver.recv().await?;
+        agent.sent.fetch_add(1, Ordering::Relaxed);
+        Some((piece.map(Frame::data), (receiver, agent)))
     });
     respond(StatusCode::OK, "application/x-tar", StreamBody::new(pieces.boxed()).boxed_unsync())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -12,23 +13,36 @@ use podcov_cli::{Exit, Failure, ResultExt};
 use crate::args::RunArgs;
 use crate::program::GOCOVERDIR;
 
-/// Where files go when nothing says where: the second is in every container, also where the image has no folder to
-/// write to.
-const DEFAULTS: [&str; 2] = ["/tmp/podcov", "/dev/shm/podcov"];
+/// Where files go when nothing says where.
+const DEFAULT: &str = "/tmp/podcov";
+/// The folder of the containers' folders where that cannot be made: it is in every container, also where the image has no
+/// folder to write to, and all of a pod share it.
+const SHARED: &str = "/dev/shm/podcov";
 
-/// Chooses the folder and makes it.
+/// Chooses the folder, of that container, and makes it.
 ///
 /// # Errors
 /// When it cannot be made.
-pub(crate) fn folder(args: &RunArgs) -> Result<PathBuf> {
+pub(crate) fn folder(args: &RunArgs, container: &str) -> Result<PathBuf> {
     let variable = || std::env::var_os(GOCOVERDIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     if let Some(dir) = args.coverdir.clone().or_else(variable) {
         return make(&dir).or_exit(Exit::Usage, "the folder for coverage files cannot be made");
     }
-    DEFAULTS.iter().find_map(|dir| make(Path::new(dir)).ok()).ok_or_else(|| {
-        Failure::new(Exit::Usage, format!("neither {} nor {} can be made", DEFAULTS[0], DEFAULTS[1]))
-            .with_hint("set GOCOVERDIR to a folder that can be written, an emptyDir volume's for example")
-            .into()
+    if let Ok(dir) = make(Path::new(DEFAULT)) {
+        return Ok(dir);
+    }
+    let shared = Path::new(SHARED);
+    if fs::create_dir(shared).is_ok() {
+        // Other containers' users make theirs beside it.
+        let _ = fs::set_permissions(shared, PermissionsExt::from_mode(0o1777));
+    }
+    make(&shared.join(container)).map_err(|error| {
+        Failure::new(
+            Exit::Usage,
+            format!("neither {DEFAULT} nor {SHARED}/{container} can be made and written: {error}"),
+        )
+        .with_hint("set GOCOVERDIR to a folder that can be written, an emptyDir volume's for example")
+        .into()
     })
 }
 

@@ -44,7 +44,7 @@ impl Flush {
             ));
         }
         let failed = |e: io::Error| e.to_string();
-        let mut changes = Changes::of(&self.folder).map_err(failed)?;
+        let mut changes = Changes::of(&self.folder);
         let before = files::list(&self.folder).map_err(failed)?;
         let mut state = program.watch();
         program.signal(signal).map_err(failed)?;
@@ -105,19 +105,32 @@ impl Flush {
     }
 }
 
-/// What happens in a folder. No pipe, but read like one.
-struct Changes(pipe::Receiver);
+/// What happens in a folder. No pipe, but read like one. There is none where all that a user may have on a node are in
+/// use: `fs.inotify.max_user_instances`.
+struct Changes(Option<pipe::Receiver>);
+
+/// How often to look where nothing tells.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Changes {
     /// From now on.
-    fn of(folder: &Path) -> io::Result<Self> {
-        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        inotify::add_watch(&inotify, folder, WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE)?;
-        pipe::Receiver::from_owned_fd_unchecked(inotify).map(Self)
+    fn of(folder: &Path) -> Self {
+        let watch = || {
+            let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+            inotify::add_watch(&inotify, folder, WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE)?;
+            pipe::Receiver::from_owned_fd_unchecked(inotify)
+        };
+        Self(watch().ok())
     }
 
-    /// Returns when something has happened since.
+    /// Returns when something has happened since, or may have.
     async fn next(&mut self) -> io::Result<()> {
-        self.0.read(&mut [0; 4096]).await.map(drop)
+        match &mut self.0 {
+            Some(changes) => changes.read(&mut [0; 4096]).await.map(drop),
+            None => {
+                tokio::time::sleep(LOOK).await;
+                Ok(())
+            }
+        }
     }
 }

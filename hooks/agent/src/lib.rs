@@ -22,7 +22,6 @@ mod upload;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use podcov_cli::report;
 
 use args::{Args, Command};
@@ -34,7 +33,7 @@ const NAME: &str = "podcov-agent";
 pub fn main() -> ExitCode {
     // Before there is a second thread: all of them must leave the signals to the one that hands them on.
     let signals = signals::block();
-    let outcome = match Args::parse().command {
+    let outcome = match podcov_cli::parse::<Args>(std::env::args_os()).command {
         Command::Run(args) => {
             signals.map_err(anyhow::Error::from).and_then(|signals| run::main(&args, signals))
         }

@@ -1,6 +1,6 @@
 //! The text profile of a test binary: `-test.coverprofile`.
 //!
-//! Go: `testing` (`coverReport`, `toOutputDir`). The test binary writes it when its tests have ended, always under the
+//! Go: `coverReport` in `testing`. The test binary writes it when its tests have ended, always under the
 //! same name, so it is moved among the other coverage files under a name of its own.
 
 use std::ffi::OsString;
@@ -33,11 +33,8 @@ impl Profile {
     /// Of a program, if it is a test binary that is to write one.
     pub(crate) fn of(command: &[OsString]) -> Option<Self> {
         let args = command.get(1..)?;
-        let file = flag(args, "test.coverprofile")?;
-        let path = match flag(args, "test.outputdir") {
-            Some(dir) if file.is_relative() => dir.join(file),
-            _ => file,
-        };
+        // Unlike other profiles it does not go to -test.outputdir.
+        let path = flag(args, "test.coverprofile")?;
         let before = stamp(&path);
         Some(Self { path, before })
     }
@@ -101,8 +98,7 @@ mod tests {
         for (args, expected) in [
             (&["svc.test", "-test.coverprofile=cover.out"][..], Some("cover.out")),
             (&["svc.test", "--test.coverprofile", "/a/c.out", "-test.run=TestRun"], Some("/a/c.out")),
-            (&["svc.test", "-test.outputdir=/out", "-test.coverprofile=c.out"], Some("/out/c.out")),
-            (&["svc.test", "-test.outputdir=/out", "-test.coverprofile=/c.out"], Some("/c.out")),
+            (&["svc.test", "-test.outputdir=/out", "-test.coverprofile=c.out"], Some("c.out")),
             (&["svc.test", "-test.coverprofile=a", "-test.coverprofile=b"], Some("b")),
             (&["svc.test", "-test.coverprofiles=a"], None),
             (&["svc.test", "--", "-test.coverprofile=a"], None),

@@ -1,12 +1,15 @@
 //! `podcov-agent run`: from the program's start to the last upload.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use podcov_cli::say;
 use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
@@ -19,6 +22,9 @@ use crate::restart::Policy;
 use crate::signals::{self, Blocked, Came, Signals};
 use crate::upload::Uploader;
 use crate::{NAME, files, place, program};
+
+/// What the last upload has at least, if the deadline is not less than that.
+const LEAST: Duration = Duration::from_secs(3);
 
 /// Runs the program and gives the exit code to end with: the program's, or 128 + the signal that ended it.
 ///
@@ -33,9 +39,9 @@ pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
 }
 
 async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
-    let folder = files::folder(args)?;
-    let address = args.address()?;
     let place = place::place(args);
+    let folder = files::folder(args, &place.container)?;
+    let address = args.address()?;
     let ports = control::open(args).await?;
     let signals = Signals::new(&blocked).context("cannot read signals")?;
     if getpid() != Pid::INIT {
@@ -47,6 +53,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         Arc::new(Uploader::new(address.clone(), place.clone(), folder.clone(), remove))
     });
     let profile = Profile::of(&args.program);
+    let before = names(&folder);
     let (program, pid) = Program::start(&args.program, &folder).context("cannot start another process")?;
     let agent = Arc::new(Agent {
         program,
@@ -55,8 +62,9 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         place,
         storage: address.as_ref().map(ToString::to_string),
         stop_signal: args.stop_signal,
-        stop_asked: AtomicBool::new(false),
+        stop_asked: watch::Sender::new(None),
         starts: AtomicU32::new(1),
+        sent: AtomicU64::new(0),
     });
     let control = spawn_local(control::serve(ports, Arc::clone(&agent)));
     let mut supervisor = Supervisor {
@@ -65,6 +73,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         signals,
         uploader,
         profile,
+        before,
         stop: None,
         tasks: JoinSet::new(),
     };
@@ -81,6 +90,8 @@ struct Supervisor<'a> {
     signals: Signals,
     uploader: Option<Arc<Uploader>>,
     profile: Option<Profile>,
+    /// What was in the folder when the program started.
+    before: BTreeSet<String>,
     /// When the first stop signal came.
     stop: Option<Instant>,
     /// Uploads and flushes under way.
@@ -96,7 +107,7 @@ impl Supervisor<'_> {
             let end = self.until_ended(pid).await?;
             self.after(pid, end);
             self.agent.program.set(State::Down(end));
-            let wanted = self.agent.stop_asked.swap(false, Ordering::Relaxed);
+            let wanted = self.agent.stop_asked.send_replace(None).is_some();
             let pause = policy.next(end, started.elapsed(), wanted).filter(|_| self.stop.is_none());
             let Some(pause) = pause else { return Ok(end) };
             self.upload_soon();
@@ -105,8 +116,14 @@ impl Supervisor<'_> {
             if self.paused(pause).await? {
                 return Ok(end);
             }
-            let restarted = self.agent.program.restart(&self.args.program, &self.agent.folder);
-            pid = restarted.context("cannot start another process")?;
+            self.before = names(&self.agent.folder);
+            pid = match self.agent.program.restart(&self.args.program, &self.agent.folder) {
+                Ok(pid) => pid,
+                Err(error) => {
+                    say(NAME, format_args!("error: cannot start another process: {error}"));
+                    return Ok(end);
+                }
+            };
             self.agent.starts.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -119,18 +136,31 @@ impl Supervisor<'_> {
             interval
         });
         let mut kill_after = self.args.kill_after;
+        let mut stop_asked = self.agent.stop_asked.subscribe();
         loop {
-            let kill_at = self.stop.and_then(|stop| Some(stop + kill_after?));
+            let asked = *stop_asked.borrow_and_update();
+            let first = self.stop.into_iter().chain(asked).min();
+            let kill_at = first.and_then(|stop| Some(stop + kill_after?));
             tokio::select! {
                 came = self.signals.next() => match came? {
-                    Came::Child => match reap(Some(pid)) {
-                        Some(Fate::Ended(end)) => return Ok(end),
-                        Some(Fate::Stopped(signal)) => stop_too(signal),
-                        None => {}
-                    },
-                    Came::For(number) => self.hand_on(number),
-                    Came::NotForUs => {}
+                    Came::Child { handed_on } => {
+                        if handed_on {
+                            self.send(Signal::CHILD.as_raw());
+                        }
+                        match reap(Some(pid)) {
+                            Some(Fate::Ended(end)) => return Ok(end),
+                            Some(Fate::Stopped(signal)) => stop_too(signal),
+                            None => {}
+                        }
+                    }
+                    Came::For(number) => {
+                        self.note(number);
+                        self.send(number);
+                    }
+                    Came::NotForUs(number) => self.note(number),
                 },
+                // The time runs from now.
+                Ok(()) = stop_asked.changed() => {}
                 () = at(kill_at) => {
                     let after = kill_after.take().unwrap_or_default().as_secs_f32();
                     say(NAME, format_args!("the program still runs {after}s after the stop signal: killing it"));
@@ -148,25 +178,25 @@ impl Supervisor<'_> {
         loop {
             tokio::select! {
                 came = self.signals.next() => match came? {
-                    Came::Child => drop(reap(None)),
-                    Came::For(number) if signals::is_stop(number) => {
+                    Came::Child { .. } => drop(reap(None)),
+                    Came::For(number) | Came::NotForUs(number) if signals::is_stop(number) => {
                         self.stop = Some(Instant::now());
                         return Ok(true);
                     }
-                    Came::For(_) | Came::NotForUs => {}
+                    Came::For(_) | Came::NotForUs(_) => {}
                 },
                 () = sleep_until(until) => return Ok(false),
             }
         }
     }
 
-    fn hand_on(&mut self, number: i32) {
+    /// Notes that a stop signal has come.
+    fn note(&mut self, number: i32) {
         if signals::is_stop(number) && self.stop.is_none() {
             self.stop = Some(Instant::now());
             // What is there need not wait for the program's end.
             self.upload_soon();
         }
-        self.send(number);
     }
 
     fn send(&self, number: i32) {
@@ -181,6 +211,9 @@ impl Supervisor<'_> {
         let taken = self.profile.as_mut().map(|profile| profile.take(number, &self.agent.folder));
         if let Some(Err(error)) = &taken {
             say(NAME, format_args!("error: the text profile cannot be taken: {error}"));
+            if let Some(uploader) = &self.uploader {
+                uploader.lose(format!("the text profile: {error}"));
+            }
         }
         if let (Some(Ok(false)), Some(profile)) = (&taken, &self.profile) {
             say(
@@ -192,7 +225,9 @@ impl Supervisor<'_> {
         }
         let folder = self.agent.folder.display();
         let listed = files::list(&self.agent.folder).unwrap_or_default();
-        let wrote = listed.values().any(|name| files::written_by(name, number));
+        // In a folder that outlives the container a process of the same number may have written before.
+        let mut new = listed.iter().filter(|(name, _)| !self.before.contains(*name));
+        let wrote = new.any(|(_, parsed)| files::written_by(parsed, number));
         match end {
             _ if wrote => {}
             // Why has been said.
@@ -251,13 +286,20 @@ impl Supervisor<'_> {
     async fn last_upload(&mut self, end: End) {
         if let Some(uploader) = &self.uploader {
             let now = Instant::now();
-            // Whoever ends later than the deadline has a platform that gives more time.
+            // Whoever ends later than the deadline has a platform that gives more time; so may one who ends just before it,
+            // and with no time at all nothing is certain.
             let from = self.stop.filter(|stop| now < *stop + self.args.deadline).unwrap_or(now);
-            uploader.upload(from + self.args.deadline, Some(end.code())).await;
+            let deadline = (from + self.args.deadline).max(now + self.args.deadline.min(LEAST));
+            uploader.upload(deadline, Some(end.code())).await;
         }
         self.agent.program.set(State::Over(end));
         self.tasks.abort_all();
     }
+}
+
+/// The names of the coverage files in a folder.
+fn names(folder: &Path) -> BTreeSet<String> {
+    files::list(folder).unwrap_or_default().into_keys().collect()
 }
 
 async fn at(time: Option<Instant>) {

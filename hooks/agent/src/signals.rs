@@ -10,6 +10,7 @@ use rustix_libc_wrappers::libc;
 use rustix_libc_wrappers::process::SignalExt;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::signal::unix::SignalKind;
 
 /// Signals that nobody but the kernel sends: `si_code` of `sigaction(2)`.
 const SI_KERNEL: i32 = 0x80;
@@ -23,13 +24,13 @@ pub(crate) struct Signals(pipe::Receiver);
 /// A signal that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Came {
-    /// A child has ended or stopped.
-    Child,
+    /// A child has ended or stopped; or somebody says so, to whom the program shall listen too. Of two at once one comes.
+    Child { handed_on: bool },
     /// One that is to be handed on, by number.
     For(i32),
-    /// The kernel sent it to this process alone, or to the whole foreground group of a terminal, of which the program is
-    /// one.
-    NotForUs,
+    /// The kernel sent it, by number, to this process alone, or to the whole foreground group of a terminal, of which the
+    /// program is one.
+    NotForUs(i32),
 }
 
 /// Blocks all signals, in this thread and in all threads and processes that it starts.
@@ -47,6 +48,9 @@ pub(crate) fn unblock() -> nix::Result<()> {
 impl Signals {
     /// Must be called in the async runtime.
     pub(crate) fn new(blocked: &Blocked) -> io::Result<Self> {
+        // Whoever started this may ignore it: then the kernel would reap the children, and say nothing. What handles it
+        // now is never called, for it is blocked.
+        drop(tokio::signal::unix::signal(SignalKind::child())?);
         pipe::Receiver::from_owned_fd_unchecked(blocked.0.as_fd().try_clone_to_owned()?).map(Self)
     }
 
@@ -56,18 +60,18 @@ impl Signals {
         let mut info = [0; size_of::<siginfo>()];
         self.0.read_exact(&mut info).await?;
         // Its first fields are ssi_signo, ssi_errno and ssi_code.
-        let [signo, _, code, ..] = info.as_chunks::<4>().0 else { return Ok(Came::NotForUs) };
+        let [signo, _, code, ..] = info.as_chunks::<4>().0 else { return Ok(Came::NotForUs(0)) };
         Ok(came(i32::from_ne_bytes(*signo), i32::from_ne_bytes(*code)))
     }
 }
 
 fn came(number: i32, code: i32) -> Came {
-    let by_kernel = code == SI_KERNEL || (number == libc::SIGCHLD && code > 0);
+    let by_kernel = code == SI_KERNEL;
     match number {
-        libc::SIGCHLD if by_kernel => Came::Child,
+        libc::SIGCHLD => Came::Child { handed_on: code <= 0 },
         // A terminal that goes away tells its session's first process alone.
         libc::SIGHUP | libc::SIGCONT => Came::For(number),
-        _ if by_kernel => Came::NotForUs,
+        _ if by_kernel => Came::NotForUs(number),
         _ => Came::For(number),
     }
 }

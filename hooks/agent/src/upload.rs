@@ -1,6 +1,7 @@
 //! Coverage files on their way to storage.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::pin::pin;
 
@@ -26,6 +27,8 @@ pub(crate) struct Uploader {
     state: Mutex<Uploaded>,
     /// Whether the last upload has been asked for.
     last: watch::Sender<bool>,
+    /// What never got into the folder, for the manifest.
+    lost: std::sync::Mutex<Vec<String>>,
 }
 
 /// What has been uploaded.
@@ -46,7 +49,15 @@ impl Uploader {
             missing: Vec::new(),
         };
         let state = Uploaded { storage: None, files: BTreeMap::new(), manifest };
-        Self { address, folder, remove, state: Mutex::new(state), last: watch::Sender::new(false) }
+        let (last, lost) = (watch::Sender::new(false), std::sync::Mutex::default());
+        Self { address, folder, remove, state: Mutex::new(state), last, lost }
+    }
+
+    /// Has the manifest tell of something that was lost before it was a file, and that has been said.
+    pub(crate) fn lose(&self, what: String) {
+        if let Ok(mut lost) = self.lost.lock() {
+            lost.push(what);
+        }
     }
 
     /// Uploads what is new, and the manifest when all else is there. What could not be uploaded by the deadline is said,
@@ -121,7 +132,8 @@ impl Uploaded {
             };
             let Some((name, parsed, outcome)) = next else { break };
             match outcome {
-                Ok(stored) => {
+                Ok(None) => {}
+                Ok(Some(stored)) => {
                     self.files.insert(name.clone(), stored);
                     if to.remove && files::has_counts(&parsed) {
                         removable.push(name);
@@ -134,6 +146,7 @@ impl Uploaded {
         self.manifest.exit_code = exit_code;
         self.manifest.files = self.files.values().cloned().collect();
         self.manifest.missing.clone_from(&missing);
+        self.manifest.missing.extend(to.lost.lock().iter().flat_map(|lost| lost.iter().cloned()));
         if let Err(error) = storage.put_manifest(&self.manifest, deadline).await {
             missing.push(format!("the manifest of {}: {error}", count(self.files.len(), "file")));
         } else {
@@ -157,11 +170,17 @@ async fn put(
     name: &str,
     parsed: &FileName,
     deadline: Instant,
-) -> Result<StoredFile, String> {
+) -> Result<Option<StoredFile>, String> {
     let path = from.folder.join(name);
-    let bytes = tokio::task::spawn_blocking(move || fs::read(path)).await;
-    let bytes = bytes.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+    let read = tokio::task::spawn_blocking(move || fs::read(path)).await;
+    let bytes = match read.map_err(|e| e.to_string())? {
+        // What was counted is removed by who has asked for it: POST /reset.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && files::has_counts(parsed) => {
+            return Ok(None);
+        }
+        read => read.map_err(|e| e.to_string())?,
+    };
     covdata::check(parsed, &bytes).map_err(|e| format!("it is not whole: {e}"))?;
     let (stored, _) = storage.put(place, name, bytes.into(), deadline).await.map_err(|e| e.to_string())?;
-    Ok(stored)
+    Ok(Some(stored))
 }
