@@ -210,7 +210,12 @@ impl Found {
             Some(Why::Terminating)
         } else {
             match phase {
-                "Pending" => Some(Why::Pending),
+                // A pod is pending for as long as any container of it has yet to start; others may run.
+                "Pending"
+                    if !candidates.iter().any(|(spec, ..)| has_run(container_status(pod, &spec.name))) =>
+                {
+                    Some(Why::Pending)
+                }
                 "Succeeded" | "Failed" => Some(Why::Completed),
                 _ => None,
             }
@@ -222,6 +227,9 @@ impl Found {
         for (spec, dir, agent) in candidates {
             let status = container_status(pod, &spec.name);
             match not_running(status) {
+                Some(_) if phase == "Pending" && !has_run(status) => {
+                    self.skipped.push(skip(Some(&spec.name), Why::Pending));
+                }
                 Some(reason) if restarts(pod, spec, status) => {
                     self.skipped.push(skip(Some(&spec.name), Why::Restarting(reason)));
                 }
@@ -403,8 +411,8 @@ fn cover_dir(container: &ContainerSpec, scope: &Scope) -> Option<CoverDir> {
     }
     let variable = container.env.iter().flatten().rfind(|v| v.name == GOCOVERDIR)?;
     match &variable.value {
-        // `$(NAME)` is expanded by the kubelet, so only the container knows the value.
-        Some(value) if value.contains("$(") => Some(CoverDir::Env),
+        // `$(NAME)` and `$$` are expanded by the kubelet, so only the container knows the value.
+        Some(value) if value.contains("$(") || value.contains("$$") => Some(CoverDir::Env),
         Some(value) if value.is_empty() && variable.value_from.is_none() => None,
         Some(value) if !value.is_empty() => Some(CoverDir::Path(value.clone())),
         _ => Some(CoverDir::Env),
@@ -415,6 +423,12 @@ fn container_status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus>
     let status = pod.status.as_ref()?;
     let all = status.container_statuses.iter().chain(&status.init_container_statuses);
     all.flatten().find(|s| s.name == name)
+}
+
+/// Whether a container has ever been started.
+fn has_run(status: Option<&ContainerStatus>) -> bool {
+    let states = status.into_iter().flat_map(|status| status.state.iter().chain(&status.last_state));
+    states.into_iter().any(|state| state.running.is_some() || state.terminated.is_some())
 }
 
 /// Whether a container that does not run has just ended, and the kubelet will start it again at once.

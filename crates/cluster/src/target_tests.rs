@@ -71,6 +71,7 @@ fn where_the_folder_comes_from() {
     assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": ""}]), plain()), None);
     assert_eq!(dir(json!([]), plain()), None);
     assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": "$(BASE)/c"}]), plain()), Some(CoverDir::Env));
+    assert_eq!(dir(json!([{"name": "GOCOVERDIR", "value": "/a$$b"}]), plain()), Some(CoverDir::Env));
     let from_map =
         json!([{"name": "GOCOVERDIR", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k"}}}]);
     assert_eq!(dir(from_map, plain()), Some(CoverDir::Env));
@@ -112,6 +113,19 @@ fn pods_passed_over() {
         "pod shop/cart-1 container app passed over: it is not running (CrashLoopBackOff), \
          its counter files are out of reach"
     );
+}
+
+/// Kubernetes calls a pod pending until the last of its containers has been started.
+#[test]
+fn what_runs_in_a_pending_pod_is_served() {
+    let spec = json!({"containers": [covered("app"), covered("side")]});
+    let mut side = running("side");
+    side["state"] = json!({"waiting": {"reason": "ImagePullBackOff"}});
+    let pod = pod(&spec, &json!({"phase": "Pending", "containerStatuses": [running("app"), side]}));
+    let found = find(&pod, &scope(SelectArgs::default()));
+    assert_eq!(names(&found), ["app"]);
+    let said: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["pod shop/cart-1 container side passed over: it has not started"]);
 }
 
 /// A program that was signalled to its end: seen on a real kubelet for a second or more.

@@ -82,6 +82,8 @@ pub enum Way {
 struct Progress {
     before: Option<BTreeSet<String>>,
     signalled_at: Option<Instant>,
+    /// The processes of a name, of which each must write.
+    processes: Option<BTreeSet<u32>>,
 }
 
 /// Asks one target and returns when its new counter files are there and have been checked.
@@ -297,28 +299,46 @@ async fn attempt(
     let meta = session.names().await?.map_err(|end| end.failed(target, asked_signal))?;
     let listed = session.names().await?.map_err(|end| end.failed(target, asked_signal))?;
     let before = progress.before.get_or_insert(listed).clone();
-    if let Err(end) = session.signalled().await? {
-        // A program that ends on the signal takes the shell with it, perhaps before that has said a word.
-        if end.was_killed() {
-            progress.signalled_at.get_or_insert_with(Instant::now);
+    let signalled = match session.signalled().await? {
+        Ok(processes) => processes,
+        Err(end) => {
+            // A program that ends on the signal takes the shell with it, perhaps before that has said a word.
+            if end.was_killed() {
+                progress.signalled_at.get_or_insert_with(Instant::now);
+            }
+            return Err(end.failed(target, asked_signal));
         }
-        return Err(end.failed(target, asked_signal));
-    }
+    };
+    let named = request.process.map(|_| &*progress.processes.get_or_insert(signalled));
     let deadline = *progress.signalled_at.get_or_insert_with(Instant::now) + request.timeout;
 
     let mut pause = FIRST_PAUSE;
+    let (mut some, mut missing) = (false, BTreeSet::new());
     loop {
         let heard = session.count().await?;
         if heard != Heard::Count(before.len()) {
             let now = session.list().await?;
             let new: Vec<String> = now.difference(&before).cloned().collect();
-            if !new.is_empty() {
+            missing = named.map_or(BTreeSet::new(), |named| without_any(named, &new));
+            some = !new.is_empty();
+            if some && missing.is_empty() {
                 return Ok((session, new));
             }
         }
+        let which = match (some, missing.len()) {
+            (true, 1) => format!(" of process {}", list(&missing)),
+            (true, 2..) => format!(" of the processes {}", list(&missing)),
+            _ => String::new(),
+        };
         if heard == Heard::Gone {
             return Err(Failed::Said(format!(
-                "the process has ended after SIG{asked_signal} and written nothing"
+                "the process has ended after SIG{asked_signal} and written nothing{which}"
+            )));
+        }
+        if Instant::now() >= deadline && some {
+            let timeout = request.timeout.as_secs_f32();
+            return Err(Failed::Said(format!(
+                "no counter file{which} appeared within {timeout}s of SIG{asked_signal}"
             )));
         }
         if Instant::now() >= deadline {
@@ -329,6 +349,18 @@ async fn attempt(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// The processes that have written none of these files.
+fn without_any(processes: &BTreeSet<u32>, files: &[String]) -> BTreeSet<u32> {
+    let wrote = |process: &u32| {
+        files.iter().any(|file| matches!(file.parse(), Ok(FileName::Counters { pid, .. }) if pid == *process))
+    };
+    processes.iter().filter(|process| !wrote(process)).copied().collect()
+}
+
+fn list(processes: &BTreeSet<u32>) -> String {
+    processes.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Early {
@@ -436,6 +468,17 @@ pub fn signal_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_process_has_a_file_of_its_own() {
+        let file =
+            |pid: u32| format!("covcounters.f947a66cccabc27837954e22853b1648.{pid}.1795224885120263464");
+        let both = BTreeSet::from([7, 12]);
+        assert_eq!(without_any(&both, &[file(12)]), BTreeSet::from([7]));
+        assert_eq!(without_any(&both, &[file(1), "covcounters.7".to_owned()]), both);
+        assert!(without_any(&both, &[file(12), file(7), file(12)]).is_empty());
+        assert_eq!(list(&both), "7, 12");
+    }
 
     #[test]
     fn signal_names() {

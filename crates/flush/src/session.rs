@@ -38,6 +38,7 @@ cd -- "${1:-$GOCOVERDIR}" || exit 41
 names() { for f in "$1".*; do [ -e "$f" ] && echo "$f"; done; echo .; }
 count() { set -- covcounters.*; if [ -e "$1" ]; then echo "$#"; else echo 0; fi; }
 pids=$3
+alive() { for p in $pids; do kill -s 0 "$p" 2>/dev/null && return; done; return 1; }
 if [ -n "$4" ]; then
   pids=
   for p in /proc/[0-9]*; do
@@ -47,11 +48,15 @@ if [ -n "$4" ]; then
 fi
 names covmeta
 names covcounters
-if [ -n "$2" ]; then kill -s "$2" $pids || exit 42; fi
-echo signalled
+if [ -n "$2" ]; then
+  sent=
+  for p in $pids; do kill -s "$2" "$p" && sent=y; done
+  [ -n "$sent" ] || exit 42
+fi
+echo signalled $pids
 while read -r verb what; do
   case $verb in
-    count) if kill -s 0 $pids 2>/dev/null; then count; else echo gone; fi ;;
+    count) if alive; then count; else echo gone; fi ;;
     names) names covcounters ;;
     take) command -v tar >/dev/null 2>&1 || { echo none; exit 0; }
           echo tar; exec tar -cf - $what ;;
@@ -82,7 +87,7 @@ pub(crate) struct Session {
 pub(crate) enum Heard {
     /// So many counter files.
     Count(usize),
-    /// The process that was signalled is no more.
+    /// None of the processes that were signalled is there any more.
     Gone,
 }
 
@@ -133,10 +138,10 @@ impl Session {
         }
     }
 
-    /// The word that the signal has been sent.
-    pub(crate) async fn signalled(&mut self) -> Result<Result<(), Early>, Error> {
+    /// The word that the signal has been sent, with the processes that it was sent to.
+    pub(crate) async fn signalled(&mut self) -> Result<Result<BTreeSet<u32>, Early>, Error> {
         match self.line().await? {
-            Some(_) => Ok(Ok(())),
+            Some(line) => Ok(Ok(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())),
             None => Ok(Err(self.early().await?)),
         }
     }

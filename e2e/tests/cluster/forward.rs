@@ -44,6 +44,19 @@ async fn a_hundred_megabytes_both_ways() -> Result<()> {
     Ok(())
 }
 
+/// containerd ends the connection before the kubelet says that nobody listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_nobody_listens_on() -> Result<()> {
+    let space = Space::new().await?;
+    space.deploy(&Service::WRITES).await?;
+    for _ in 0..5 {
+        let tested = space.run("podcov-test", "--timeout 1 deployment/writes 7999 -- true").await?;
+        assert_eq!(tested.code, 3, "{tested:?}");
+        assert!(tested.stderr.contains("connection refused"), "{tested:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_connections_at_once() -> Result<()> {
     let space = Space::new().await?;

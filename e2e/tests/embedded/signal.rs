@@ -134,7 +134,7 @@ async fn a_connection_that_breaks_is_made_anew_without_a_second_signal() -> Resu
     assert_eq!(signal(&world, "").await?.code, 0);
     let before = names()?;
     // What the shell says up to the word that the signal has been sent: the names, each listing's dot, the word.
-    let said = before.iter().map(|name| name.len() + 1).sum::<usize>() + 2 + 2 + "signalled\n".len();
+    let said = before.iter().map(|name| name.len() + 1).sum::<usize>() + 2 + 2 + "signalled 1\n".len();
     let cut = world.bed.fault(Rule::new(Fault::CutStdout(said + 1)).exec().first(1));
     let signalled = signal(&world, "").await?;
     assert_eq!((signalled.code, cut.hits()), (0, 1), "{signalled:?}");

@@ -272,19 +272,28 @@ fn word(problem: &Problem, staging: &Path) -> String {
 
 /// Says what there is now, and how the process ends.
 fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
+    let printed = print(args, manifest, percent);
+    let run = args.state.run(manifest.run_id.as_deref());
+    let exit =
+        run.end(NAME, if manifest.complete { Exit::Done } else { Exit::Incomplete }, args.defer_failure)?;
+    match printed {
+        // Whoever stops reading has what he wants.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit),
+        printed => printed.or_exit(Exit::Usage, "cannot write to stdout").map(|()| exit),
+    }
+}
+
+fn print(args: &Args, manifest: &Manifest, percent: &Percent) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(manifest)?)?;
-    } else {
-        let files = manifest.containers.iter().map(|c| c.files.len()).sum::<usize>();
-        if files > 0 {
-            write!(out, "{}", Summary(percent))?;
-        }
-        let (files, containers) = (count(files, "file"), count(manifest.containers.len(), "container"));
-        writeln!(out, "{files} of {containers} in {}", args.out.display())?;
+        return writeln!(out, "{}", serde_json::to_string_pretty(manifest)?);
     }
-    let run = args.state.run(manifest.run_id.as_deref());
-    run.end(NAME, if manifest.complete { Exit::Done } else { Exit::Incomplete }, args.defer_failure)
+    let files = manifest.containers.iter().map(|c| c.files.len()).sum::<usize>();
+    if files > 0 {
+        write!(out, "{}", Summary(percent))?;
+    }
+    let (files, containers) = (count(files, "file"), count(manifest.containers.len(), "container"));
+    writeln!(out, "{files} of {containers} in {}", args.out.display())
 }
 
 fn name_of(collected: &Collected) -> String {

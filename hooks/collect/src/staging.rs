@@ -26,13 +26,22 @@ impl Staging {
     /// When the parent of `out` cannot be written.
     pub(crate) fn beside(out: &Path) -> Result<Self> {
         let out = std::path::absolute(out).with_context(|| unwritable(out))?;
+        // A link stays: what it leads to is replaced.
+        let out =
+            if out.is_symlink() { fs::canonicalize(&out).with_context(|| unwritable(&out))? } else { out };
         let (Some(parent), Some(name)) = (out.parent(), out.file_name()) else {
             return Err(
                 Failure::new(Exit::Usage, format!("{} cannot be a reports' folder", out.display())).into()
             );
         };
         fs::create_dir_all(parent).with_context(|| unwritable(&out))?;
-        let prefix = format!(".{}.", name.to_string_lossy());
+        if is_mounted(&out, parent) {
+            let message =
+                format!("the reports' folder {} is a mount point, which cannot be replaced", out.display());
+            let hint = "name a folder in it with --out";
+            return Err(Failure::new(Exit::Usage, message).with_hint(hint).into());
+        }
+        let prefix = format!(".{}.podcov-", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix);
         // What CI publishes must be readable by others than who collected it: as the umask has it.
@@ -71,13 +80,31 @@ impl Staging {
 /// Removes staging folders that nobody fills any more.
 fn remove_left(parent: &Path, prefix: &str) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let staged = entry.file_name().to_string_lossy().starts_with(prefix);
-        if staged && let Some(_lock) = lock(&entry.path()) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Nobody else's, and no last report that waits beside.
+        let random = name
+            .strip_prefix(prefix)
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if random && let Some(_lock) = lock(&entry.path()) {
             tracing::info!("removing {}, which an earlier run left", entry.path().display());
             // The next run may have more luck, and this one does not depend on it.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether a folder is on another file system than the one that it is in.
+#[cfg(unix)]
+fn is_mounted(folder: &Path, parent: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.dev());
+    device(folder).is_some_and(|own| device(parent) != Some(own))
+}
+
+/// What cannot be replaced there is only known when it fails.
+#[cfg(not(unix))]
+fn is_mounted(_folder: &Path, _parent: &Path) -> bool {
+    false
 }
 
 /// A lock on a folder, unless somebody else has it or the operating system locks no folders.
@@ -208,13 +235,39 @@ mod tests {
     fn what_a_killed_run_left_goes_and_what_is_in_use_stays() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("coverage");
-        fs::create_dir(dir.path().join(".coverage.killed")).unwrap();
+        // Somebody's own, and the last report of a run that was killed between two renames.
+        let others = [".coverage.mine", ".coverage.podcov-a1B2c3.last"];
+        for name in others.into_iter().chain([".coverage.podcov-killed"]) {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
         let in_use = stage(&out, "a");
         let other = stage(&out, "b");
-        assert_eq!(names(dir.path()).len(), 2);
+        assert_eq!(names(dir.path()).len(), 4);
         drop(other);
         in_use.publish().unwrap();
-        assert_eq!(names(dir.path()), ["coverage"]);
+        assert_eq!(names(dir.path()), [others[0], others[1], "coverage"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_link_leads_to_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("coverage"));
+        fs::create_dir(&real).unwrap();
+        fs::os::unix::fs::symlink("real", &link).unwrap();
+        stage(&link, "a").publish().unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(names(&real.join("ns/pod")), ["a"]);
+        fs::remove_dir_all(&real).unwrap();
+        assert!(Staging::beside(&link).is_err(), "it leads nowhere");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_mount_point_cannot_be_replaced() {
+        // The one that is everywhere.
+        let Err(error) = Staging::beside(Path::new("/proc")) else { panic!("it would be replaced") };
+        assert!(error.to_string().contains("/proc is a mount point"), "{error:#}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Route;
-use super::tunnel::{FromPod, Incoming, Outgoing, Tunnel};
+use super::tunnel::{FromPod, Incoming, Outgoing, REFUSAL_COMES_WITHIN, Tunnel};
 use crate::Error;
 
 /// What is read from the client at a time.
@@ -196,8 +196,15 @@ async fn downwards(
     to_client: &mut OwnedWriteHalf,
     flow: &Flow,
 ) -> Result<FromPod, Error> {
+    // An end before any answer may be that of a connection that was refused: the client must not hear of it then.
+    let mut held = false;
     loop {
-        match tokio::time::timeout(AFTER_HALF_CLOSE, incoming.next()).await {
+        let patience = if held { REFUSAL_COMES_WITHIN } else { AFTER_HALF_CLOSE };
+        match tokio::time::timeout(patience, incoming.next()).await {
+            Err(_) if held => {
+                held = false;
+                drop(to_client.shutdown().await);
+            }
             Err(_) if flow.ended.load(Ordering::Relaxed) => return Ok(FromPod::Closed),
             Err(_) => {}
             Ok(Ok(FromPod::Data(data))) => {
@@ -207,6 +214,7 @@ async fn downwards(
                     return Ok(FromPod::Closed);
                 }
             }
+            Ok(Ok(FromPod::End)) if !flow.answered.load(Ordering::Relaxed) => held = true,
             // A client that is gone shows on the way up.
             Ok(Ok(FromPod::End)) => drop(to_client.shutdown().await),
             Ok(other) => return other,

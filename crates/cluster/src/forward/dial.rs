@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 
 use super::connection::took_nothing;
-use super::tunnel::{FromPod, Incoming, Outgoing, PodId, Tunnel, Tunnels};
+use super::tunnel::{FromPod, Incoming, Outgoing, PodId, REFUSAL_COMES_WITHIN, Tunnel, Tunnels};
 use crate::{Cluster, Container, Error};
 
 /// What is on its way in each direction at a time.
@@ -89,15 +89,26 @@ async fn upwards(from_hook: &mut ReadHalf<DuplexStream>, outgoing: &mut Outgoing
 }
 
 async fn downwards(incoming: &mut Incoming, to_hook: &mut WriteHalf<DuplexStream>, failure: &Failure) {
+    let mut answered = false;
     loop {
         match incoming.next().await {
             Ok(FromPod::Data(data)) => {
+                answered = true;
                 if to_hook.write_all(&data).await.is_err() {
                     return;
                 }
             }
             Ok(FromPod::Error(message)) => return failure.set(message),
             Err(error) => return failure.set(error.to_string()),
+            // Why nothing was answered comes after the end.
+            Ok(FromPod::End) if !answered => {
+                match tokio::time::timeout(REFUSAL_COMES_WITHIN, incoming.next()).await {
+                    Ok(Ok(FromPod::Error(message))) => return failure.set(message),
+                    Ok(Err(error)) => return failure.set(error.to_string()),
+                    Ok(Ok(_)) => return,
+                    Err(_) => drop(to_hook.shutdown().await),
+                }
+            }
             // Whoever waits for more must hear it.
             Ok(FromPod::End) => drop(to_hook.shutdown().await),
             Ok(FromPod::Closed) => return,

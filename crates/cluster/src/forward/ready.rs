@@ -1,7 +1,6 @@
 //! Waiting until the remote end takes connections.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -10,12 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::retry_after;
-use super::tunnel::{FromPod, Tunnel, Tunnels};
+use super::tunnel::{FromPod, REFUSAL_COMES_WITHIN, Tunnel, Tunnels};
 use super::{Route, probe};
 use crate::Error;
-
-/// A kubelet says at once that a port refused. One that has not said so by now has connected.
-const REFUSAL_COMES_WITHIN: Duration = Duration::from_millis(250);
 
 pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
     until_ready(route, async || {
@@ -33,7 +29,14 @@ pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
             Err(e) if e.is_transient() || e.is_gone() => return Ok(Some(e.to_string())),
             Err(e) => return Err(e),
         };
-        Ok(match tokio::time::timeout(REFUSAL_COMES_WITHIN, tunnel.incoming.next()).await {
+        let word = async {
+            match tunnel.incoming.next().await {
+                // The end of what was refused comes before the word of it.
+                Ok(FromPod::End) => tunnel.incoming.next().await,
+                other => other,
+            }
+        };
+        Ok(match tokio::time::timeout(REFUSAL_COMES_WITHIN, word).await {
             Ok(Ok(FromPod::Error(message))) => Some(format!("pod {}: {message}", pod.name_any())),
             Ok(Err(e)) => Some(format!("pod {}: {e}", pod.name_any())),
             // It spoke, or closed without an error: either way it had accepted.

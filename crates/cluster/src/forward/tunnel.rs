@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -61,6 +62,10 @@ pub(super) enum Outgoing {
     Stream(podcov_spdy::Outgoing),
     Channel(channels::Outgoing),
 }
+
+/// A kubelet says at once that a port refused, though containerd ends the stream of the data before that. One that has not
+/// said so by now has connected.
+pub(super) const REFUSAL_COMES_WITHIN: Duration = Duration::from_millis(250);
 
 /// What comes out of a tunnel.
 pub(super) enum FromPod {

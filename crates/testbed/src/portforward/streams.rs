@@ -78,7 +78,11 @@ async fn serve(pod: String, port: u16, local: Option<u16>, mut data: Accepted, m
             let why = copied.err().and_then(|Gone(why)| why);
             why.map(|why| format!("error forwarding port {port} to pod {pod}, uid : {why}"))
         }
-        Err(why) => Some(refusal(&pod, port, &why)),
+        Err(why) => {
+            // Before the kubelet says why, as containerd does it.
+            let _ = data.outgoing.end();
+            Some(refusal(&pod, port, &why))
+        }
     };
     if let Some(why) = failed {
         // The client may have gone.
