@@ -57,6 +57,23 @@ async fn a_port_that_nobody_listens_on() -> Result<()> {
     Ok(())
 }
 
+/// What was sent to a port that refused is left in the kubelet, which must hold up nothing that comes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_listens_late() -> Result<()> {
+    let space = Space::new().await?;
+    let service = Service { tools: &["sh", "sleep"], ..Service::WRITES };
+    let mut deployment = space.deployment(&service)?;
+    let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+    container["command"] = json!(["sh", "-c", "sleep 3; exec /app/service"]);
+    // Nothing says whether it listens.
+    container["readinessProbe"] = json!(null);
+    space.start(&service, deployment).await?;
+    // Less than it takes until a dead connection is noticed.
+    let tested = space.run("podcov-test", "--timeout 19 --http /ready service/writes 70 -- true").await?;
+    assert_eq!((tested.code, tested.stderr.as_str()), (0, ""), "{tested:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_connections_at_once() -> Result<()> {
     let space = Space::new().await?;

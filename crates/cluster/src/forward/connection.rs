@@ -144,6 +144,10 @@ async fn try_pod(
         }
     };
     tunnel.outgoing.finish().await;
+    if matches!(outcome, Ok(FromPod::Error(_))) && !(*complete && bytes.is_empty()) {
+        // A kubelet that cannot hand on what was sent no longer reads the connection, and all that share it hang.
+        Tunnel::retire(route, pod).await;
+    }
     let replayable = *complete && !flow.answered.load(Ordering::Relaxed);
     match outcome {
         Ok(FromPod::Error(message)) if replayable && took_nothing(&message) => Ok(Ended::Refused(message)),

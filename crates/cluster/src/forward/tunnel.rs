@@ -83,6 +83,13 @@ impl Tunnel {
         let pod = PodId::of(pod, &route.backend.namespace);
         route.tunnels.open(&route.cluster, &pod, port).await
     }
+
+    /// Has later tunnels to a pod use another connection than those that are there now.
+    pub(super) async fn retire(route: &Route, pod: &Pod) {
+        let sessions = route.tunnels.of(&PodId::of(pod, &route.backend.namespace).uid);
+        // A connection ends with its last stream.
+        sessions.lock().await.clear();
+    }
 }
 
 /// Which pod.
