@@ -9,6 +9,7 @@ use anyhow::Result;
 use covdata::FileName;
 use fs_err as fs;
 use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_storage::Place;
 
 use crate::args::RunArgs;
 use crate::program::GOCOVERDIR;
@@ -19,11 +20,11 @@ const DEFAULT: &str = "/tmp/podcov";
 /// folder to write to, and all of a pod share it.
 const SHARED: &str = "/dev/shm/podcov";
 
-/// Chooses the folder, of that container, and makes it.
+/// Chooses the folder, of that start of that container, and makes it.
 ///
 /// # Errors
 /// When it cannot be made.
-pub(crate) fn folder(args: &RunArgs, container: &str) -> Result<PathBuf> {
+pub(crate) fn folder(args: &RunArgs, Place { container, start, .. }: &Place) -> Result<PathBuf> {
     let variable = || std::env::var_os(GOCOVERDIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     if let Some(dir) = args.coverdir.clone().or_else(variable) {
         return make(&dir).or_exit(Exit::Usage, "the folder for coverage files cannot be made");
@@ -36,10 +37,12 @@ pub(crate) fn folder(args: &RunArgs, container: &str) -> Result<PathBuf> {
         // Other containers' users make theirs beside it.
         let _ = fs::set_permissions(shared, PermissionsExt::from_mode(0o1777));
     }
-    make(&shared.join(container)).map_err(|error| {
+    // Another container may have that name for want of one of its own, and another user.
+    let own = make(&shared.join(container)).or_else(|_| make(&shared.join(format!("{container}-{start}"))));
+    own.map_err(|error| {
         Failure::new(
             Exit::Usage,
-            format!("neither {DEFAULT} nor {SHARED}/{container} can be made and written: {error}"),
+            format!("neither {DEFAULT} nor a folder in {SHARED} can be made and written: {error}"),
         )
         .with_hint("set GOCOVERDIR to a folder that can be written, an emptyDir volume's for example")
         .into()

@@ -23,6 +23,9 @@ use crate::signals::{self, Blocked, Came, Signals};
 use crate::upload::Uploader;
 use crate::{NAME, files, place, program};
 
+/// How long a thread that has nothing to do is kept.
+const ALWAYS: Duration = Duration::from_secs(1 << 32);
+
 /// What the last upload has at least, if the deadline is not less than that.
 const LEAST: Duration = Duration::from_secs(3);
 
@@ -31,7 +34,8 @@ const LEAST: Duration = Duration::from_secs(3);
 /// # Errors
 /// When nothing was started.
 pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_io().enable_time().thread_keep_alive(ALWAYS).build()?;
     let code = LocalSet::new().block_on(&runtime, run(args, blocked));
     // Whatever else is under way was given its time.
     runtime.shutdown_background();
@@ -40,7 +44,7 @@ pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
 
 async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
     let place = place::place(args);
-    let folder = files::folder(args, &place.container)?;
+    let folder = files::folder(args, &place)?;
     let address = args.address()?;
     let ports = control::open(args).await?;
     let signals = Signals::new(&blocked).context("cannot read signals")?;
@@ -52,6 +56,10 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         let remove = args.flush_every.is_some();
         Arc::new(Uploader::new(address.clone(), place.clone(), folder.clone(), remove))
     });
+    if uploader.is_some() {
+        // The thread that reads files, before the program: that may start so many that there is none left.
+        drop(tokio::task::spawn_blocking(|| ()));
+    }
     let profile = Profile::of(&args.program);
     let before = names(&folder);
     let (program, pid) = Program::start(&args.program, &folder).context("cannot start another process")?;
