@@ -1,9 +1,8 @@
 //! The first process of a container: starts a Go program, hands every signal on, and sees to its coverage files.
 //!
 //! One thread does it all, so that a process is never signalled after it was reaped: both happen in turn; others only
-//! read files. The
-//! modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`files`] and [`profile`]
-//! coverage files, [`flush`] both; [`upload`] knows storage, [`control`] HTTP; [`run`] brings them together.
+//! read files. The modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`files`] and
+//! [`profile`] coverage files, [`flush`] both; [`upload`] knows storage, [`control`] HTTP; [`run`] brings them together.
 
 #![cfg(target_os = "linux")]
 
