@@ -40,6 +40,9 @@ use crate::{NAME, files, signals, tarball};
 /// How many connections are served at a time; others wait.
 const CONNECTIONS: usize = 32;
 
+/// How much of the coverage is sent at a time, in bytes: the slowest caller takes as much within [`LAST_WORDS`].
+const PIECE: usize = 64 << 10;
+
 /// How long to wait after an accept that failed.
 const NO_ROOM: Duration = Duration::from_millis(50);
 
@@ -341,10 +344,17 @@ fn reset(agent: &Agent) -> io::Result<usize> {
 fn coverage(agent: &Arc<Agent>) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::task::spawn_local(tarball::send(agent.folder.clone(), sender));
-    let pieces = futures_util::stream::unfold((receiver, Arc::clone(agent)), |(mut receiver, agent)| async {
-        let piece = receiver.recv().await?;
+    let start = (receiver, Bytes::new(), Arc::clone(agent));
+    let pieces = futures_util::stream::unfold(start, |(mut receiver, mut file, agent)| async {
+        if file.is_empty() {
+            match receiver.recv().await? {
+                Ok(next) => file = next,
+                Err(error) => return Some((Err(error), (receiver, file, agent))),
+            }
+        }
         agent.sent.fetch_add(1, Ordering::Relaxed);
-        Some((piece.map(Frame::data), (receiver, agent)))
+        let piece = file.split_to(file.len().min(PIECE));
+        Some((Ok(Frame::data(piece)), (receiver, file, agent)))
     });
     respond(StatusCode::OK, "application/x-tar", StreamBody::new(pieces.boxed()).boxed_unsync())
 }
