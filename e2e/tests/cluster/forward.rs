@@ -49,11 +49,9 @@ async fn a_hundred_megabytes_both_ways() -> Result<()> {
 async fn a_port_that_nobody_listens_on() -> Result<()> {
     let space = Space::new().await?;
     space.deploy(&Service::WRITES).await?;
-    for _ in 0..5 {
-        let tested = space.run("podcov-test", "--timeout 1 deployment/writes 7999 -- true").await?;
-        assert_eq!(tested.code, 3, "{tested:?}");
-        assert!(tested.stderr.contains("connection refused"), "{tested:?}");
-    }
+    let tested = space.run("podcov-test", "--timeout 1 deployment/writes 7999 -- true").await?;
+    assert_eq!(tested.code, 3, "{tested:?}");
+    assert!(tested.stderr.contains("connection refused"), "{tested:?}");
     Ok(())
 }
 

@@ -29,14 +29,12 @@ pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
             Err(e) if e.is_transient() || e.is_gone() => return Ok(Some(e.to_string())),
             Err(e) => return Err(e),
         };
-        let word = async {
-            match tunnel.incoming.next().await {
-                // The end of what was refused comes before the word of it.
-                Ok(FromPod::End) => tunnel.incoming.next().await,
-                other => other,
-            }
-        };
-        Ok(match tokio::time::timeout(REFUSAL_COMES_WITHIN, word).await {
+        let mut word = tokio::time::timeout(REFUSAL_COMES_WITHIN, tunnel.incoming.next()).await;
+        if let Ok(Ok(FromPod::End)) = word {
+            // What was refused ends before the kubelet says so, and then it does.
+            word = tokio::time::timeout(route.cluster.timeout(), tunnel.incoming.next()).await;
+        }
+        Ok(match word {
             Ok(Ok(FromPod::Error(message))) => Some(format!("pod {}: {message}", pod.name_any())),
             Ok(Err(e)) => Some(format!("pod {}: {e}", pod.name_any())),
             // It spoke, or closed without an error: either way it had accepted.
