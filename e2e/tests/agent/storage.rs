@@ -177,6 +177,33 @@ async fn what_came_to_harm_in_storage_is_named_and_the_rest_is_kept() -> Result<
 }
 
 #[tokio::test]
+async fn a_program_that_leaves_nothing_is_told_where_it_is_read() -> Result<()> {
+    let (bench, storage) = bench()?;
+    assert_eq!(bench.run("true", &[]).await?.code, 0);
+    for program in ["podcov-collect", "podcov-report"] {
+        let read = hook(&bench, program, &format!("--from file://{}", storage.display())).await?;
+        assert_eq!(read.code, 4, "{program}: {}", read.stderr);
+        let told = "the program has ended and left no coverage";
+        assert!(read.stderr.contains(told), "{program}: {}", read.stderr);
+    }
+    Ok(())
+}
+
+/// A profile that is there and is none.
+#[tokio::test]
+async fn a_text_profile_that_cannot_be_taken_is_in_the_manifest() -> Result<()> {
+    let (bench, storage) = bench()?;
+    let script = "printf 'mode: set\\nm/a.go:1.' >cover.out";
+    let ended = bench.run(BASH, &["-c", script, "x", "-test.coverprofile=cover.out"]).await?;
+    assert!(ended.stderr.contains("the text profile cannot be taken"), "{}", ended.stderr);
+    let manifest = manifest(&only(&storage.join("run-1/shop/cart-0/app"))?)?;
+    let missing = manifest["missing"].as_array().context("missing")?;
+    let [one] = &missing[..] else { anyhow::bail!("{manifest}") };
+    assert!(one.as_str().is_some_and(|one| one.starts_with("the text profile: ")), "{one}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_costs_neither_files_nor_exit_code() -> Result<()> {
     let (bench, storage) = bench()?;
     fs::write(&storage, "a file where the folder should be")?;

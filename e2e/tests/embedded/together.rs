@@ -123,6 +123,24 @@ async fn failing_tests_yield_their_coverage_and_the_run_fails() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deferred_failure_is_told_to_who_does_not_read_on() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    let mut test = world.command("podcov-test", ["--defer-failure", "--", "false"]);
+    test.env("SKAFFOLD_RUN_ID", RUN);
+    assert_eq!(run(test).await?.code, 0);
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let mut collect = world.command("podcov-collect", ["--signal", "USR1"]);
+    collect.env("SKAFFOLD_RUN_ID", RUN).env("SKAFFOLD_NAMESPACES", "default").stdout(writer);
+    let ended = collect.spawn()?.wait_with_output().await?;
+    let said = String::from_utf8(ended.stderr)?;
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert_eq!(said, "podcov-collect: error: the tests failed: false ended with exit code 1\n");
+    Ok(())
+}
+
 /// What Skaffold does when it is cancelled: SIGKILL with no warning. It then waits for whoever holds the output.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_podcov_test_leaves_no_process() -> Result<()> {
