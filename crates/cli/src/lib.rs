@@ -14,7 +14,7 @@ pub use progress::Progress;
 pub use shutdown::{Shutdown, Signal};
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -116,6 +116,23 @@ pub fn say(name: &str, message: impl std::fmt::Display) {
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ").replace(char::is_control, "\u{fffd}")
+}
+
+/// Writes to stdout. Whoever stops reading has what he wants; the exit code still tells of the rest.
+///
+/// # Errors
+/// What `fill` and stdout say, but for a pipe that is closed.
+pub fn print(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    // Small, so that what comes in large pieces is not copied into it.
+    let mut out = BufWriter::with_capacity(32 << 10, io::stdout().lock());
+    match fill(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            // What is left in it would be tried again.
+            let _ = out.into_parts();
+            Ok(())
+        }
+        written => written,
+    }
 }
 
 /// A number of things, for a person: `1 file`, `2 files`.

@@ -258,14 +258,11 @@ fn name_functions(
         let number = extents.partition_point(|extent| extent.start <= place).checked_sub(1)?;
         (place < extents[number].end).then_some(first + number as u32)
     };
-    let unnamed = |block: &&Block| block.function.is_none();
-    if let Some(stray) = blocks.iter().filter(unnamed).find(|block| within(block).is_none()) {
-        return Err(end(stray));
+    let of_block = |block: &Block| block.function.or_else(|| within(block)).ok_or_else(|| end(block));
+    let of_blocks = blocks.iter().map(of_block).collect::<Result<Vec<_>, _>>()?;
+    for (block, function) in blocks.iter_mut().zip(of_blocks) {
+        block.function = Some(function);
     }
-    blocks
-        .iter_mut()
-        .filter(|block| block.function.is_none())
-        .for_each(|block| block.function = within(block));
     let named = |extent: &golang::FunctionExtent| ProfileFunction {
         name: extent.name.clone().into(),
         literal: extent.literal,

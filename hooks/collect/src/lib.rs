@@ -13,7 +13,7 @@ use anyhow::Result;
 use covdata::{Builder, Percent, Problem, Reason};
 use futures_util::StreamExt;
 use jiff::Timestamp;
-use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, StateArgs, count, say};
+use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, StateArgs, count, print, say};
 use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 use tokio_util::task::TaskTracker;
 
@@ -272,19 +272,14 @@ fn word(problem: &Problem, staging: &Path) -> String {
 
 /// Says what there is now, and how the process ends.
 fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
-    let printed = print(args, manifest, percent);
+    let printed = print(|out| write_out(args, manifest, percent, out));
     let run = args.state.run(manifest.run_id.as_deref());
     let exit =
         run.end(NAME, if manifest.complete { Exit::Done } else { Exit::Incomplete }, args.defer_failure)?;
-    match printed {
-        // Whoever stops reading has what he wants.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit),
-        printed => printed.or_exit(Exit::Usage, "cannot write to stdout").map(|()| exit),
-    }
+    printed.or_exit(Exit::Usage, "cannot write to stdout").map(|()| exit)
 }
 
-fn print(args: &Args, manifest: &Manifest, percent: &Percent) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn write_out(args: &Args, manifest: &Manifest, percent: &Percent, out: &mut dyn Write) -> io::Result<()> {
     if args.json {
         return writeln!(out, "{}", serde_json::to_string_pretty(manifest)?);
     }

@@ -7,27 +7,14 @@ use std::process;
 use anyhow::Result;
 use covdata::NewFile;
 use fs_err as fs;
-use podcov_cli::{Exit, ResultExt};
+use podcov_cli::{Exit, ResultExt, print};
 
 /// Writes to a file, or to stdout where there is none. A file is not there before it is whole, and one that was
 /// there stays if the writing fails.
 pub(crate) fn write(path: Option<&Path>, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     match path.filter(|path| *path != Path::new("-") && !is_stdout(path)) {
         Some(path) => to_file(path, fill).or_exit(Exit::Usage, format!("cannot write {}", path.display())),
-        None => to_stdout(fill).or_exit(Exit::Usage, "cannot write to stdout"),
-    }
-}
-
-/// Writes to stdout. Whoever stops reading has what he wants; the exit code still tells of the rest.
-fn to_stdout(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
-    match fill(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            // What is left in it would be tried again.
-            let _ = out.into_parts();
-            Ok(())
-        }
-        written => written,
+        None => print(fill).or_exit(Exit::Usage, "cannot write to stdout"),
     }
 }
 

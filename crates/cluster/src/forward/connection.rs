@@ -200,15 +200,13 @@ async fn downwards(
     to_client: &mut OwnedWriteHalf,
     flow: &Flow,
 ) -> Result<FromPod, Error> {
-    // An end before any answer may be that of a connection that was refused: the client must not hear of it then.
-    let mut held = false;
     loop {
-        let patience = if held { REFUSAL_COMES_WITHIN } else { AFTER_HALF_CLOSE };
-        match tokio::time::timeout(patience, incoming.next()).await {
-            Err(_) if held => {
-                held = false;
-                drop(to_client.shutdown().await);
-            }
+        let mut next = tokio::time::timeout(AFTER_HALF_CLOSE, incoming.next()).await;
+        if matches!(next, Ok(Ok(FromPod::End))) && !flow.answered.load(Ordering::Relaxed) {
+            // It may be that of a connection that was refused: the client must not hear of it then.
+            next = Ok(incoming.why_ended(REFUSAL_COMES_WITHIN).await);
+        }
+        match next {
             Err(_) if flow.ended.load(Ordering::Relaxed) => return Ok(FromPod::Closed),
             Err(_) => {}
             Ok(Ok(FromPod::Data(data))) => {
@@ -218,7 +216,6 @@ async fn downwards(
                     return Ok(FromPod::Closed);
                 }
             }
-            Ok(Ok(FromPod::End)) if !flow.answered.load(Ordering::Relaxed) => held = true,
             // A client that is gone shows on the way up.
             Ok(Ok(FromPod::End)) => drop(to_client.shutdown().await),
             Ok(other) => return other,

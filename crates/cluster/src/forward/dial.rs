@@ -91,7 +91,11 @@ async fn upwards(from_hook: &mut ReadHalf<DuplexStream>, outgoing: &mut Outgoing
 async fn downwards(incoming: &mut Incoming, to_hook: &mut WriteHalf<DuplexStream>, failure: &Failure) {
     let mut answered = false;
     loop {
-        match incoming.next().await {
+        let mut next = incoming.next().await;
+        if matches!(next, Ok(FromPod::End)) && !answered {
+            next = incoming.why_ended(REFUSAL_COMES_WITHIN).await;
+        }
+        match next {
             Ok(FromPod::Data(data)) => {
                 answered = true;
                 if to_hook.write_all(&data).await.is_err() {
@@ -100,15 +104,6 @@ async fn downwards(incoming: &mut Incoming, to_hook: &mut WriteHalf<DuplexStream
             }
             Ok(FromPod::Error(message)) => return failure.set(message),
             Err(error) => return failure.set(error.to_string()),
-            // Why nothing was answered comes after the end.
-            Ok(FromPod::End) if !answered => {
-                match tokio::time::timeout(REFUSAL_COMES_WITHIN, incoming.next()).await {
-                    Ok(Ok(FromPod::Error(message))) => return failure.set(message),
-                    Ok(Err(error)) => return failure.set(error.to_string()),
-                    Ok(Ok(_)) => return,
-                    Err(_) => drop(to_hook.shutdown().await),
-                }
-            }
             // Whoever waits for more must hear it.
             Ok(FromPod::End) => drop(to_hook.shutdown().await),
             Ok(FromPod::Closed) => return,

@@ -32,7 +32,7 @@ pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
         let mut word = tokio::time::timeout(REFUSAL_COMES_WITHIN, tunnel.incoming.next()).await;
         if let Ok(Ok(FromPod::End)) = word {
             // What was refused ends before the kubelet says so, and then it does.
-            word = tokio::time::timeout(route.cluster.timeout(), tunnel.incoming.next()).await;
+            word = Ok(tunnel.incoming.why_ended(route.cluster.timeout()).await);
         }
         Ok(match word {
             Ok(Ok(FromPod::Error(message))) => Some(format!("pod {}: {message}", pod.name_any())),

@@ -216,6 +216,11 @@ async fn by_channels(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -
 }
 
 impl Incoming {
+    /// Why the pod has ended before it answered, which a kubelet says after the end; [`FromPod::End`] if it says nothing.
+    pub(super) async fn why_ended(&mut self, within: Duration) -> Result<FromPod, Error> {
+        tokio::time::timeout(within, self.next()).await.unwrap_or(Ok(FromPod::End))
+    }
+
     pub(super) async fn next(&mut self) -> Result<FromPod, Error> {
         match self {
             Self::Streams { data, error, ended } => from_streams(data, error, ended).await,
