@@ -1,30 +1,23 @@
 //! Runs host hooks under Skaffold's contract.
 //!
-//! The contract is in `pkg/skaffold/hooks` (`deploy.go`, `env.go`, `host.go`) and
-//! `pkg/skaffold/build/misc/graceful.go`. Two things there are easily missed:
+//! The contract is in `pkg/skaffold/hooks` (`deploy.go`, `env.go`, `host.go`). Two things there are easily missed:
 //!
-//! - Skaffold means to give a hook 2 seconds between SIGINT and SIGKILL ([`INTENDED_GRACE`]). But it also
-//!   starts the hook with `exec.CommandContext`, which kills as soon as the context ends. So in fact both
-//!   signals leave at once and a hook dies before it can act on the first. A test should try a hook under
-//!   both: the intended grace and `Duration::ZERO`.
-//! - A hook has ended only when its pipe has: a process that it left behind with the pipe open keeps Skaffold
+//! - A hook that is cancelled is killed at once. Skaffold means to send SIGINT first and to wait 2 seconds
+//!   (`pkg/skaffold/build/misc/graceful.go`), but it starts the hook with `exec.CommandContext`, which kills as soon
+//!   as the context ends.
+//! - A hook has ended only when its pipe has: a process that it left running with the pipe open keeps Skaffold
 //!   waiting, even after the SIGKILL. So it does here.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
 use crate::HostHook;
-
-/// How long Skaffold means to wait after SIGINT before it kills a hook.
-pub const INTENDED_GRACE: Duration = Duration::from_secs(2);
 
 /// What Skaffold tells a deploy hook about the run.
 #[derive(Debug, Clone)]
@@ -110,14 +103,13 @@ impl HookEnv {
 /// Runs one hook: stdin is empty, stdout and stderr are one pipe whose content goes to `out`, the environment
 /// is `env` alone, and the directory the hook's own or that of the run.
 ///
-/// When `cancel` completes first the process (not its group) gets SIGINT and, after `grace`, SIGKILL.
+/// When `cancel` completes first the process (not its group) is killed.
 ///
 /// # Errors
 /// When the hook cannot be started, exits with something other than 0, or is cancelled.
 pub async fn run_host_hook(
     hook: &HostHook,
     env: &HookEnv,
-    grace: Duration,
     cancel: impl Future<Output = ()>,
     out: &mut (impl AsyncWrite + Unpin),
 ) -> Result<Outcome, HookError> {
@@ -131,7 +123,7 @@ pub async fn run_host_hook(
         tokio::io::copy(&mut pipe, out).await?;
         out.flush().await
     };
-    let (ended, copied) = tokio::join!(wait_or_stop(&mut child, grace, cancel), output);
+    let (ended, copied) = tokio::join!(wait_or_kill(&mut child, cancel), output);
 
     let (status, cancelled) = ended.map_err(|source| HookError::Lost { hook: name(), source })?;
     if cancelled {
@@ -165,22 +157,11 @@ fn start(hook: &HostHook, env: &HookEnv) -> io::Result<(Child, pipe::Receiver)> 
     Ok((child, pipe::Receiver::from_owned_fd(reader.into())?))
 }
 
-/// Waits for the child, or stops it once `cancel` completes; says which.
-async fn wait_or_stop(
-    child: &mut Child,
-    grace: Duration,
-    cancel: impl Future<Output = ()>,
-) -> io::Result<(ExitStatus, bool)> {
+/// Waits for the child, or kills it once `cancel` completes; says which.
+async fn wait_or_kill(child: &mut Child, cancel: impl Future<Output = ()>) -> io::Result<(ExitStatus, bool)> {
     tokio::select! {
         status = child.wait() => return Ok((status?, false)),
         () = cancel => {}
-    }
-    // No id means that it has ended and been reaped, so this can reach no other process.
-    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
-        kill_process(pid, Signal::INT)?;
-    }
-    if let Ok(status) = tokio::time::timeout(grace, child.wait()).await {
-        return Ok((status?, true));
     }
     child.start_kill()?;
     Ok((child.wait().await?, true))
@@ -224,7 +205,7 @@ mod tests {
 
     async fn output(hook: &HostHook, env: &HookEnv) -> (Result<Outcome, HookError>, String) {
         let mut out = Vec::new();
-        let result = run_host_hook(hook, env, INTENDED_GRACE, pending(), &mut out).await;
+        let result = run_host_hook(hook, env, pending(), &mut out).await;
         (result, String::from_utf8(out).unwrap())
     }
 
@@ -290,13 +271,13 @@ mod tests {
     }
 
     /// Runs a script that prints `ready`, cancels it then, and gives how it ended and what else it printed.
-    async fn cancelled(script: &str, grace: Duration) -> (ExitStatus, String) {
+    async fn cancelled(script: &str) -> (ExitStatus, String) {
         let (cancel, cancelled) = oneshot::channel::<()>();
         let (mut out, lines) = tokio::io::duplex(1024);
         let (hook, env) = (sh(script), env(Path::new("/")));
         let hook = async {
             let cancelled = async { drop(cancelled.await) };
-            let result = run_host_hook(&hook, &env, grace, cancelled, &mut out).await;
+            let result = run_host_hook(&hook, &env, cancelled, &mut out).await;
             drop(out);
             result
         };
@@ -315,18 +296,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cancel_interrupts_and_waits() {
-        // The shell only handles a signal between commands or in `wait`.
-        let script = "tail -f /dev/null >/dev/null 2>&1 & \
-                      trap 'kill $!; echo interrupted; exit 7' INT; echo ready; wait";
-        let (status, rest) = cancelled(script, Duration::from_secs(60)).await;
-        assert_eq!((status.code(), rest.as_str()), (Some(7), "interrupted\n"));
+    async fn cancel_kills_the_hook_at_once() {
+        let script = "trap 'echo interrupted; exit 7' INT; echo ready; exec tail -f /dev/null";
+        let (status, rest) = cancelled(script).await;
+        assert_eq!((status.signal(), rest.as_str()), (Some(9), ""));
     }
 
     #[tokio::test]
-    async fn cancel_kills_what_does_not_heed_the_interrupt() {
-        let script = "trap '' INT; echo ready; exec tail -f /dev/null";
-        let (status, rest) = cancelled(script, Duration::ZERO).await;
-        assert_eq!((status.signal(), rest.as_str()), (Some(9), ""));
+    async fn cancel_waits_for_what_the_hook_left_with_its_output() {
+        // The child that is left has the pipe, and ends after the hook.
+        let script = "(tail --pid=$$ -s0.1 -f /dev/null; echo late) & echo ready; exec tail -f /dev/null";
+        let (status, rest) = cancelled(script).await;
+        assert_eq!((status.signal(), rest.as_str()), (Some(9), "late\n"));
     }
 }

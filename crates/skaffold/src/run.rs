@@ -1,10 +1,12 @@
 //! The steps of `skaffold run`, in its order.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::fmt;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use tokio::fs::File;
@@ -12,8 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Artifact, Config, HookEnv, HookError, HostHook, INTENDED_GRACE, label, post_deploy_namespaces, render,
-    run_host_hook,
+    Artifact, Config, HookEnv, HookError, HostHook, label, post_deploy_namespaces, render, run_host_hook,
 };
 
 /// What a shell reports for a process that SIGINT ended.
@@ -28,8 +29,8 @@ pub trait Deployer {
     fn deploy(&self, manifests: &str) -> impl Future<Output = Result<()>>;
 }
 
-/// Builds, deploys and runs the hooks, and says on standard output what it is at. `env` is that of the hooks; its
-/// namespaces are those named on the command line.
+/// Builds, deploys and runs the hooks, and says on standard output what it is at and, at the end, how long each step
+/// took. `env` is that of the hooks; its namespaces are those named on the command line.
 ///
 /// When `stop` is cancelled the running step is ended, and that is an error too.
 ///
@@ -41,26 +42,57 @@ pub async fn run(
     mut env: HookEnv,
     stop: &CancellationToken,
 ) -> Result<()> {
+    let mut durations = Durations::start();
     let mut images = BTreeMap::new();
     for artifact in &config.artifacts {
         say(&format!("building {} with {} …", artifact.image, artifact.builder))?;
         let image = deployer.build(artifact, &env.run_id).await?;
         images.insert(artifact.image.clone(), image);
         go_on(stop)?;
+        durations.end_step(format!("building {}", artifact.image));
     }
     say("rendering the manifests …")?;
     let rendered = render(&config.kustomize, &config.work_dir.join("tools")).await?;
     let manifests = label(&rendered, &env.run_id, &images)?;
     go_on(stop)?;
+    durations.end_step("rendering");
 
     run_hooks("before", &config.before, &env, stop).await?;
+    durations.end_step("hooks before");
     tokio::select! {
         deployed = deployer.deploy(&manifests) => deployed?,
         () = stop.cancelled() => {}
     }
     go_on(stop)?;
+    durations.end_step("deploying");
     env.namespaces = post_deploy_namespaces(&env.namespaces, &manifests)?;
-    run_hooks("after", &config.after, &env, stop).await
+    run_hooks("after", &config.after, &env, stop).await?;
+    durations.end_step("hooks after");
+    Ok(say(&durations.to_string())?)
+}
+
+/// How long each step took.
+struct Durations {
+    step_began: Instant,
+    steps: Vec<(String, Duration)>,
+}
+
+impl Durations {
+    fn start() -> Self {
+        Self { step_began: Instant::now(), steps: Vec::new() }
+    }
+
+    fn end_step(&mut self, name: impl Into<String>) {
+        self.steps.push((name.into(), self.step_began.elapsed()));
+        self.step_began = Instant::now();
+    }
+}
+
+impl fmt::Display for Durations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps = self.steps.iter().map(|(name, took)| format!("{name} {:.1} s", took.as_secs_f32()));
+        write!(f, "durations: {}", steps.collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// Runs what a program is there for, `work`, and gives the exit code: that of the hook that failed, 1 if something
@@ -116,20 +148,10 @@ async fn run_hooks(list: &str, hooks: &[HostHook], env: &HookEnv, stop: &Cancell
     let mut out = File::from_std(io::stdout().as_fd().try_clone_to_owned()?.into());
     for (i, hook) in hooks.iter().enumerate() {
         say(&format!("hook {} of {} {list} the deployment: {}", i + 1, hooks.len(), hook.command.join(" ")))?;
-        run_host_hook(hook, env, INTENDED_GRACE, stop_hook(stop), &mut out).await?;
+        run_host_hook(hook, env, stop.cancelled(), &mut out).await?;
         go_on(stop)?;
     }
     Ok(())
-}
-
-/// Completes when the running hook is to be told to stop.
-async fn stop_hook(stop: &CancellationToken) {
-    stop.cancelled().await;
-    // Ctrl-C in a terminal has reached the hook too. Told twice it would take that for impatience, and end without
-    // cleaning up.
-    if io::stdin().is_terminal() {
-        tokio::time::sleep(INTENDED_GRACE).await;
-    }
 }
 
 fn go_on(stop: &CancellationToken) -> Result<()> {
