@@ -40,10 +40,12 @@ WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-# Not by `cargo run --package`: which features the crates are built with depends on the packages that are selected,
-# and those of the whole workspace are what `make test` needs too.
+# The whole workspace, and all that the hook in skaffold.yaml builds: which features the crates are built with depends on
+# the packages that are selected, and those of the whole workspace are what `make test` needs too.
 demo: need-rust-and-go ## Run skaffold.yaml's coverage profile on an embedded cluster: deploy, test, collect
-	cargo build --locked --workspace --examples
+	@begun=$$(date +%s) && echo "cargo build --locked --workspace --bins --examples" && \
+	    cargo build --locked --workspace --bins --examples && \
+	    echo "building podcov took $$(($$(date +%s) - begun)) s"
 	target/debug/examples/demo
 
 # Tests run the hooks as whole programs, so those are built first, also for a selection of tests.
