@@ -34,7 +34,7 @@ pub(crate) struct Counted<'a> {
 impl<'a> Binary<'a> {
     /// Parses a meta-data file.
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, Error> {
-        let file = MetaFile::parse(bytes)?;
+        let file = MetaFile::parse_in_parallel(bytes)?;
         let mut packages = vec![0];
         let (mut functions, mut units) = (0, 0);
         for package in &file.packages {

@@ -28,7 +28,7 @@ mod error;
 mod func;
 mod meta;
 mod name;
-mod parallel;
+pub mod parallel;
 mod pattern;
 mod percent;
 mod profile;
@@ -57,6 +57,8 @@ pub use text::{TextError, TextProfile};
 /// its footer and holds exactly the entries that it announces; a text profile has no line that is none of its. Right:
 /// the hash in the header is the one in the name. Neither counter files nor text profiles have a checksum, so a changed
 /// counter, or a whole line that is missing, cannot be seen.
+///
+/// No thread is started: podcov-agent calls this in containers whose limit on processes may be reached.
 ///
 /// # Errors
 ///

@@ -123,6 +123,27 @@ impl<'a> MetaFile<'a> {
     /// [`Error::Length`] where the length is not the header's; else [`Error::Truncated`],
     /// [`Error::Malformed`] or [`Error::Version`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        let (file, blobs) = Self::parse_header(bytes)?;
+        file.with_packages(blobs.into_iter().map(Package::parse))
+    }
+
+    /// As [`parse`](Self::parse), on all processors where the file is large.
+    pub(crate) fn parse_in_parallel(bytes: &'a [u8]) -> Result<Self, Error> {
+        let (file, blobs) = Self::parse_header(bytes)?;
+        file.with_packages(parallel::map_bytes(&blobs, bytes.len(), |blob| Package::parse(blob.clone())))
+    }
+
+    /// Adds the packages. The first error in the file is the one that counts.
+    fn with_packages(
+        mut self,
+        packages: impl IntoIterator<Item = Result<Package<'a>, Error>>,
+    ) -> Result<Self, Error> {
+        self.packages = packages.into_iter().collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Parses what comes before the packages, and finds the bytes of each package.
+    fn parse_header(bytes: &'a [u8]) -> Result<(Self, Vec<Cursor<'a>>), Error> {
         let mut cursor = Cursor::new(bytes);
         if cursor.array("the header")? != MAGIC {
             return Err(Error::malformed(0, "not the first bytes of a meta-data file"));
@@ -172,10 +193,7 @@ impl<'a> MetaFile<'a> {
             let length = usize::try_from(lengths.u64("a package's length")?).unwrap_or(usize::MAX);
             blobs.push(cursor.part(length, "a package")?);
         }
-        let packages = parallel::map(&blobs, bytes.len(), |blob| Package::parse(blob.clone()));
-        // The first error in the file, not in time.
-        let packages = packages.into_iter().collect::<Result<_, _>>()?;
-        Ok(Self { hash, mode, granularity, packages })
+        Ok((Self { hash, mode, granularity, packages: Vec::new() }, blobs))
     }
 }
 

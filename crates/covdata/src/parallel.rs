@@ -1,35 +1,62 @@
 //! Work on all processors, where there is enough of it.
+//!
+//! Threads end with the work that they were started for. Where the system gives no thread, because a limit on processes
+//! is reached, the calling thread does the work alone, so nothing here can fail.
 
-use rayon::prelude::*;
+use std::panic::resume_unwind;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-/// Below so many bytes of input starting threads takes longer than they save.
+/// Below so many bytes of input, starting threads takes longer than they save.
 const WORTH_BYTES: usize = 256 << 10;
 
-/// Maps items, on all processors if they stand for this many bytes or more.
-pub(crate) fn map<T: Sync, R: Send>(
-    items: &[T],
-    bytes: usize,
-    map: impl Fn(&T) -> R + Sync + Send,
-) -> Vec<R> {
-    if bytes < WORTH_BYTES { items.iter().map(map).collect() } else { items.par_iter().map(map).collect() }
+/// How many threads can run at once.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: LazyLock<usize> =
+        LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from));
+    *PROCESSORS
 }
 
-/// Changes items, on all processors if they stand for this many bytes or more, and does something else meanwhile.
-pub(crate) fn change_while<T: Send, R>(
-    items: &mut [T],
-    bytes: usize,
-    change: impl Fn(&mut T) + Sync + Send,
-    meanwhile: impl FnOnce() -> R,
-) -> R {
-    if bytes < WORTH_BYTES {
-        items.iter_mut().for_each(change);
-        return meanwhile();
-    }
-    rayon::in_place_scope(|scope| {
-        for item in items {
-            let change = &change;
-            scope.spawn(move |_| change(item));
+/// Maps items on all processors if they stand for this many bytes of input, and if that is worth it.
+pub(crate) fn map_bytes<T: Sync, R: Send>(items: &[T], bytes: usize, map: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    if bytes < WORTH_BYTES { items.iter().map(map).collect() } else { self::map(items, map) }
+}
+
+/// Maps items on all processors. The results are in the order of the items.
+pub fn map<T: Sync, R: Send>(items: &[T], map: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return done };
+            done.push((index, map(item)));
         }
-        meanwhile()
-    })
+    };
+    let mut done = thread::scope(|scope| {
+        let helpers = 1..processors().min(items.len());
+        let helpers = helpers.map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
+        let helpers: Vec<_> = helpers.collect();
+        let mut done = work();
+        for helper in helpers {
+            done.extend(helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_in_the_order_of_the_items() {
+        let items: Vec<usize> = (0..10_000).collect();
+        assert_eq!(map(&items, |item| item + 1), (1..=10_000).collect::<Vec<_>>());
+        assert_eq!(map(&[7], |item| item + 1), [8]);
+        assert_eq!(map(&[0; 0], |item| item + 1), [0; 0]);
+    }
 }

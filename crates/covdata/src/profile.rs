@@ -91,7 +91,7 @@ impl<'a> Profile<'a> {
     pub(crate) fn merge(data: &'a Data<'_>) -> Self {
         let Some(mode) = data.mode() else { return Self::default() };
         let parts = data.parts(|_| true);
-        let mut packages = parallel::map(&groups(&parts), data.size(), |group| group.merge(mode));
+        let mut packages = parallel::map_bytes(&groups(&parts), data.size(), |group| group.merge(mode));
         if !data.texts.is_empty() {
             add_texts(&mut packages, &data.texts, mode);
         }

@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
-use rayon::prelude::*;
 
 use crate::binary::{Binary, Counted};
 use crate::bytes::Bytes;
 use crate::repeat::Adder;
-use crate::{CounterFile, Data, Error, FileName, MetaHash, Problem, Reason, TextProfile, same_hash};
+use crate::{
+    CounterFile, Data, Error, FileName, MetaHash, Problem, Reason, TextProfile, parallel, same_hash,
+};
 
 /// Collects the names of coverage files, in any order and from anywhere.
 #[derive(Debug, Default)]
@@ -248,8 +249,9 @@ impl Files {
         let parts: Vec<Part<'a>> = if files.len() < 2 * WORTH_FILES {
             vec![Part::read(files, binaries)]
         } else {
-            let part = files.len().div_ceil(rayon::current_num_threads()).max(WORTH_FILES);
-            files.par_chunks(part).map(|files| Part::read(files, binaries)).collect()
+            let part = files.len().div_ceil(parallel::processors()).max(WORTH_FILES);
+            let parts: Vec<_> = files.chunks(part).collect();
+            parallel::map(&parts, |files| Part::read(files, binaries))
         };
         let mut counted = BTreeMap::new();
         for part in parts {

@@ -19,7 +19,7 @@ impl Data<'_> {
             return (profile.percent(), mixed(&profile));
         };
         let parts = self.parts(wanted);
-        let packages = parallel::map(&groups(&parts), self.size(), |group| {
+        let packages = parallel::map_bytes(&groups(&parts), self.size(), |group| {
             let mut coverage = Coverage::default();
             if group.in_order::<false>(mode, |function| coverage += function.coverage) {
                 return (PackagePercent { path: group.path.to_owned(), coverage }, Vec::new());
@@ -50,7 +50,7 @@ impl Data<'_> {
         let parts = self.parts(wanted);
         let groups = groups(&parts);
         // Twice, as the first line has to know how wide the last one is: that takes less time than keeping them.
-        let packages = parallel::map(&groups, self.size(), |group| {
+        let packages = parallel::map_bytes(&groups, self.size(), |group| {
             let (functions, mixed) = group.functions(mode);
             let total = functions.iter().map(|function| function.coverage).sum();
             (Columns::of(&functions), total, mixed)
@@ -124,53 +124,45 @@ fn write_pieces<'a>(
     make: impl Fn(&Group<'_, 'a>, &mut Vec<u8>) -> Vec<&'a str> + Sync,
 ) -> io::Result<Vec<&'a str>> {
     let mut all_mixed = Vec::new();
-    // While some packages' text is written, that of the next is made, into the memory of those before.
-    let [mut ready, mut next] = [(); 2].map(|()| [(); AT_ONCE].map(|()| Piece::default()));
-    let mut rest = groups;
-    // Once more at the end, for the last to be written.
-    while !rest.is_empty() || ready.iter().any(|piece| !piece.groups.is_empty()) {
-        for piece in &mut next {
-            let mut size = 0;
-            let packages = rest.iter().take_while(|group| {
-                let fits = size < PIECE;
-                size += group.size();
-                fits
-            });
-            (piece.groups, rest) = rest.split_at(packages.count());
+    for pieces in pieces(groups).chunks(AT_ONCE) {
+        let made = parallel::map_bytes(pieces, size, |groups| {
+            let (mut text, mut mixed) = (Vec::new(), Vec::new());
+            for group in *groups {
+                mixed.extend(make(group, &mut text));
+            }
+            (text, mixed)
+        });
+        for (text, mixed) in made {
+            out.write_all(&text)?;
+            all_mixed.extend(mixed);
         }
-        parallel::change_while(
-            &mut next,
-            size,
-            |piece| {
-                piece.text.clear();
-                for group in piece.groups {
-                    piece.mixed.extend(make(group, &mut piece.text));
-                }
-            },
-            || {
-                ready.iter_mut().try_for_each(|piece| {
-                    all_mixed.append(&mut piece.mixed);
-                    out.write_all(&piece.text)
-                })
-            },
-        )?;
-        std::mem::swap(&mut ready, &mut next);
     }
     Ok(all_mixed)
 }
 
-/// How many bytes of meta-data at least are one piece of work, and how many pieces are done before their text, some
-/// times as much, is written. That should stay in the processor's cache.
-const PIECE: usize = 16 << 10;
-const AT_ONCE: usize = 4;
-
-/// The text of some packages.
-#[derive(Default)]
-struct Piece<'g, 'a> {
-    groups: &'g [Group<'g, 'a>],
-    text: Vec<u8>,
-    mixed: Vec<&'a str>,
+/// Splits packages into pieces of work.
+fn pieces<'g, 'p, 'a>(groups: &'g [Group<'p, 'a>]) -> Vec<&'g [Group<'p, 'a>]> {
+    let mut pieces = Vec::new();
+    let mut rest = groups;
+    while !rest.is_empty() {
+        let mut size = 0;
+        let fitting = rest.iter().take_while(|group| {
+            let fits = size < PIECE;
+            size += group.size();
+            fits
+        });
+        let (piece, others) = rest.split_at(fitting.count());
+        pieces.push(piece);
+        rest = others;
+    }
+    pieces
 }
+
+/// A piece of work is the packages with this many bytes of meta-data, or a few more.
+const PIECE: usize = 16 << 10;
+
+/// How many pieces are made before their text is written. The text is about eight times as long as the meta-data.
+const AT_ONCE: usize = 64;
 
 /// Text in bytes.
 struct Text<'t>(&'t mut Vec<u8>);

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use covdata::{Block, Coverage, FileProfile, PackageProfile, Profile, ProfileFunction};
+use covdata::{Block, Coverage, FileProfile, PackageProfile, Profile, ProfileFunction, parallel};
 use fs_err as fs;
-use rayon::prelude::*;
 
 use crate::glob::Globs;
 use crate::golang;
@@ -101,13 +100,10 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn new(mut profile: Profile<'a>, sources: &Sources, filter: &Filter) -> Self {
         let names: Vec<&str> = profile.files().map(|file| file.name).collect();
-        let found: Vec<(bool, Found)> = names
-            .par_iter()
-            .map(|name| {
-                let found = sources.find(name);
-                (!filter.leaves_out(name, &found), found)
-            })
-            .collect();
+        let found = parallel::map(&names, |name| {
+            let found = sources.find(name);
+            (!filter.leaves_out(name, &found), found)
+        });
         let mut kept = found.iter().map(|(keep, _)| *keep);
         for package in profile.packages_mut() {
             package.files.retain(|_| kept.next().unwrap_or(true));
@@ -147,7 +143,8 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn missing(&self) -> Vec<(ReportFile<'_>, NoSource)> {
         let files: Vec<_> = self.files().collect();
-        files.into_par_iter().filter_map(|file| Some((file, file.read().err()?))).collect()
+        let errors = parallel::map(&files, |file| file.read().err());
+        files.into_iter().zip(errors).filter_map(|(file, error)| Some((file, error?))).collect()
     }
 
     /// The profile.

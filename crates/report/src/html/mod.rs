@@ -7,9 +7,9 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use covdata::parallel;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::{Report, ReportFile, json};
@@ -76,7 +76,7 @@ fn write_index(
         mode: report.profile().mode().map(|mode| mode.to_string()),
         covered: total.covered,
         statements: total.total,
-        files: files.par_iter().map(IndexFile::new).collect(),
+        files: parallel::map(files, IndexFile::new),
     };
     // In JSON a `<` is part of a string, and in a page it might end the script.
     out.write_all(serde_json::to_string(&index)?.replace('<', "\\u003c").as_bytes())
@@ -102,8 +102,7 @@ const AT_A_TIME: usize = 256;
 
 fn write_files(files: &[ReportFile<'_>], out: &mut dyn Write) -> io::Result<()> {
     for (group, files) in files.chunks(AT_A_TIME).enumerate() {
-        let packed: Vec<io::Result<String>> = files.par_iter().map(pack).collect();
-        for (number, packed) in packed.into_iter().enumerate() {
+        for (number, packed) in parallel::map(files, pack).into_iter().enumerate() {
             let number = group * AT_A_TIME + number;
             writeln!(
                 out,
