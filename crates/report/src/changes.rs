@@ -122,7 +122,7 @@ impl Changes {
                 && !folders
                     .into_iter()
                     .any(|part| part == "testdata" || part == "vendor" || part.starts_with(['.', '_']));
-            let found = Found { file: Some(root.join(path)), shown: (*path).clone() };
+            let found = Found { file: Some(root.join(path)), shown: (*path).clone(), refused: false };
             let has_functions = || {
                 let source = fs::read_to_string(root.join(path)).unwrap_or_default();
                 golang::functions(&source).iter().any(|function| !function.literal)

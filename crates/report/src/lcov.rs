@@ -50,7 +50,7 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
 fn place(file: &ReportFile<'_>) -> String {
     match file.path {
         Some(path) if file.shown == file.profile.name => path.display().to_string(),
-        _ => file.shown.to_owned(),
+        _ => file.location().into_owned(),
     }
 }
 

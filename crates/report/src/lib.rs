@@ -19,12 +19,15 @@ mod glob;
 mod golang;
 mod gomod;
 mod lines;
+mod packages;
 mod report;
 mod sources;
+mod xml;
 
 pub use glob::{Glob, Globs};
 pub use golang::{FunctionExtent, functions, is_generated};
 pub use gomod::{GoMod, Replacement};
 pub use lines::line_counts;
+pub use packages::{NoModule, import_pattern, without_data};
 pub use report::{FileFunction, Filter, NoSource, Report, ReportFile};
-pub use sources::{Found, Sources};
+pub use sources::{Found, MAX_FOLDERS, Module, Sources, resolve};

@@ -1,5 +1,6 @@
 //! A profile with its source files.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use covdata::{Block, Coverage, FileProfile, PackageProfile, Profile, ProfileFunction, parallel};
@@ -17,6 +18,8 @@ pub struct Report<'a> {
     found: Vec<Found>,
     /// For each file too: a block that is in no function of its source, by its end.
     strays: Vec<Option<(u32, u32)>>,
+    /// The names of files that may be generated.
+    undetermined: Vec<String>,
 }
 
 /// What is left out.
@@ -40,6 +43,8 @@ pub struct ReportFile<'r> {
     pub shown: &'r str,
     /// Where it is, if it was found.
     pub path: Option<&'r Path>,
+    /// Its name leads to what is no source of the user's: see [`Found::refused`].
+    refused: bool,
     /// The end of a block that is in no function of the source.
     stray: Option<(u32, u32)>,
 }
@@ -50,6 +55,9 @@ pub enum NoSource {
     /// It was not found.
     #[error("the source was not found")]
     NotFound,
+    /// Its name leads to what is no source of the user's, and is not looked at.
+    #[error("the name leads out of the folders of sources")]
+    Refused,
     /// It cannot be read, or is not text.
     #[error("{0}")]
     Unreadable(String),
@@ -88,6 +96,10 @@ impl NoSource {
             Self::NotFound => {
                 "the source was not found; run this in the module's folder, or use --map FROM=TO"
             }
+            Self::Refused => {
+                "reports show Go files below --root, in modules' folders, the module cache and GOROOT alone; if the \
+                 source is elsewhere, use --map FROM=TO"
+            }
             Self::Unreadable(_) => "the source cannot be read as text",
             Self::OtherVersion { .. } => "the source has changed since the program was built",
         }
@@ -104,6 +116,13 @@ impl<'a> Report<'a> {
             let found = sources.find(name);
             (!filter.leaves_out(name, &found), found)
         });
+        // What says that a file is generated is in its source.
+        let undetermined = names.iter().zip(&found).filter(|(_, (keep, found))| {
+            filter.generated
+                && *keep
+                && found.file.as_ref().is_none_or(|path| fs::read_to_string(path).is_err())
+        });
+        let undetermined = undetermined.map(|(_, (_, found))| found.shown.clone()).collect();
         let mut kept = found.iter().map(|(keep, _)| *keep);
         for package in profile.packages_mut() {
             package.files.retain(|_| kept.next().unwrap_or(true));
@@ -130,7 +149,14 @@ impl<'a> Report<'a> {
                 );
             }
         }
-        Self { profile, found, strays }
+        Self { profile, found, strays, undetermined }
+    }
+
+    /// What the files are called of which the source would have to say whether they are generated, and is not there.
+    /// They are not left out.
+    #[must_use]
+    pub fn undetermined(&self) -> &[String] {
+        &self.undetermined
     }
 
     /// The profile alone.
@@ -165,6 +191,7 @@ impl<'a> Report<'a> {
             profile,
             shown: &found.shown,
             path: found.file.as_deref(),
+            refused: found.refused,
             stray,
         })
     }
@@ -197,13 +224,24 @@ impl<'r> ReportFile<'r> {
         self.profile.blocks.iter().collect()
     }
 
+    /// [`shown`](Self::shown) for formats whose readers open the file of that name, `genhtml` for one: a name that leads
+    /// to no source here is written so that it leads out of no folder either.
+    #[must_use]
+    pub fn location(&self) -> Cow<'r, str> {
+        let is_name = |part: &&str| !matches!(*part, "" | "." | "..");
+        if self.path.is_some() || self.shown.split('/').all(|part| is_name(&part)) {
+            return Cow::Borrowed(self.shown);
+        }
+        Cow::Owned(self.shown.split('/').filter(is_name).collect::<Vec<_>>().join("/"))
+    }
+
     /// Reads its source.
     ///
     /// # Errors
     ///
     /// [`NoSource`] where there is none that fits the profile.
     pub fn read(&self) -> Result<String, NoSource> {
-        let path = self.path.ok_or(NoSource::NotFound)?;
+        let path = self.path.ok_or(if self.refused { NoSource::Refused } else { NoSource::NotFound })?;
         let bytes = fs::read(path).map_err(|error| NoSource::Unreadable(error.to_string()))?;
         let source = String::from_utf8(bytes)
             .map_err(|_| NoSource::Unreadable("the source is not UTF-8".to_owned()))?;

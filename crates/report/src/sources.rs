@@ -3,19 +3,24 @@
 //! A profile names a file by its package's import path and base name. A module's folder takes the place of its path:
 //! the module of a `go.mod` at or above the folder that one works in, those of its `go.work`, those below the root,
 //! what a `replace` names, the `vendor` folder, and the module cache.
+//!
+//! The names come from coverage data, and so from a pod. Reports get published, so a name must not be able to bring
+//! any other file of this machine into one: see [`Sources::allows`].
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::golang;
 use crate::gomod::{GoMod, Replacement};
 
 /// Finds source files.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// What paths in reports are relative to.
+    /// What paths in reports are relative to, with links resolved.
     root: PathBuf,
     /// What the user says: prefixes of names, and what takes their place. The longest first.
     maps: Vec<(String, PathBuf)>,
@@ -23,36 +28,62 @@ pub struct Sources {
     folders: Vec<(String, PathBuf)>,
     /// `vendor` folders, and the standard library's, in which the import path is the path.
     roots: Vec<PathBuf>,
+    /// The folders that sources may be in, with links resolved.
+    allowed: Vec<PathBuf>,
+    /// The user's own modules.
+    modules: Vec<Module>,
+    /// Not all folders below the root were searched.
+    cut: bool,
+}
+
+/// A module in a folder of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Its path.
+    pub path: String,
+    /// Where its `go.mod` is.
+    pub folder: PathBuf,
+}
+
+impl Module {
+    /// Reads a `go.mod`.
+    pub(crate) fn read(file: &Path) -> Option<Self> {
+        let path = GoMod::parse(&fs::read_to_string(file).ok()?).module?;
+        Some(Self { path, folder: file.parent()?.to_path_buf() })
+    }
 }
 
 /// Where a source file is, or would be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// The file, if it was found.
     pub file: Option<PathBuf>,
     /// What reports call it: its path from the root, with slashes; the profile's name for it where it is not below the
     /// root, or was not found.
     pub shown: String,
+    /// The name leads out of the folders that sources may be in, or to a file that is no Go source: it is not read,
+    /// whether it is there or not.
+    pub refused: bool,
 }
 
-/// How deep modules are looked for below the root, and in how many folders.
-const MAX_DEPTH: usize = 6;
-const MAX_FOLDERS: usize = 20_000;
+/// In how many folders below the root modules are looked for.
+pub const MAX_FOLDERS: usize = 100_000;
 
 impl Sources {
     /// Looks for modules. `root` is what paths in reports are relative to, `work` the folder that one works in, and
     /// `maps` what the user says: prefixes of names, and what takes their place.
     #[must_use]
     pub fn discover(root: &Path, work: &Path, maps: &[(String, PathBuf)]) -> Self {
-        let mut sources = Self { root: clean(root), maps: maps.to_vec(), ..Self::default() };
+        let [root, work] = [root, work].map(|path| resolve(path).unwrap_or_else(|_| clean(path)));
+        let mut sources = Self { root: root.clone(), maps: maps.to_vec(), ..Self::default() };
         sources.maps.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
         let mut modules = Vec::new();
         let off = env::var_os("GOWORK").is_some_and(|value| value == "off");
-        if let Some(workspace) = above(work, "go.work").filter(|_| !off) {
+        if let Some(workspace) = above(&work, "go.work").filter(|_| !off) {
             sources.workspace(&workspace, &mut modules);
         }
-        modules.extend(above(work, "go.mod"));
-        below(root, &mut modules);
+        modules.extend(above(&work, "go.mod"));
+        sources.cut = !below(&root, &mut modules, MAX_FOLDERS);
         let mut requires = BTreeMap::new();
         for module in modules {
             sources.module(&module, &mut requires);
@@ -68,26 +99,83 @@ impl Sources {
         sources.folders.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         let go = env::var_os("GOROOT").map_or_else(|| PathBuf::from("/usr/local/go"), PathBuf::from);
         sources.roots.push(go.join("src"));
+        sources.allowed = sources.allowed_folders();
         sources
+    }
+
+    /// What paths in reports are relative to, with links resolved.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The user's own modules: of the `go.work`, at or above the folder that one works in, and below the root.
+    #[must_use]
+    pub fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
+    /// Whether there were more than [`MAX_FOLDERS`] below the root, so that modules may have been missed.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// What reports call a file of this machine.
+    pub(crate) fn name_of(&self, file: &Path) -> String {
+        self.shown(file).unwrap_or_else(|| file.display().to_string())
     }
 
     /// Looks for a file by a profile's name for it.
     #[must_use]
     pub fn find(&self, name: &str) -> Found {
         let candidates = self.candidates(name);
-        match candidates.iter().find(|path| path.is_file()) {
-            Some(file) => {
-                Found { shown: self.shown(file).unwrap_or_else(|| name.to_owned()), file: Some(file.clone()) }
+        let mut refused = candidates.iter().all(|path| !self.is_below_allowed(&clean(path)));
+        for file in candidates.iter().filter(|path| path.is_file()) {
+            if self.allows(file) {
+                let shown = self.shown(file).or_else(|| self.shown(&resolve(file).ok()?));
+                let shown = shown.unwrap_or_else(|| name.to_owned());
+                return Found { file: Some(file.clone()), shown, refused: false };
             }
-            // Where it would be in a module of this root is better than nothing.
-            None => {
-                let place = self
-                    .folders
-                    .iter()
-                    .find_map(|(path, folder)| self.shown(&folder.join(inside(name, path)?)));
-                Found { file: None, shown: place.unwrap_or_else(|| name.to_owned()) }
-            }
+            refused = true;
         }
+        // Where it would be in a module of this root is better than nothing.
+        let place =
+            self.folders.iter().find_map(|(path, folder)| self.shown(&folder.join(inside(name, path)?)));
+        Found { file: None, shown: place.unwrap_or_else(|| name.to_owned()), refused }
+    }
+
+    /// Whether a file may be read as a source: links resolved, it is below the root, a module's folder, the module
+    /// cache, the standard library or the target of a `--map`, and not in a hidden folder there, as `.git` is, with
+    /// its credentials. And it is Go source, or a Go file beside it names it in a `//line` directive.
+    fn allows(&self, file: &Path) -> bool {
+        resolve(file).is_ok_and(|file| {
+            let is_go = file.extension().is_some_and(|extension| extension == "go");
+            self.is_below_allowed(&file) && (is_go || is_in_line_directive(&file))
+        })
+    }
+
+    /// Whether a path is below a folder that sources may be in, and nothing on the way from there is hidden.
+    fn is_below_allowed(&self, path: &Path) -> bool {
+        let is_hidden = |part: Component<'_>| part.as_os_str().to_string_lossy().starts_with('.');
+        let below = |folder: &PathBuf| path.strip_prefix(folder).ok();
+        self.allowed.iter().filter_map(below).any(|rest| !rest.components().any(is_hidden))
+    }
+
+    fn allowed_folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.root.clone()];
+        folders.extend(self.maps.iter().map(|(_, to)| to.clone()));
+        folders.extend(module_cache());
+        folders.extend(self.roots.iter().cloned());
+        // A `replace` may name any folder, but Go takes one with a go.mod alone.
+        let modules = self.folders.iter().map(|(_, folder)| folder);
+        folders.extend(modules.filter(|folder| folder.join("go.mod").is_file()).cloned());
+        // Both, for a name of what is not there has no links to resolve.
+        let resolved: Vec<_> = folders.iter().filter_map(|folder| resolve(folder).ok()).collect();
+        folders.extend(resolved);
+        folders.sort();
+        folders.dedup();
+        folders
     }
 
     fn candidates(&self, name: &str) -> Vec<PathBuf> {
@@ -114,8 +202,8 @@ impl Sources {
 
     /// A path from the root, with slashes; `None` where it is not below the root.
     fn shown(&self, path: &Path) -> Option<String> {
-        let parts =
-            path.strip_prefix(&self.root).ok()?.components().filter(|part| *part != Component::CurDir);
+        let path = clean(path);
+        let parts = path.strip_prefix(&self.root).ok()?.components();
         Some(parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/"))
     }
 
@@ -132,6 +220,10 @@ impl Sources {
         let parsed = GoMod::parse(&text);
         if let Some(module) = &parsed.module {
             self.folders.push((module.clone(), folder.to_path_buf()));
+            let module = Module { path: module.clone(), folder: folder.to_path_buf() };
+            if !self.modules.contains(&module) {
+                self.modules.push(module);
+            }
         }
         for (path, version) in &parsed.requires {
             requires.entry(path.clone()).or_insert_with(|| version.clone());
@@ -156,6 +248,31 @@ impl Sources {
     }
 }
 
+/// Whether a Go file in the same folder says by a `//line` directive that code comes from this file, as goyacc's output
+/// says of its grammar.
+fn is_in_line_directive(file: &Path) -> bool {
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
+        return false;
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut go_files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "go"));
+    go_files
+        .any(|path| fs::read_to_string(path).is_ok_and(|source| golang::has_line_directive(&source, name)))
+}
+
+/// A path with all links resolved.
+///
+/// # Errors
+///
+/// Where it is not there.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let path = fs::canonicalize(path)?;
+    // Windows has two ways to write it, of which git and people take the plain one alone.
+    let plain =
+        path.to_str().and_then(|text| text.strip_prefix(r"\\?\")).filter(|rest| rest.get(1..2) == Some(":"));
+    Ok(plain.map_or_else(|| path.clone(), PathBuf::from))
+}
+
 /// The rest of a name that lies in a folder.
 fn inside<'n>(name: &'n str, folder: &str) -> Option<&'n str> {
     let rest = name.strip_prefix(folder.strip_suffix('/').unwrap_or(folder))?;
@@ -163,20 +280,21 @@ fn inside<'n>(name: &'n str, folder: &str) -> Option<&'n str> {
 }
 
 /// The file of this name in a folder or the nearest one above it.
-fn above(folder: &Path, name: &str) -> Option<PathBuf> {
+pub(crate) fn above(folder: &Path, name: &str) -> Option<PathBuf> {
     folder.ancestors().map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// The `go.mod` files in a folder and below it, those nearer first; not in folders that the `go` command ignores.
-fn below(root: &Path, modules: &mut Vec<PathBuf>) {
+/// Adds the `go.mod` files in a folder and below it, those nearer first. Gives `false` where it stopped after so many
+/// folders.
+fn below(root: &Path, modules: &mut Vec<PathBuf>, max_folders: usize) -> bool {
     let mut level = vec![root.to_path_buf()];
     let mut seen = 0;
-    for _ in 0..MAX_DEPTH {
+    while !level.is_empty() {
         let mut next = Vec::new();
         for folder in level {
             seen += 1;
-            if seen > MAX_FOLDERS {
-                return;
+            if seen > max_folders {
+                return false;
             }
             let Ok(entries) = fs::read_dir(&folder) else { continue };
             for entry in entries.filter_map(Result::ok) {
@@ -184,9 +302,8 @@ fn below(root: &Path, modules: &mut Vec<PathBuf>) {
                 let name = name.to_string_lossy();
                 if name == "go.mod" {
                     modules.push(entry.path());
-                } else if !name.starts_with(['.', '_'])
-                    && !matches!(&*name, "vendor" | "testdata" | "node_modules" | "target")
-                    && entry.file_type().is_ok_and(|kind| kind.is_dir())
+                } else if entry.file_type().is_ok_and(|kind| kind.is_dir())
+                    && !is_ignored(&name, &entry.path())
                 {
                     next.push(entry.path());
                 }
@@ -195,6 +312,15 @@ fn below(root: &Path, modules: &mut Vec<PathBuf>) {
         next.sort();
         level = next;
     }
+    true
+}
+
+/// Whether a folder holds none of the user's packages: the `go` command ignores it, or its content was made by another
+/// program, which marks it as a cache (<https://bford.info/cachedir/>).
+pub(crate) fn is_ignored(name: &str, folder: &Path) -> bool {
+    name.starts_with(['.', '_'])
+        || matches!(name, "vendor" | "testdata" | "node_modules")
+        || folder.join("CACHEDIR.TAG").is_file()
 }
 
 /// Where the `go` command keeps modules.
@@ -214,7 +340,7 @@ fn escape(text: &str) -> String {
 }
 
 /// A path without `.` and `..` in it, as far as they can be taken out.
-fn clean(path: &Path) -> PathBuf {
+pub(crate) fn clean(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut out, part| {
         match part {
             Component::CurDir => {}
@@ -223,4 +349,189 @@ fn clean(path: &Path) -> PathBuf {
         }
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const SECRET: &str = "package secret\n\nfunc Secret() {}\n";
+    const SOURCE: &str = "package m\n\nfunc F() {}\n";
+
+    fn write(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A repository with the module `m`, a module that it replaces, and around them what nobody may see.
+    fn machine() -> (TempDir, Sources) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let replaces = "replace (\n\tother => ../other\n\tnone => ../private\n\tall => ../..\n)\n";
+        write(&path("repo/go.mod"), &format!("module m\n{replaces}"));
+        for source in ["repo/a.go", "repo/x/a.go", "repo/_x/a.go", "other/a.go", "mapped/a.go"] {
+            write(&path(source), SOURCE);
+        }
+        write(&path("repo/x/gen.go"), "package x\n\n//line grammar.y:3\nfunc F() {}\n");
+        write(&path("repo/x/grammar.y"), SOURCE);
+        write(&path("other/go.mod"), "module other\n");
+        for secret in [
+            "repo/.git/config",
+            "repo/.git/a.go",
+            "repo/.env",
+            "repo/x/key.pem",
+            "repo/x/.netrc",
+            "private/a.go",
+            "private/id_rsa",
+            "a.go",
+        ] {
+            write(&path(secret), SECRET);
+        }
+        #[cfg(unix)]
+        for (link, to) in [
+            ("repo/x/link.go", "../../private/a.go"),
+            ("repo/x/key.go", "key.pem"),
+            ("repo/x/git.go", "../.git/a.go"),
+            ("repo/folder", "../private"),
+            ("repo/x/good.go", "../a.go"),
+        ] {
+            std::os::unix::fs::symlink(to, path(link)).unwrap();
+        }
+        let root = path("repo");
+        let sources = Sources::discover(&root, &root.join("x"), &[("/src".to_owned(), path("mapped"))]);
+        (dir, sources)
+    }
+
+    #[test]
+    fn files_of_the_host_are_no_sources() {
+        let (dir, sources) = machine();
+        let here = resolve(dir.path()).unwrap();
+        let absolute = |name: &str| here.join(name).display().to_string();
+        for (name, shown) in [
+            ("m/a.go".to_owned(), "a.go"),
+            ("m/x/a.go".to_owned(), "x/a.go"),
+            ("m/_x/a.go".to_owned(), "_x/a.go"),
+            ("m/x/../a.go".to_owned(), "a.go"),
+            ("m/x/grammar.y".to_owned(), "x/grammar.y"),
+            ("other/a.go".to_owned(), "other/a.go"),
+            ("/src/a.go".to_owned(), "/src/a.go"),
+            (absolute("repo/a.go"), "a.go"),
+            (absolute("other/a.go"), &absolute("other/a.go")),
+        ] {
+            let found = sources.find(&name);
+            assert_eq!(fs::read_to_string(found.file.expect(&name)).unwrap(), SOURCE, "{name}");
+            assert_eq!((found.shown.as_str(), found.refused), (shown, false), "{name}");
+        }
+        for name in [
+            "m/../a.go",
+            "m/../private/id_rsa",
+            "m/x/../../private/a.go",
+            "m/.git/config",
+            "m/.git/a.go",
+            "m/.env",
+            "m/x/.netrc",
+            "m/x/key.pem",
+            "m/x/./key.pem",
+            "none/a.go",
+            "none/id_rsa",
+            "other/../private/a.go",
+            "/src/../private/a.go",
+            "../a.go",
+            "/etc/passwd",
+            "command-line-arguments/../private/a.go",
+            &absolute("private/a.go"),
+            &absolute("private/id_rsa"),
+            &absolute("private/is_not_there"),
+            &absolute("repo/../private/a.go"),
+        ] {
+            let found = sources.find(name);
+            assert_eq!((found.file, found.refused), (None, true), "{name}");
+        }
+        // What is not there is not found, which is something else.
+        for name in ["m/none.go", "unknown.org/a.go"] {
+            assert_eq!(sources.find(name), Found { file: None, shown: found_as(name), refused: false });
+        }
+    }
+
+    fn found_as(name: &str) -> String {
+        name.strip_prefix("m/").unwrap_or(name).to_owned()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_lead_nowhere_else() {
+        let (_dir, sources) = machine();
+        for name in ["m/x/link.go", "m/x/key.go", "m/x/git.go", "m/folder/a.go", "m/folder/id_rsa"] {
+            assert_eq!(sources.find(name).file, None, "{name}");
+            assert!(sources.find(name).refused, "{name}");
+        }
+        assert!(sources.find("m/x/good.go").file.is_some());
+    }
+
+    #[test]
+    fn modules_however_deep() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("1/2/3/4/5/6/7/8/9/go.mod"), "module deep\n");
+        write(&dir.path().join("1/2/3/4/5/6/7/8/9/a.go"), SOURCE);
+        write(&dir.path().join("target/go.mod"), "module target\n");
+        write(&dir.path().join("built/CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n");
+        for ignored in ["built", "vendor/x", "testdata", "_x", ".x"] {
+            write(&dir.path().join(ignored).join("go.mod"), "module no\n");
+        }
+        let sources = Sources::discover(dir.path(), dir.path(), &[]);
+        assert_eq!(sources.find("deep/a.go").shown, "1/2/3/4/5/6/7/8/9/a.go");
+        let modules: Vec<&str> = sources.modules().iter().map(|module| module.path.as_str()).collect();
+        assert_eq!((modules, sources.is_cut()), (vec!["target", "deep"], false));
+        let mut found = Vec::new();
+        assert!(!below(dir.path(), &mut found, 5));
+        assert!(below(dir.path(), &mut found, 11));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_root_that_is_a_link() {
+        let (dir, _) = machine();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("repo", &link).unwrap();
+        let real = resolve(&link).unwrap();
+        for work in [&link, &real] {
+            let sources = Sources::discover(&link, work, &[]);
+            for name in
+                ["m/x/a.go", real.join("x/a.go").to_str().unwrap(), link.join("x/a.go").to_str().unwrap()]
+            {
+                assert_eq!(sources.find(name).shown, "x/a.go", "{name} from {}", work.display());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        /// Names of all the pieces that the machine has, in any order.
+        #[test]
+        fn no_name_leads_to_a_secret(
+            absolute in any::<bool>(),
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "", ".", "..", "m", "other", "none", "all", "src", "command-line-arguments", "repo", "x", "_x", ".git",
+                "private", "folder", "a.go", "config", ".env", "key.pem", "key.go", "git.go", "link.go", "good.go",
+                "id_rsa", "grammar.y", "mapped",
+            ]), 1..7),
+        ) {
+            thread_local!(static MACHINE: (TempDir, Sources) = machine());
+            MACHINE.with(|(dir, sources)| {
+                let mut name = parts.join("/");
+                if absolute {
+                    name = format!("{}/{name}", dir.path().display());
+                }
+                if let Some(file) = sources.find(&name).file {
+                    let text = fs::read_to_string(&file).unwrap();
+                    prop_assert!(text != SECRET, "{name} is {}", file.display());
+                }
+                Ok(())
+            })?;
+        }
+    }
 }
