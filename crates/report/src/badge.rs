@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use covdata::Coverage;
 
 use crate::summary::percent;
+use crate::xml;
 
 /// Writes a badge: the label, and the percentage on a colour from red to green.
 ///
@@ -13,13 +14,14 @@ use crate::summary::percent;
 /// What `out` says.
 pub fn write(coverage: Coverage, label: &str, out: &mut dyn Write) -> io::Result<()> {
     let value = coverage.percent().map_or_else(|| "unknown".to_owned(), |_| percent(coverage));
-    let label = escape(label);
+    let label = xml::text(label).replace('\u{fffd}', " ");
     let (left, right) = (width(&label), width(&value));
+    let label = quick_xml::escape::escape(&label);
     let (middle_left, middle_right, total) = (left / 2.0, left + right / 2.0, left + right);
     let colour = colour(coverage.percent());
     writeln!(
         out,
-        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="20" role="img" aria-label="{label}: {value}">
+        r##"<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="20" role="img" aria-label="{label}: {value}"><!-- podcov-report -->
 <title>{label}: {value}</title>
 <clipPath id="r"><rect width="{total}" height="20" rx="3"/></clipPath>
 <g clip-path="url(#r)"><rect width="{left}" height="20" fill="#444"/><rect x="{left}" width="{right}" height="20" fill="{colour}"/></g>
@@ -50,10 +52,6 @@ fn width(text: &str) -> f64 {
     10.0 + text.chars().map(of).sum::<f64>()
 }
 
-fn escape(text: &str) -> String {
-    quick_xml::escape::escape(text.replace(char::is_control, " ")).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +68,14 @@ mod tests {
         assert!(good.contains(">94.9%</text>") && good.contains("#2f7d31"), "{good}");
         assert!(badge(1, 3, "coverage").contains("#b3362b"));
         assert!(badge(0, 0, "coverage").contains(">unknown</text>"));
+    }
+
+    #[test]
+    fn a_label_takes_as_much_room_as_its_text() {
+        let width = |label: &str| {
+            badge(1, 1, label).split_once("width=\"").unwrap().1.split_once('"').unwrap().0.to_owned()
+        };
+        assert_eq!(width("&<>\"'"), width("abcde"));
     }
 
     #[test]

@@ -1,82 +1,276 @@
 //! Where results go: stdout, or a file that gets its name when it is whole.
+//!
+//! What is there already stays, unless it is a report of the same format: see [`Format::is_in`].
 
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
-use std::process;
+use std::collections::HashSet;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
-use covdata::NewFile;
+use covdata::{FileName, NewFile};
 use fs_err as fs;
-use podcov_cli::{Exit, ResultExt, print};
+use podcov_cli::{Exit, Failure, ResultExt};
+use tempfile::NamedTempFile;
 
-/// Writes to a file, or to stdout where there is none. A file is not there before it is whole, and one that was
-/// there stays if the writing fails.
-pub(crate) fn write(path: Option<&Path>, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    match path.filter(|path| *path != Path::new("-") && !is_stdout(path)) {
-        Some(path) => to_file(path, fill).or_exit(Exit::Usage, format!("cannot write {}", path.display())),
-        None => print(fill).or_exit(Exit::Usage, "cannot write to stdout"),
+/// The format of a file that is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Format {
+    Text,
+    Html,
+    Lcov,
+    Cobertura,
+    Json,
+    Markdown,
+    Badge,
+}
+
+impl Format {
+    /// Whether a file that begins with these bytes may be replaced by one of this format: it is empty, or has the same
+    /// format. Where a format leaves room to say who wrote it, it has to be podcov-report.
+    fn is_in(self, start: &[u8]) -> bool {
+        let start = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start);
+        let begins = |with: &str| start.starts_with(with.as_bytes());
+        let has = |mark: &str| start.windows(mark.len()).any(|window| window == mark.as_bytes());
+        start.is_empty()
+            || match self {
+                Self::Text => begins("mode: "),
+                Self::Html => has("<meta name=\"generator\" content=\"podcov-report\">"),
+                Self::Lcov => begins("TN:"),
+                Self::Cobertura => has(" version=\"podcov "),
+                Self::Json => begins("{\"version\":") && has(",\"podcov\":\""),
+                Self::Markdown => begins("### Go coverage: "),
+                Self::Badge => has("<!-- podcov-report -->"),
+            }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text profile",
+            Self::Html => "HTML report of podcov-report",
+            Self::Lcov => "LCOV tracefile",
+            Self::Cobertura => "Cobertura report of podcov-report",
+            Self::Json => "JSON report of podcov-report",
+            Self::Markdown => "Markdown report of podcov-report",
+            Self::Badge => "badge of podcov-report",
+        }
     }
 }
 
-/// Whether a path leads to where stdout does, as /dev/stdout.
-#[cfg(unix)]
-fn is_stdout(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let place = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    place(path).is_some_and(|file| place(Path::new("/dev/fd/1")) == Some(file))
+/// How much of a file is looked at to tell its format.
+const START: u64 = 4 << 10;
+
+/// Prints to stdout.
+pub(crate) fn print(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+    podcov_cli::print(fill).or_exit(Exit::Usage, "cannot write to stdout")
 }
 
-/// There is no such path elsewhere.
+/// Writes to a file, or to stdout where there is none. A file is not there before it is whole, and one that was
+/// there stays if the writing fails.
+pub(crate) fn write(
+    path: Option<&Path>,
+    format: Format,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let Some(path) = path.filter(|path| !is_stdout(path)) else { return print(fill) };
+    let cannot = || format!("cannot write {}", path.display());
+    match destination(path, format)? {
+        Destination::Stream(file) => {
+            let mut out = BufWriter::with_capacity(BUFFER, file);
+            fill(&mut out).and_then(|()| out.flush()).or_exit(Exit::Usage, cannot())
+        }
+        Destination::File { path, permissions } => {
+            replace(&path, permissions, fill).or_exit(Exit::Usage, cannot())
+        }
+    }
+}
+
+/// Whether a path leads to where stdout does: `-`, and /dev/stdout for one.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || is_same_file(path, Path::new("/dev/fd/1"))
+}
+
+#[cfg(unix)]
+fn is_same_file(path: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let place = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    place(path).is_some_and(|file| place(other) == Some(file))
+}
+
+/// There are no such paths elsewhere.
 #[cfg(not(unix))]
-fn is_stdout(_path: &Path) -> bool {
+fn is_same_file(_path: &Path, _other: &Path) -> bool {
     false
 }
 
-/// Writes files into a folder, each as a whole. What else is in the folder stays.
+/// What a path leads to.
+enum Destination {
+    /// A device, a pipe, or what a file descriptor leads to: it is added to, never replaced.
+    Stream(fs::File),
+    /// A file, links resolved, which need not be there; the permissions of the one that it replaces.
+    File { path: PathBuf, permissions: Option<std::fs::Permissions> },
+}
+
+/// Finds out where a path leads, and refuses what must not be replaced.
+fn destination(path: &Path, format: Format) -> Result<Destination> {
+    let refuse = |why: String| Failure::new(Exit::Usage, format!("{} {why}", path.display()));
+    let open = || fs::OpenOptions::new().append(true).open(path).or_exit(Exit::Usage, "cannot write");
+    if is_descriptor(path) {
+        return Ok(Destination::Stream(open()?));
+    }
+    let target = follow(path);
+    let Ok(before) = fs::metadata(&target) else {
+        return Ok(Destination::File { path: target, permissions: None });
+    };
+    if before.is_dir() {
+        return Err(refuse("is a folder".to_owned()).with_hint("give the name of a file with -o").into());
+    }
+    if !before.is_file() {
+        return Ok(Destination::Stream(open()?));
+    }
+    if before.permissions().readonly() {
+        return Err(refuse("is read-only".to_owned()).with_hint("give another file with -o").into());
+    }
+    let mut start = Vec::new();
+    let read = fs::File::open(&target).and_then(|file| file.take(START).read_to_end(&mut start));
+    read.or_exit(Exit::Usage, "cannot tell what would be replaced")?;
+    if !format.is_in(&start) {
+        let why = format!("is there and is no {}, so it is left as it is", format.name());
+        return Err(refuse(why).with_hint("give another file with -o, or remove that one").into());
+    }
+    Ok(Destination::File { path: target, permissions: Some(before.permissions()) })
+}
+
+/// Whether a path stands for a file descriptor. What that leads to belongs to whoever has opened it.
+fn is_descriptor(path: &Path) -> bool {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut parts = path.components().skip_while(|part| *part == Component::RootDir);
+    let mut next = || parts.next().and_then(|part| part.as_os_str().to_str());
+    match next() {
+        Some("dev") => matches!(next(), Some("fd" | "stdin" | "stdout" | "stderr")),
+        Some("proc") => true,
+        _ => false,
+    }
+}
+
+/// Follows links, also to a file that is not there yet: a link stays, and what it leads to is written.
+fn follow(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        let Ok(to) = fs::read_link(&path) else { break };
+        path = path.parent().map_or_else(|| to.clone(), |folder| folder.join(&to));
+    }
+    path
+}
+
+/// Writes to a file, as a whole.
+fn replace(
+    path: &Path,
+    permissions: Option<std::fs::Permissions>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    // What only some may read stays so.
+    let file = whole_file(path, permissions, fill)?;
+    match file.persist(path) {
+        // A file that is mounted, as into a container, cannot be replaced.
+        Err(error) if error.error.kind() == io::ErrorKind::ResourceBusy => {
+            fs::copy(error.file.path(), path).map(drop)
+        }
+        Err(error) => Err(error.error),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Writes to a new file beside the path that it is going to have. Unless it is kept it goes again.
+fn whole_file(
+    path: &Path,
+    permissions: Option<std::fs::Permissions>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let prefix = format!(".{name}.");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".tmp");
+    // As any program makes files: the user's mask decides.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
+    let mut out = BufWriter::with_capacity(BUFFER, file.as_file_mut());
+    fill(&mut out)?;
+    out.flush()?;
+    drop(out);
+    Ok(file)
+}
+
+/// Writes files into a folder, each as a whole; all of them, or none. What else is in the folder stays. A folder with
+/// coverage files is refused: these would count with the result from then on.
 pub(crate) fn write_folder(dir: &Path, files: &[NewFile<'_>]) -> Result<()> {
-    fs::create_dir_all(dir)?;
+    let cannot = || format!("cannot write to {}", dir.display());
+    if dir.exists() && !dir.is_dir() {
+        let failure = Failure::new(Exit::Usage, format!("{} is no folder", dir.display()));
+        return Err(failure.with_hint("give a folder with -o: the result is several files").into());
+    }
+    fs::create_dir_all(dir).or_exit(Exit::Usage, cannot())?;
+    for entry in fs::read_dir(dir).or_exit(Exit::Usage, cannot())? {
+        let name = entry.or_exit(Exit::Usage, cannot())?.file_name();
+        if name.to_str().is_some_and(|name| name.parse::<FileName>().is_ok()) {
+            let why = format!("{} holds coverage files already, as {}", dir.display(), name.display());
+            return Err(Failure::new(Exit::Usage, why)
+                .with_hint("give a new folder with -o, or empty this one: the result would be added to what is in it")
+                .into());
+        }
+    }
+    let mut written = HashSet::new();
     for (name, bytes) in files {
-        to_file(&dir.join(name.to_string()), |out| out.write_all(bytes))?;
+        let path = dir.join(name.to_string());
+        if written.contains(&path) {
+            // Two binaries of which the same packages were selected: the name holds a hash of the content.
+            continue;
+        }
+        let file = whole_file(&path, None, |out| out.write_all(bytes));
+        let kept = file.and_then(|file| file.persist_noclobber(&path).map_err(|error| error.error));
+        if let Err(error) = kept {
+            written.iter().for_each(|path| drop(fs::remove_file(path)));
+            return Err(error).or_exit(Exit::Usage, format!("cannot write {}", path.display()));
+        }
+        written.insert(path);
     }
     Ok(())
 }
 
-/// Writes to a file, as a whole.
-fn to_file(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    // A link stays: what it leads to is written.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let before = fs::metadata(path).ok();
-    if before.as_ref().is_some_and(|file| !file.is_file()) {
-        // A device or a pipe, which is not replaced.
-        let mut out = BufWriter::with_capacity(BUFFER, fs::OpenOptions::new().write(true).open(path)?);
-        fill(&mut out)?;
-        return Ok(out.flush()?);
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}.tmp", process::id()));
-    let written = (|| {
-        let file = fs::File::create(&temporary)?;
-        if let Some(before) = before {
-            // What only some may read stays so.
-            file.set_permissions(before.permissions())?;
-        }
-        let mut out = BufWriter::with_capacity(BUFFER, file);
-        fill(&mut out)?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        match fs::rename(&temporary, path) {
-            // A file that is mounted, as into a container, cannot be replaced.
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                fs::copy(&temporary, path)?;
-                fs::remove_file(&temporary)
-            }
-            renamed => renamed,
-        }
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    Ok(written?)
-}
-
 /// Small, so that what comes in large pieces is not copied into it.
 const BUFFER: usize = 32 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_file_descriptors() {
+        for path in ["/dev/stderr", "/dev/fd/3", "/proc/self/fd/3", "/dev/../dev/stdout"] {
+            assert_eq!(is_descriptor(Path::new(path)), !path.contains(".."), "{path}");
+        }
+        for path in ["/dev/shm/x", "dev/fd/3", "/tmp/proc/x", "-", "/dev/null"] {
+            assert!(!is_descriptor(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn formats() {
+        for (format, start) in [
+            (Format::Text, "mode: set\n"),
+            (Format::Lcov, "TN:\nSF:a.go\n"),
+            (Format::Json, "{\"version\":1,\"podcov\":\"0.1.0\",\"mode\":null"),
+            (Format::Markdown, "### Go coverage: 1.0%\n"),
+        ] {
+            assert!(format.is_in(start.as_bytes()) && format.is_in(b""), "{start}");
+            for other in [start.replacen(&start[..4], "x", 1), "package a\n".to_owned(), "{}".to_owned()] {
+                assert!(!format.is_in(other.as_bytes()), "{other}");
+            }
+        }
+    }
+}
