@@ -12,6 +12,7 @@ use crate::binary::Counted;
 use crate::encode::{self, CounterFileBuilder, PackageBuilder};
 use crate::meta::Package;
 use crate::profile::Covered;
+use crate::text::package_of;
 use crate::{Error, FileName, MetaHash, Mode, Profile, TextProfile};
 
 /// The counters of any number of runs of any number of binaries, and text profiles beside them.
@@ -36,6 +37,23 @@ impl<'a> Data<'a> {
     #[must_use]
     pub fn has_text(&self) -> bool {
         !self.texts.is_empty()
+    }
+
+    /// The import paths of all packages, some of them several times.
+    pub fn package_paths(&self) -> impl Iterator<Item = &str> {
+        let binaries = self.binaries.iter().flat_map(|counted| &counted.binary.file.packages);
+        let files = self.texts.iter().flat_map(|text| &text.files);
+        binaries.map(|package| package.path).chain(files.map(|(name, _)| package_of(name)))
+    }
+
+    /// The names of all source files, some of them several times.
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        let packages = self.binaries.iter().flat_map(|counted| &counted.binary.file.packages);
+        let functions =
+            packages.flat_map(|package| package.functions().map(move |function| (package, function.file)));
+        let binaries = functions.map(|(package, file)| package.string(file));
+        let texts = self.texts.iter().flat_map(|text| &text.files);
+        binaries.chain(texts.map(|(name, _)| *name))
     }
 
     /// The counts of every block, over all binaries and text profiles.

@@ -81,10 +81,10 @@ impl FileName {
     /// file.
     pub(crate) fn looks_like_one(base: &str) -> bool {
         let base = base.strip_prefix("tmp.").unwrap_or(base);
-        // `go test -coverprofile=coverprofile.out` is somebody's habit.
-        let text = base
-            .strip_prefix("coverprofile.")
-            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        // `go test -coverprofile=coverprofile.out` is somebody's habit, and `coverprofile.1.out` that of CI jobs.
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let numbers = base.strip_prefix("coverprofile.").and_then(|rest| rest.split_once('.'));
+        let text = numbers.is_some_and(|(pid, nanos)| is_number(pid) && is_number(nanos));
         text || ["covmeta.", "covcounters."].iter().any(|start| base.starts_with(start))
     }
 }
@@ -223,6 +223,21 @@ mod tests {
         for wrong in ["coverprofile.7", "coverprofile.07.1", "tmp.coverprofile.7.1", "coverprofile.7.1.txt"] {
             assert_eq!(wrong.parse::<FileName>(), Err(Error::Name), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn names_of_other_peoples_profiles() {
+        for other in [
+            "coverprofile.out",
+            "coverprofile.1.out",
+            "coverprofile.1",
+            "coverprofile.1.2.3",
+            "coverprofile.a.1",
+        ] {
+            assert!(!FileName::looks_like_one(other), "{other}");
+        }
+        assert!(FileName::looks_like_one("coverprofile.7.1795224300594803693"));
+        assert!(FileName::looks_like_one("coverprofile.07.1"));
     }
 
     #[test]

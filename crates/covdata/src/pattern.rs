@@ -7,15 +7,16 @@ use std::str::FromStr;
 
 /// A pattern for import paths, in which `...` stands for any string, and `/...` at the end also for nothing: `net/...`
 /// matches `net` and `net/http`. Several, with commas between them, match what any of them matches; an empty text
-/// matches all, as with Go's tool.
+/// matches all, and commas alone nothing, as with Go's tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackagePattern(Vec<String>);
+pub struct PackagePattern(Option<Vec<String>>);
 
 impl FromStr for PackagePattern {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self(text.split(',').filter(|pattern| !pattern.is_empty()).map(str::to_owned).collect()))
+        let patterns = || text.split(',').filter(|pattern| !pattern.is_empty()).map(str::to_owned).collect();
+        Ok(Self((!text.is_empty()).then(patterns)))
     }
 }
 
@@ -23,11 +24,12 @@ impl PackagePattern {
     /// Whether an import path is one of these.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        self.0.is_empty()
-            || self.0.iter().any(|pattern| {
+        self.0.as_ref().is_none_or(|patterns| {
+            patterns.iter().any(|pattern| {
                 let stem = pattern.strip_suffix("/...");
                 matches(pattern, path) || stem.is_some_and(|stem| matches(stem, path))
             })
+        })
     }
 }
 
@@ -62,6 +64,7 @@ mod tests {
             ("a...b...c", &["abc", "a/b/b/c", "axbxc"], &["ab", "ac", "abcd"]),
             ("a,b/...", &["a", "b", "b/c"], &["a/c", ""]),
             ("", &["", "a", "a/b"], &[]),
+            (",", &[], &["", "a", ","]),
             ("a.b", &["a.b"], &["axb"]),
         ] {
             let parsed: PackagePattern = pattern.parse().unwrap();

@@ -1,6 +1,6 @@
 //! From blocks to lines, for formats that know lines alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use covdata::FileProfile;
 
@@ -18,19 +18,48 @@ pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32
         let index = (line as usize).wrapping_sub(1);
         code.as_ref().is_none_or(|code| code.get(index).copied().unwrap_or_default())
     };
+    let last_line = code.as_ref().map_or(MAX_LINE, |code| code.len() as u32);
+    let mut spans: Vec<(u32, u32, u32)> = file
+        .blocks
+        .iter()
+        .filter(|block| block.unit.statements > 0)
+        .map(|block| {
+            let (first, last) = (block.unit.start_line, block.unit.end_line);
+            // A wrong profile must cost neither time nor memory.
+            let is_sane = code.is_some() || last <= MAX_LINE && last.saturating_sub(first) <= MAX_LENGTH;
+            (first, if is_sane { last.min(last_line) } else { first }, block.count)
+        })
+        .collect();
+    spans.sort_unstable();
     let mut lines = BTreeMap::new();
-    for block in file.blocks.iter().filter(|block| block.unit.statements > 0) {
-        let (first, last) = (block.unit.start_line, block.unit.end_line);
-        // A wrong profile must not cost memory: no Go file has more lines.
-        for line in (first..=last).take(MAX_LINES).filter(|&line| has_code(line)) {
-            let count = lines.entry(line).or_insert(0);
-            *count = block.count.max(*count);
+    let mut spans = spans.into_iter().peekable();
+    // The blocks that the line is in, by their count, with their last lines.
+    let mut open = BinaryHeap::<(u32, u32)>::new();
+    let mut line = 0;
+    // Line by line, so that it does not matter how many blocks cover the same one.
+    while let Some(start) = if open.is_empty() { spans.peek().map(|span| span.0) } else { Some(line) } {
+        line = start;
+        while let Some((_, last, count)) = spans.next_if(|span| span.0 <= line) {
+            open.push((count, last));
         }
+        while open.peek().is_some_and(|(_, last)| *last < line) {
+            open.pop();
+        }
+        if let Some((count, _)) = open.peek()
+            && has_code(line)
+        {
+            lines.insert(line, *count);
+        }
+        let Some(next) = line.checked_add(1) else { break };
+        line = next;
     }
     lines
 }
 
-const MAX_LINES: usize = 1 << 20;
+/// The last line that Go's compiler knows (`lineMax` in `cmd/internal/src`), and as many lines as no block has but in a
+/// table of data. Without a source, of what goes beyond only the first line counts.
+const MAX_LINE: u32 = (1 << 20) - 1;
+const MAX_LENGTH: u32 = 1 << 14;
 
 #[cfg(test)]
 mod tests {
@@ -60,6 +89,38 @@ mod tests {
     #[test]
     fn blocks_without_statements_and_absurd_ones() {
         assert!(line_counts(&file(&[(1, 1, 2, 2, 0, 1), (9, 1, 3, 1, 1, 1)]), None).is_empty());
-        assert_eq!(line_counts(&file(&[(1, 1, u32::MAX, 1, 1, 1)]), None).len(), MAX_LINES);
+        let lines = |blocks, source| line_counts(&file(blocks), source).into_iter().collect::<Vec<_>>();
+        assert_eq!(lines(&[(3, 1, u32::MAX, 1, 1, 1)], None), [(3, 1)]);
+        assert_eq!(lines(&[(u32::MAX, 1, u32::MAX, 2, 1, 1)], None), [(u32::MAX, 1)]);
+        assert_eq!(lines(&[(2, 1, u32::MAX, 1, 1, 1)], Some("package a\nx\n\ny\n")), [(2, 1), (4, 1)]);
+        assert_eq!(line_counts(&file(&[(1, 1, MAX_LENGTH, 1, 1, 1)]), None).len(), MAX_LENGTH as usize);
+    }
+
+    /// A map operation for each line of each block would be a billion of them.
+    #[test]
+    fn many_blocks_over_the_same_lines() {
+        let blocks: Vec<_> = (1..=60_000).map(|column| (1, column, MAX_LENGTH, 1, 1, column)).collect();
+        let counts = line_counts(&file(&blocks), None);
+        assert_eq!(counts.len(), MAX_LENGTH as usize);
+        assert!(counts.values().all(|count| *count == 60_000));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+        /// What one after the other gives.
+        #[test]
+        fn the_same_as_block_by_block(
+            blocks in proptest::collection::vec((1_u32..30, 1_u32..5, 1_u32..30, 1_u32..5, 0_u32..3, 0_u32..4), 0..20)
+        ) {
+            let mut expected = BTreeMap::new();
+            for &(first, _, last, _, statements, count) in &blocks {
+                for line in (first..=last).filter(|_| statements > 0) {
+                    let known: &mut u32 = expected.entry(line).or_default();
+                    *known = count.max(*known);
+                }
+            }
+            proptest::prop_assert_eq!(line_counts(&file(&blocks), None), expected);
+        }
     }
 }

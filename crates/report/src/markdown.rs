@@ -22,7 +22,10 @@ pub fn write(report: &Report<'_>, baseline: Option<Coverage>, out: &mut dyn Writ
     writeln!(out, "### Go coverage: {}\n", percent(total))?;
     write!(out, "{} of {} statements ran", total.covered, total.total)?;
     if let (Some(now), Some(before)) = (total.percent(), baseline.and_then(Coverage::percent)) {
-        write!(out, ", {} before ({:+.1} points)", percent(baseline.unwrap_or_default()), now - before)?;
+        // What is printed as 0 has no sign of its own: it may be less by little.
+        let change = now - before;
+        let change = if change.abs() < 0.05 { 0.0 } else { change };
+        write!(out, ", {} before ({change:+.1} points)", percent(baseline.unwrap_or_default()))?;
     }
     writeln!(out, ".\n")?;
 
@@ -71,4 +74,34 @@ fn table<'r>(
 fn code(name: &str) -> String {
     let name = name.replace(char::is_control, "\u{fffd}").replace('|', "\\|");
     if name.contains('`') { format!("`` {name} ``") } else { format!("`{name}`") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_change_is_none_down() {
+        let written = |now: u64| {
+            let text = format!("mode: set\nm/a.go:1.1,2.2 {now} 1\nm/a.go:3.1,4.2 {} 0\n", 10_000 - now);
+            let mut builder = covdata::Builder::new();
+            builder.add_text_bytes("a.out", text);
+            let files = builder.load();
+            let data = files.read().0;
+            let report = Report::new(data.profile(), &crate::Sources::default(), &crate::Filter::default());
+            let mut out = Vec::new();
+            write(&report, Some(Coverage { covered: 5_000, total: 10_000 }), &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            text.split_once('(').unwrap().1.split_once(')').unwrap().0.to_owned()
+        };
+        for (now, change) in [
+            (4_999, "+0.0 points"),
+            (5_000, "+0.0 points"),
+            (5_001, "+0.0 points"),
+            (4_994, "-0.1 points"),
+            (5_006, "+0.1 points"),
+        ] {
+            assert_eq!(written(now), change, "{now}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use covdata::Data;
 use podcov_cli::{Exit, Failure, ResultExt};
 use report::summary::Summary;
 
-use crate::input::{InputArgs, Read};
+use crate::input::{InputArgs, NothingSelected};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -62,78 +62,73 @@ pub(crate) struct SetOperation {
 
 pub(crate) fn summary(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::Fails)?;
     let percent = input.percent(&data)?;
-    output::write(None, |out| write!(out, "{}", Summary(&percent)))?;
-    Ok(exit)
+    output::print(|out| write!(out, "{}", Summary(&percent)))?;
+    input.say_without_data(&input.packages_without_data(&data)?);
+    Ok(input.messages.exit())
 }
 
 pub(crate) fn percent(Percent { input, output }: &Percent) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::IsPrinted)?;
     if let Some(path) = output {
         input.write_text(&data, Some(path))?;
     }
     let percent = input.percent(&data)?;
-    output::write(None, |out| write!(out, "{percent}"))?;
-    Ok(exit)
+    output::print(|out| write!(out, "{percent}"))?;
+    Ok(input.messages.exit())
 }
 
 pub(crate) fn func(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::IsPrinted)?;
     input.print_functions(&data)?;
-    Ok(exit)
+    Ok(input.messages.exit())
 }
 
 pub(crate) fn textfmt(Textfmt { input, output }: &Textfmt) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::IsPrinted)?;
     input.write_text(&data, output.as_deref())?;
-    Ok(exit)
+    Ok(input.messages.exit())
 }
 
 pub(crate) fn pkglist(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::IsPrinted)?;
     let profile = input.profile(&data)?;
-    output::write(None, |out| {
-        profile.packages().iter().try_for_each(|package| writeln!(out, "{}", package.path))
-    })?;
-    Ok(exit)
+    output::print(|out| profile.packages().iter().try_for_each(|package| writeln!(out, "{}", package.path)))?;
+    Ok(input.messages.exit())
 }
 
 pub(crate) fn merge(Merge { input, output, pcombine }: &Merge) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::IsPrinted)?;
     write(input, &data, output, *pcombine)?;
-    Ok(exit)
+    Ok(input.messages.exit())
 }
 
 pub(crate) fn subtract(args: &SetOperation) -> Result<Exit> {
     let files = args.input.load()?;
-    let (mut first, others, exit) = first_and_others(args, &files)?;
+    let (mut first, others) = first_and_others(args, &files)?;
     first.subtract(&others);
     write(&args.input, &first, &args.output, false)?;
-    Ok(exit)
+    Ok(args.input.messages.exit())
 }
 
 pub(crate) fn intersect(args: &SetOperation) -> Result<Exit> {
     let files = args.input.load()?;
-    let (mut first, others, exit) = first_and_others(args, &files)?;
+    let (mut first, others) = first_and_others(args, &files)?;
     first.intersect(&others);
     write(&args.input, &first, &args.output, false)?;
-    Ok(exit)
+    Ok(args.input.messages.exit())
 }
 
-fn first_and_others<'f>(
-    args: &SetOperation,
-    files: &'f covdata::Files,
-) -> Result<(Data<'f>, Vec<Data<'f>>, Exit)> {
-    let (each, exit) = args.input.read_each(files)?;
-    let mut each = each.into_iter();
+fn first_and_others<'f>(args: &SetOperation, files: &'f covdata::Files) -> Result<(Data<'f>, Vec<Data<'f>>)> {
+    let mut each = args.input.read_each(files)?.into_iter();
     match (each.next(), each.len()) {
-        (Some(first), 1..) => Ok((first, each.collect(), exit)),
+        (Some(first), 1..) => Ok((first, each.collect())),
         _ => Err(Failure::new(Exit::Usage, "at least two inputs are needed").into()),
     }
 }
@@ -154,12 +149,12 @@ fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result
             .with_hint("write to another folder: what is in this one would count twice from then on")
             .into());
     }
-    let wanted = |path: &str| input.wants(path);
-    let files = match (combine, input.wants_all()) {
+    let wanted = |path: &str| input.selects(path);
+    let files = match (combine, input.selects_all()) {
         (true, _) => data.combined_files(wanted),
         (false, false) => data.selected_files(wanted),
         (false, true) => data.files(),
     };
     let files = files.or_exit(Exit::Usage, "the result does not fit Go's format")?;
-    output::write_folder(to, &files).or_exit(Exit::Usage, format!("cannot write to {}", to.display()))
+    output::write_folder(to, &files)
 }

@@ -1,14 +1,14 @@
 //! Reports for people and for other tools.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use podcov_cli::Exit;
 use report::{Report, badge, html, json, markdown};
 
 use crate::gates::baseline;
-use crate::input::{InputArgs, Read, say_missing};
+use crate::input::{InputArgs, NothingSelected};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -56,46 +56,53 @@ pub(crate) struct Badge {
 }
 
 /// Writes a format that shows lines, for which it looks at the source.
-pub(crate) fn write(args: &Format, write: fn(&Report<'_>, &mut dyn Write) -> io::Result<()>) -> Result<Exit> {
-    with_report(args, |report, out| {
-        say_missing(report);
+pub(crate) fn write(
+    args: &Format,
+    format: output::Format,
+    write: fn(&Report<'_>, &mut dyn Write) -> io::Result<()>,
+) -> Result<Exit> {
+    with_report(args, format, |report, out| {
+        args.input.say_missing(report);
         write(report, out)
     })
 }
 
 pub(crate) fn html(Html { input, output, title }: &Html) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::Fails)?;
     let report = input.report(&data)?;
-    say_missing(&report);
-    output::write(Some(output), |out| html::write(&report, title, out))?;
-    if output != Path::new("-") {
+    input.say_missing(&report);
+    // What is written to stdout is the page alone.
+    let is_stdout = output::is_stdout(output);
+    output::write(Some(output), output::Format::Html, |out| html::write(&report, title, out))?;
+    if !is_stdout {
         let wrote = format!("{}: {}", output.display(), report.total());
-        output::write(None, |out| writeln!(out, "{wrote}"))?;
+        output::print(|out| writeln!(out, "{wrote}"))?;
     }
-    Ok(exit)
+    Ok(input.messages.exit())
 }
 
 pub(crate) fn json(args: &Format) -> Result<Exit> {
-    with_report(args, json::write)
+    with_report(args, output::Format::Json, json::write)
 }
 
 pub(crate) fn markdown(Markdown { format, baseline: file }: &Markdown) -> Result<Exit> {
     let before = file.as_deref().map(|file| baseline(&format.input, file)).transpose()?;
-    with_report(format, |report, out| markdown::write(report, before, out))
+    with_report(format, output::Format::Markdown, |report, out| markdown::write(report, before, out))
 }
 
 pub(crate) fn badge(Badge { format, label }: &Badge) -> Result<Exit> {
-    with_report(format, |report, out| badge::write(report.total(), label, out))
+    with_report(format, output::Format::Badge, |report, out| badge::write(report.total(), label, out))
 }
 
 fn with_report(
     Format { input, output }: &Format,
+    format: output::Format,
     write: impl FnOnce(&Report<'_>, &mut dyn Write) -> io::Result<()>,
 ) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::Fails)?;
     let report = input.report(&data)?;
-    output::write(output.as_deref(), |out| write(&report, out))?;
-    Ok(exit)
+    output::write(output.as_deref(), format, |out| write(&report, out))?;
+    Ok(input.messages.exit())
 }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use covdata::{Builder, Coverage};
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt, say};
+use podcov_cli::{Exit, Failure, ResultExt};
 use report::changes::{ChangedFile, Changes, GitError};
 use report::gate::{Rules, changed_total, check};
 use report::{Report, gate, summary};
 
-use crate::input::{InputArgs, Read, and_more, say_missing};
-use crate::{NAME, output};
+use crate::input::{InputArgs, NothingSelected, and_more};
+use crate::output;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -48,6 +48,11 @@ pub(crate) struct Gate {
     /// A git revision; changes count from its last common ancestor with HEAD
     #[arg(long, value_name = "REVISION", default_value = "origin/HEAD", help_heading = "Gates")]
     since: String,
+
+    /// All packages of the module that have code must be in the coverage data; those of --pkg, if that is given, and
+    /// without the files of --exclude
+    #[arg(long, help_heading = "Gates")]
+    require_all_packages: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,13 +81,16 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
             .transpose()?,
         changed: args.fail_under_changed,
     };
-    if rules.is_empty() {
+    if rules.is_empty() && !args.require_all_packages {
         return Err(Failure::new(Exit::Usage, "nothing says what coverage must reach")
-            .with_hint("give --fail-under, --fail-under-package, --fail-under-file, --fail-under-changed or --baseline")
+            .with_hint(
+                "give --fail-under, --fail-under-package, --fail-under-file, --fail-under-changed, --baseline or \
+                 --require-all-packages",
+            )
             .into());
     }
     let files = args.input.load()?;
-    let Read { data, exit } = args.input.read(&files)?;
+    let data = args.input.read(&files, NothingSelected::Fails)?;
     let report = args.input.report(&data)?;
     if report.total().total == 0 {
         return Err(Failure::new(Exit::Incomplete, "there are no statements to check")
@@ -95,28 +103,35 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
         Some(_) => changed_lines(&args.input, &report, &args.since)?,
         None => Vec::new(),
     };
+    let without_data = args.input.packages_without_data(&data)?;
+    if !args.require_all_packages {
+        args.input.say_without_data(&without_data);
+    }
     let short = check(&report, &changed, &rules);
-    output::write(None, |out| {
-        if short.0.is_empty() {
+    let missing = if args.require_all_packages { without_data.as_slice() } else { &[] };
+    let failed = short.0.len() + missing.len();
+    output::print(|out| {
+        if failed == 0 {
             writeln!(out, "{}", report.total())?;
             return writeln!(out, "nothing falls short");
         }
         write!(out, "{short}")?;
-        writeln!(out, "{} of what was asked for fell short", short.0.len())?;
+        missing.iter().try_for_each(|path| writeln!(out, "no coverage data of package {path}"))?;
+        writeln!(out, "{failed} of what was asked for fell short")?;
         if short.0.iter().any(|one| one.what == gate::CHANGED) {
             writeln!(out, "podcov-report diff prints which changed lines did not run")?;
         }
         Ok(())
     })?;
-    Ok(if short.0.is_empty() { exit } else { Exit::FellShort })
+    Ok(if failed == 0 { args.input.messages.exit() } else { Exit::FellShort })
 }
 
 pub(crate) fn diff(Diff { input, since, github }: &Diff) -> Result<Exit> {
     let files = input.load()?;
-    let Read { data, exit } = input.read(&files)?;
+    let data = input.read(&files, NothingSelected::Fails)?;
     let report = input.report(&data)?;
     let changed = changed_lines(input, &report, since)?;
-    output::write(None, |out| {
+    output::print(|out| {
         for file in &changed {
             if *github {
                 file.uncovered.iter().try_for_each(|lines| writeln!(out, "{}", annotation(file, lines)))?;
@@ -152,15 +167,17 @@ pub(crate) fn diff(Diff { input, since, github }: &Diff) -> Result<Exit> {
             None => writeln!(out, "changed lines: none that can run"),
         }
     })?;
-    Ok(exit)
+    Ok(input.messages.exit())
 }
 
-/// Reads what a total is compared with: of a text profile what is wanted of the input too.
+/// Reads what a total is compared with: of a text profile what is selected of the input too.
 pub(crate) fn baseline(input: &InputArgs, path: &Path) -> Result<Coverage> {
     let unusable = |why: &str| {
         Failure::new(Exit::Usage, format!("cannot use {} as the baseline: {why}", path.display()))
     };
     let bytes = fs::read(path).or_exit(Exit::Usage, "cannot read the baseline")?;
+    // Editors put a mark of the encoding before it.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let before = if bytes.starts_with(b"mode:") {
         let mut builder = Builder::new();
         builder.add_text_bytes(path, bytes);
@@ -171,7 +188,7 @@ pub(crate) fn baseline(input: &InputArgs, path: &Path) -> Result<Coverage> {
         }
         input.total(&data)?
     } else {
-        gate::baseline(&bytes).map_err(|error| unusable(&error))?
+        gate::baseline(bytes).map_err(|error| unusable(&error))?
     };
     if before.total == 0 {
         return Err(unusable("it has no statements").into());
@@ -191,16 +208,13 @@ fn changed_lines(input: &InputArgs, report: &Report<'_>, since: &str) -> Result<
             ),
         }
     })?;
-    say_missing(report);
+    input.say_missing(report);
     let unknown = changes.unknown(report, &root, &input.filter());
-    if let Some(first) = unknown.first().filter(|_| input.wants_all()) {
+    if let Some(first) = unknown.first().filter(|_| input.selects_all()) {
         let which = format!("{first}{}", and_more(unknown.len()));
-        say(
-            NAME,
-            format_args!(
-                "warning: nothing is known of {which}, which changed: does the program contain it, and -coverpkg name it?"
-            ),
-        );
+        input.messages.warn(format_args!(
+            "nothing is known of {which}, which changed: does the program contain it, and -coverpkg name it?"
+        ));
     }
     Ok(changes.coverage(report))
 }

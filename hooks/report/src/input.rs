@@ -1,20 +1,21 @@
-//! What is read, what of it is wanted, and where its source is.
+//! What is read, what of it is selected, and where its source is.
 
-use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::collections::{BTreeMap, HashSet};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use covdata::{Builder, Coverage, Data, FileName, Files, PackagePattern, Percent, Problem, Profile};
+use covdata::{Builder, Coverage, Data, FileName, Files, Percent, Problem, Profile};
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt, say};
+use podcov_cli::{Exit, Failure, ResultExt};
 use podcov_storage::Address;
-use report::{Filter, Glob, Report, Sources, changes};
+use report::{Filter, Glob, NoSource, Report, Sources, changes};
 
 use crate::fetch::{Fetched, fetch};
-use crate::{NAME, output};
+use crate::messages::Messages;
+use crate::output::{self, Format};
+use crate::selection::PackageSelection;
 
 /// Where podcov-collect puts its reports, unless told otherwise.
 const COLLECTED: &str = "reports/coverage";
@@ -40,9 +41,20 @@ pub(crate) struct InputArgs {
     #[arg(skip)]
     fetched: OnceLock<Fetched>,
 
-    /// Only packages of these import paths; `...` stands for any string
+    /// Only packages of these import paths; `...` stands for any string. `./x` and `./...` are packages of the module
+    /// whose go.mod is in this folder or above it
     #[arg(long, value_name = "PATTERN,PATTERN", help_heading = "Input")]
-    pkg: Option<PackagePattern>,
+    pkg: Option<String>,
+
+    #[arg(skip)]
+    selection: OnceLock<Option<PackageSelection>>,
+
+    #[arg(skip)]
+    sources: OnceLock<Sources>,
+
+    /// What is said of the input
+    #[arg(skip)]
+    pub(crate) messages: Messages,
 
     /// Leave out files whose name or path matches, e.g. '**/mocks/**' or '*.pb.go'; may be given several times
     #[arg(long, value_name = "GLOB", help_heading = "Input")]
@@ -61,12 +73,13 @@ pub(crate) struct InputArgs {
     map: Vec<(String, PathBuf)>,
 }
 
-/// What was read: what it holds is borrowed from the files.
-pub(crate) struct Read<'f> {
-    /// Never given back: that takes its time, and the process ends with it.
-    pub(crate) data: ManuallyDrop<Data<'f>>,
-    /// Whether all of it could be used.
-    pub(crate) exit: Exit,
+/// What a selection of packages that selects nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NothingSelected {
+    /// An error: the report would be empty.
+    Fails,
+    /// A result, as in Go.
+    IsPrinted,
 }
 
 impl InputArgs {
@@ -98,63 +111,112 @@ impl InputArgs {
         Ok(builder.load())
     }
 
-    /// Reads the files as one, and says what is wrong with them.
-    pub(crate) fn read<'f>(&self, files: &'f Files) -> Result<Read<'f>> {
+    /// Reads the files as one, and says what is wrong with them. What is read is never given back: that takes its time,
+    /// and the process ends with it.
+    pub(crate) fn read<'f>(
+        &self,
+        files: &'f Files,
+        nothing: NothingSelected,
+    ) -> Result<ManuallyDrop<Data<'f>>> {
         let (data, problems) = files.read();
-        let exit = self.say_problems(&problems);
+        self.say_problems(&problems);
         self.not_empty(&data)?;
-        Ok(Read { data: ManuallyDrop::new(data), exit })
+        self.check_selection(&data, nothing)?;
+        Ok(ManuallyDrop::new(data))
     }
 
     /// Reads the files of each input for itself.
-    pub(crate) fn read_each<'f>(&self, files: &'f Files) -> Result<(Vec<Data<'f>>, Exit)> {
+    pub(crate) fn read_each<'f>(&self, files: &'f Files) -> Result<Vec<Data<'f>>> {
         let (each, problems) = files.read_each();
-        let exit = self.say_problems(&problems);
+        self.say_problems(&problems);
         each.iter().try_for_each(|data| self.not_empty(data))?;
-        Ok((each, exit))
+        if let Some(first) = each.first() {
+            self.check_selection(first, NothingSelected::IsPrinted)?;
+        }
+        Ok(each)
     }
 
-    /// Whether a package was asked for.
-    pub(crate) fn wants(&self, path: &str) -> bool {
-        self.pkg.as_ref().is_none_or(|pattern| pattern.matches(path))
+    /// Whether a package is selected.
+    pub(crate) fn selects(&self, path: &str) -> bool {
+        self.selection().is_none_or(|selection| selection.matches(path))
     }
 
-    /// Whether all packages are wanted.
-    pub(crate) fn wants_all(&self) -> bool {
-        self.pkg.is_none()
+    /// Whether all packages are selected.
+    pub(crate) fn selects_all(&self) -> bool {
+        self.selection().is_none()
     }
 
-    /// The coverage of what is wanted of the data.
+    fn selection(&self) -> Option<&PackageSelection> {
+        let selection = self.selection.get_or_init(|| {
+            let work = std::path::absolute(".").unwrap_or_default();
+            PackageSelection::new(self.pkg.as_deref().unwrap_or_default(), &work)
+        });
+        selection.as_ref()
+    }
+
+    /// Says which patterns match no package of the data.
+    fn check_selection(&self, data: &Data<'_>, nothing: NothingSelected) -> Result<()> {
+        let Some(selection) = self.selection() else { return Ok(()) };
+        let paths: Vec<&str> = data.package_paths().collect();
+        let unmatched = selection.unmatched(&paths);
+        if nothing == NothingSelected::Fails && !paths.iter().any(|path| selection.matches(path)) {
+            let which = if unmatched.is_empty() { "--pkg".to_owned() } else { unmatched.join(", ") };
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("{which}: the coverage data have no such package"),
+            )
+            .with_hint("podcov-report pkglist prints those that they have")
+            .into());
+        }
+        for pattern in unmatched {
+            self.messages.warn(format_args!("{pattern}: the coverage data have no such package"));
+        }
+        Ok(())
+    }
+
+    /// The coverage of what is selected of the data.
     pub(crate) fn percent(&self, data: &Data<'_>) -> Result<Percent> {
         if self.leaves_out_files() {
             return Ok(self.profile(data)?.percent());
         }
-        let (percent, mixed) = data.percent(|path| self.wants(path));
-        say_mixed(&mixed);
+        let (percent, mixed) = data.percent(|path| self.selects(path));
+        self.say_mixed(&mixed);
         Ok(percent)
     }
 
-    /// Prints the coverage of each function of what is wanted of the data.
+    /// Prints the coverage of each function of what is selected of the data.
     pub(crate) fn print_functions(&self, data: &Data<'_>) -> Result<()> {
         // The functions of a text profile are in the source.
         if self.leaves_out_files() || data.has_text() {
             let report = self.report(data)?;
             if data.has_text() {
-                say_missing(&report);
+                self.say_missing(&report);
             }
             let functions = report.into_profile().functions();
-            return output::write(None, |out| write!(out, "{functions}"));
+            return output::print(|out| write!(out, "{functions}"));
         }
-        write_and_say_mixed(None, |mut out| data.write_functions(|path| self.wants(path), &mut out))
+        let mut mixed = Vec::new();
+        output::print(|mut out| {
+            mixed = data.write_functions(|path| self.selects(path), &mut out)?;
+            Ok(())
+        })?;
+        self.say_mixed(&mixed);
+        Ok(())
     }
 
-    /// Writes the text profile of what is wanted of the data.
+    /// Writes the text profile of what is selected of the data.
     pub(crate) fn write_text(&self, data: &Data<'_>, path: Option<&Path>) -> Result<()> {
         if self.leaves_out_files() {
             let profile = self.profile(data)?;
-            return output::write(path, |mut out| profile.write_text(&mut out));
+            return output::write(path, Format::Text, |mut out| profile.write_text(&mut out));
         }
-        write_and_say_mixed(path, |mut out| data.write_text(|path| self.wants(path), &mut out))
+        let mut mixed = Vec::new();
+        output::write(path, Format::Text, |mut out| {
+            mixed = data.write_text(|path| self.selects(path), &mut out)?;
+            Ok(())
+        })?;
+        self.say_mixed(&mixed);
+        Ok(())
     }
 
     /// Whether some files are to be left out.
@@ -162,7 +224,7 @@ impl InputArgs {
         !self.exclude.is_empty() || self.skip_generated
     }
 
-    /// What is wanted of the data. Says which files are of several versions.
+    /// What is selected of the data. Says which files are of several versions.
     pub(crate) fn profile<'a>(&self, data: &'a Data<'_>) -> Result<Profile<'a>> {
         if self.leaves_out_files() {
             return Ok(self.report(data)?.into_profile());
@@ -170,28 +232,52 @@ impl InputArgs {
         Ok(self.selected(data))
     }
 
-    /// What is wanted of the data, with its source. Says which patterns leave out nothing.
+    /// What is selected of the data, with its source. Says which patterns leave out nothing, and of which files it is
+    /// not known whether they are generated.
     pub(crate) fn report<'a>(&self, data: &'a Data<'_>) -> Result<Report<'a>> {
-        let (selected, sources) = (self.selected(data), self.sources()?);
-        let names: Vec<&str> = selected.files().map(|file| file.name).collect();
+        let sources = self.sources()?;
+        // Not of the selected packages alone: what another pattern leaves out is no mistake in this one.
+        let names: HashSet<&str> =
+            if self.exclude.is_empty() { HashSet::new() } else { data.file_names().collect() };
         let fits = |glob: &Glob| {
             names.iter().any(|name| glob.matches(name) || glob.matches(&sources.find(name).shown))
         };
         for glob in self.exclude.iter().filter(|glob| !fits(glob)) {
             let what = "the coverage data have no such file; a folder is DIR/**";
-            say(NAME, format_args!("warning: --exclude {glob}: {what}"));
+            self.messages.warn(format_args!("--exclude {glob}: {what}"));
         }
-        Ok(Report::new(selected, &sources, &self.filter()))
+        let report = Report::new(self.selected(data), sources, &self.filter());
+        if let [first, ..] = report.undetermined() {
+            let which = format!("{first}{}", and_more(report.undetermined().len()));
+            self.messages.error(format_args!(
+                "--skip-generated: cannot tell whether {which} is generated, so it counts: {}",
+                NoSource::NotFound.kind()
+            ));
+        }
+        Ok(report)
     }
 
-    /// The coverage of what is wanted of other data.
+    /// The coverage of what is selected of other data.
     pub(crate) fn total(&self, data: &Data<'_>) -> Result<Coverage> {
-        Ok(Report::new(self.selected(data), &self.sources()?, &self.filter()).total())
+        Ok(Report::new(self.selected(data), self.sources()?, &self.filter()).total())
     }
 
-    fn sources(&self) -> Result<Sources> {
-        let work = std::path::absolute(".")?;
-        Ok(Sources::discover(&self.root()?, &work, &self.map))
+    /// Where sources are.
+    pub(crate) fn sources(&self) -> Result<&Sources> {
+        if self.sources.get().is_none() {
+            let work = std::path::absolute(".").or_exit(Exit::Usage, "cannot tell the current folder")?;
+            let sources = Sources::discover(&self.root()?, &work, &self.map);
+            if sources.is_cut() {
+                self.messages.warn(format_args!(
+                    "looked for go.mod in {} folders below {} and stopped there: give a folder with fewer by --root, or \
+                     the place of sources by --map",
+                    report::MAX_FOLDERS,
+                    sources.root().display()
+                ));
+            }
+            let _ = self.sources.set(sources);
+        }
+        self.sources.get().ok_or_else(|| unreachable!("it was set just now"))
     }
 
     /// Which files are left out.
@@ -212,9 +298,50 @@ impl InputArgs {
         })
     }
 
+    /// The selected packages of the user's modules that have code and no coverage data.
+    pub(crate) fn packages_without_data(&self, data: &Data<'_>) -> Result<Vec<String>> {
+        let (known, files) = (data.package_paths(), data.file_names());
+        let mut packages = report::without_data(self.sources()?, &self.filter(), known, files);
+        packages.retain(|path| self.selects(path));
+        Ok(packages)
+    }
+
+    /// Says which packages have code and no coverage data.
+    pub(crate) fn say_without_data(&self, packages: &[String]) {
+        if let [first, ..] = packages {
+            self.messages.warn(format_args!(
+                "there are no coverage data of package {first}{}, which {} code: is it built into the program, and does \
+                 -coverpkg name it?",
+                and_more(packages.len()),
+                if packages.len() == 1 { "has" } else { "have" },
+            ));
+        }
+    }
+
+    /// Says which files are of several versions.
+    fn say_mixed(&self, files: &[&str]) {
+        if let Some(first) = files.first() {
+            let more = and_more(files.len());
+            self.messages.warn(format_args!(
+                "the inputs were built from different versions of {first}{more}: the statements of all versions count"
+            ));
+        }
+    }
+
+    /// Says which sources are not there. Reports do without them.
+    pub(crate) fn say_missing(&self, report: &Report<'_>) {
+        let mut missing = BTreeMap::<String, Vec<&str>>::new();
+        for (file, error) in report.missing() {
+            missing.entry(error.kind().to_owned()).or_default().push(file.shown);
+        }
+        for (why, files) in missing {
+            self.messages.warn(format_args!("{}{}: {why}", files[0], and_more(files.len())));
+        }
+    }
+
     /// Whether any of it is given.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { inputs, i, from, fetched: _, pkg, exclude, skip_generated, root, map } = self;
+        let Self { inputs, i, from, pkg, exclude, skip_generated, root, map, .. } = self;
         let lists = inputs.len() + i.len() + from.len() + exclude.len() + map.len();
         lists > 0 || pkg.is_some() || root.is_some() || *skip_generated
     }
@@ -230,8 +357,8 @@ impl InputArgs {
 
     fn selected<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
         let mut profile = data.profile();
-        profile.packages_mut().retain(|package| self.wants(package.path));
-        say_mixed(&profile.files().filter(|file| file.mixed).map(|file| file.name).collect::<Vec<_>>());
+        profile.packages_mut().retain(|package| self.selects(package.path));
+        self.say_mixed(&profile.files().filter(|file| file.mixed).map(|file| file.name).collect::<Vec<_>>());
         profile
     }
 
@@ -246,13 +373,12 @@ impl InputArgs {
         Ok(self.fetched.get())
     }
 
-    /// Says what was wrong with files, and how the process ends with it.
-    fn say_problems(&self, problems: &[Problem]) -> Exit {
-        for problem in problems {
-            say(NAME, format_args!("error: {problem}"));
+    /// Says what was wrong with files.
+    fn say_problems(&self, problems: &[Problem]) {
+        problems.iter().for_each(|problem| self.messages.error(problem));
+        if self.fetched.get().is_some_and(|fetched| fetched.lost) {
+            self.messages.set_incomplete();
         }
-        let lost = self.fetched.get().is_some_and(|fetched| fetched.lost);
-        if problems.is_empty() && !lost { Exit::Done } else { Exit::Incomplete }
     }
 
     fn not_empty(&self, data: &Data<'_>) -> Result<()> {
@@ -267,45 +393,6 @@ impl InputArgs {
             "folders in those of -i are not read, as in Go; name them without -i to have them read"
         };
         Err(Failure::new(Exit::Incomplete, "there are no coverage data in the input").with_hint(hint).into())
-    }
-}
-
-/// Writes to a file, or to stdout, and then says which files are of several versions, which `fill` gives.
-fn write_and_say_mixed<'a>(
-    path: Option<&Path>,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<Vec<&'a str>>,
-) -> Result<()> {
-    let mut mixed = Vec::new();
-    output::write(path, |out| {
-        mixed = fill(out)?;
-        Ok(())
-    })?;
-    say_mixed(&mixed);
-    Ok(())
-}
-
-/// Says which files are of several versions.
-fn say_mixed(files: &[&str]) {
-    if let Some(first) = files.first() {
-        let more = and_more(files.len());
-        say(
-            NAME,
-            format_args!(
-                "warning: the inputs were built from different versions of {first}{more}: \
-                 the statements of all versions count"
-            ),
-        );
-    }
-}
-
-/// Says which sources are not there. Reports do without them.
-pub(crate) fn say_missing(report: &Report<'_>) {
-    let mut missing = BTreeMap::<String, Vec<&str>>::new();
-    for (file, error) in report.missing() {
-        missing.entry(error.kind().to_owned()).or_default().push(file.shown);
-    }
-    for (why, files) in missing {
-        say(NAME, format_args!("warning: {}{}: {why}", files[0], and_more(files.len())));
     }
 }
 

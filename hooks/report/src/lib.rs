@@ -5,7 +5,9 @@ mod fetch;
 mod formats;
 mod gates;
 mod input;
+mod messages;
 mod output;
+mod selection;
 
 use std::ffi::OsString;
 
@@ -124,8 +126,10 @@ pub fn run(args: Args) -> Result<Exit> {
         Some(Command::Subtract(args)) => covdata_commands::subtract(&args),
         Some(Command::Intersect(args)) => covdata_commands::intersect(&args),
         Some(Command::Html(args)) => formats::html(&args),
-        Some(Command::Lcov(args)) => formats::write(&args, report::lcov::write),
-        Some(Command::Cobertura(args)) => formats::write(&args, report::cobertura::write),
+        Some(Command::Lcov(args)) => formats::write(&args, output::Format::Lcov, report::lcov::write),
+        Some(Command::Cobertura(args)) => {
+            formats::write(&args, output::Format::Cobertura, report::cobertura::write)
+        }
         Some(Command::Json(args)) => formats::json(&args),
         Some(Command::Markdown(args)) => formats::markdown(&args),
         Some(Command::Badge(args)) => formats::badge(&args),

@@ -17,6 +17,13 @@ function el(tag, className, text, attributes) {
   return node;
 }
 
+// Methods that came later than DecompressionStream, without which there is no source to show.
+const last = list => list[list.length - 1];
+function refill(node, ...children) {
+  node.textContent = '';
+  node.append(...children);
+}
+
 const missedIn = item => item.statements - item.covered;
 const number = value => value.toLocaleString('en');
 const plural = (count, word) => `${number(count)} ${word}${count === 1 ? '' : 's'}`;
@@ -63,7 +70,7 @@ function virtualList(scroller, draw) {
   let count = 0, from = 0, to = 0;
 
   function fill(first, last) {
-    if (first >= to || last <= from) { body.replaceChildren(); from = to = first; }
+    if (first >= to || last <= from) { refill(body); from = to = first; }
     while (from < first) { body.firstChild.remove(); from++; }
     while (to > last) { body.lastChild.remove(); to--; }
     while (from > first) body.prepend(draw(--from));
@@ -75,7 +82,7 @@ function virtualList(scroller, draw) {
     fill(Math.min(count, Math.max(0, Math.floor(top / height) - 12)),
       Math.min(count, Math.ceil((top + scroller.clientHeight) / height) + 12));
   }
-  function clear() { body.replaceChildren(); from = to = 0; }
+  function clear() { refill(body); from = to = 0; }
   scroller.addEventListener('scroll', update, {passive: true});
   new ResizeObserver(update).observe(scroller);
   return {
@@ -126,7 +133,7 @@ function buildTree() {
       }
       node = next;
     }
-    const leaf = {name: parts.at(-1), path: file.path, parent: node, n, covered: file.covered, statements: file.statements};
+    const leaf = {name: last(parts), path: file.path, parent: node, n, covered: file.covered, statements: file.statements};
     node.children.push(leaf);
     for (let up = node; up; up = up.parent) { up.covered += file.covered; up.statements += file.statements; }
     return leaf;
@@ -327,7 +334,7 @@ async function load(n) {
 
 async function unpack(n) {
   if (typeof DecompressionStream === 'undefined') {
-    throw new Error('This browser cannot unpack the source (it has no DecompressionStream). Chrome or Edge 80, Firefox 113, Safari 16.4 and anything newer can.');
+    throw new Error('This browser cannot unpack the source (it has no DecompressionStream). Chrome and Edge can from version 80, Firefox from 113, Safari from 16.4.');
   }
   const packed = $('file-' + n);
   if (!packed) throw new Error('The data of this file is not in the report.');
@@ -349,11 +356,11 @@ function prepare(n, data) {
   });
   if (typeof data.source !== 'string') return model;
   const lines = model.lines = data.source.split(/\r?\n/);
-  if (lines.length > 1 && lines.at(-1) === '') lines.pop();
+  if (lines.length > 1 && last(lines) === '') lines.pop();
   blocks.forEach(([startLine, , endLine, , statements, count], b) => {
     if (endLine > lines.length) model.stale = true;
     if (!statements && !count) return; // nothing in there could be covered: left plain
-    for (let line = startLine; line <= Math.min(endLine, lines.length); line++) (model.byLine[line] ??= []).push(b);
+    for (let line = startLine; line <= Math.min(endLine, lines.length); line++) (model.byLine[line] || (model.byLine[line] = [])).push(b);
   });
   model.states = new Uint8Array(lines.length);
   let syntax = 0;
@@ -414,7 +421,7 @@ function segmentsOf(model, line, text) {
   let at = 0;
   const advance = to => {
     while (at < to) {
-      const top = stack.at(-1), end = top ? Math.min(top.end, to) : to;
+      const top = last(stack), end = top ? Math.min(top.end, to) : to;
       if (end > at) { out.push([at, end, top ? top.block : -1]); at = end; }
       if (top && top.end <= at) stack.pop();
     }
@@ -528,7 +535,7 @@ function drawBlockTable(model) {
   const top = el('thead');
   top.append(head);
   table.append(top, body);
-  $('missing').replaceChildren(
+  refill($('missing'),
     el('h2', '', 'The source of this file is not in the report'),
     el('p', '', files[model.n].problem || 'No reason was given.'), table);
 }
@@ -541,7 +548,7 @@ function drawFunctions(model) {
     item.append(link);
     list.append(item);
   }
-  $('functions').replaceChildren(el('h2', '', plural(model.functions.length, 'function')), list);
+  refill($('functions'), el('h2', '', plural(model.functions.length, 'function')), list);
 }
 
 function drawLegend(model) {
@@ -561,7 +568,7 @@ function drawLegend(model) {
   } else parts.push(entry('covered', 'covered', 'run'));
   parts.push(entry('uncovered', 'not covered', 'code'), entry('', 'not counted', 'plain'));
   parts.push(entry('sidekey miss', 'no part covered'), entry('sidekey partial', 'a part'), entry('sidekey hit', 'all of the line'));
-  $('legend').replaceChildren(...parts);
+  refill($('legend'), ...parts);
 }
 
 // ---- what is shown ----
@@ -570,7 +577,7 @@ const state = {file: -1, model: null, line: 0, current: -1, ticket: 0};
 
 function hashOf(n, line) {
   // encodeURI leaves '#' alone, and '%' must not be read back as an escape.
-  return '#' + encodeURI(files[n].path).replaceAll('#', '%23') + (line ? ':' + line : '');
+  return '#' + encodeURI(files[n].path).replace(/#/g, '%23') + (line ? ':' + line : '');
 }
 
 function parseHash() {
@@ -623,16 +630,16 @@ function drawFileBar(n, model, failure) {
   $('start').hidden = true;
   $('file').hidden = false;
   document.title = `${file.path.slice(slash)} · ${index.title}`;
-  $('path').replaceChildren(el('span', 'folder', file.path.slice(0, slash)), file.path.slice(slash));
+  refill($('path'), el('span', 'folder', file.path.slice(0, slash)), file.path.slice(slash));
   $('path').title = file.path;
-  $('figures').replaceChildren(el('b', '', percent(file)), bar(file), el('span', 'counts', `${number(file.covered)} of ${plural(file.statements, 'statement')}`));
+  refill($('figures'), el('b', '', percent(file)), bar(file), el('span', 'counts', `${number(file.covered)} of ${plural(file.statements, 'statement')}`));
   const notice = failure || (model?.stale ? 'The profile does not fit this source: it has blocks past the end of the file. The colours may be wrong.' : '');
   $('notice').textContent = notice;
   $('notice').hidden = !notice;
   $('source').hidden = !model?.lines;
   $('missing').hidden = !model || Boolean(model.lines);
   $('legend').hidden = !model?.lines;
-  $('functions').replaceChildren();
+  refill($('functions'));
   if (!model) { $('position').textContent = ''; return; }
   drawFunctions(model);
   if (model.lines) drawLegend(model); else drawBlockTable(model);
@@ -716,7 +723,7 @@ function drawStart() {
   const date = index.generated && new Date(index.generated);
   if (date && !Number.isNaN(date.getTime())) about.unshift(`Generated ${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`);
   page.append(el('p', 'sub about', about.join(' · ')));
-  $('start').replaceChildren(page);
+  refill($('start'), page);
 }
 
 // ---- moving about ----
@@ -729,7 +736,7 @@ function enqueue(action) {
 function neighbour({missed, blocks}, direction) {
   if (state.current >= 0) return missed[missed.indexOf(state.current) + direction];
   if (direction > 0) return missed.find(b => blocks[b][0] >= state.line);
-  return missed.findLast(b => blocks[b][0] < state.line);
+  return last(missed.filter(b => blocks[b][0] < state.line));
 }
 
 async function step(direction) {
@@ -739,7 +746,7 @@ async function step(direction) {
     if (!missedIn(files[n])) continue;
     const model = await load(n);
     if (!model.missed.length) continue;
-    const block = model.missed.at(direction > 0 ? 0 : -1);
+    const block = direction > 0 ? model.missed[0] : last(model.missed);
     await navigate(n, model.blocks[block][0], block);
     return;
   }
@@ -772,7 +779,7 @@ function globalKey(event) {
   // AltGr, with which many keyboards type brackets, may come as Alt.
   if (event.altKey && !'[]'.includes(event.key)) return;
   if ($('help').open) { if (event.key === '?') $('help').close(); return; }
-  if (!Object.hasOwn(keys, event.key)) return;
+  if (!Object.prototype.hasOwnProperty.call(keys, event.key)) return;
   event.preventDefault();
   keys[event.key]();
 }
@@ -785,7 +792,7 @@ function toggleDrawer(open) {
 // ---- settings ----
 
 const darkness = matchMedia('(prefers-color-scheme: dark)');
-function applyTheme() {
+function applyTheme() { // as the script in the page's head
   document.documentElement.dataset.theme = settings.get('theme') || (darkness.matches ? 'dark' : 'light');
 }
 

@@ -226,7 +226,7 @@ fn versions_of_the_source_are_told_apart() {
         .collect();
     assert_ne!(changed, desk.read("old.txt"));
     desk.write("new.txt", &changed);
-    let ended = desk.report("a new.txt");
+    let ended = desk.report("func a new.txt --root shop");
     assert_eq!(ended.code, Some(0));
     assert_eq!(
         ended.stderr,
@@ -236,7 +236,7 @@ fn versions_of_the_source_are_told_apart() {
 }
 
 /// Runs a line in bash, in which `podcov-report` is this one. Gives its output and what it said.
-fn shell(desk: &Desk, line: &str) -> (String, String) {
+pub(crate) fn shell(desk: &Desk, line: &str) -> (String, String) {
     let mut command = std::process::Command::new("bash");
     let line = format!(
         "set -o pipefail; podcov-report() {{ {} \"$@\"; }}; {line}",
@@ -279,7 +279,7 @@ fn where_a_path_leads_is_written() {
     assert_eq!((said.as_str(), desk.read("out")), ("", format!("before\n{whole}behind\n")));
     assert_eq!(shell(&desk, "podcov-report textfmt a -o /dev/stdout | cat").0, whole);
 
-    desk.write("real", "old");
+    desk.write("real", "mode: set\n");
     let (_, said) =
         shell(&desk, "ln -s real link; chmod 600 real; podcov-report textfmt a -o link; ls -l real link");
     assert_eq!((said.as_str(), desk.read("real")), ("", whole.clone()));
@@ -309,10 +309,12 @@ fn flags_of_all_commands_may_come_first() {
 #[test]
 fn files_of_others_in_a_folder() {
     let desk = Desk::new();
-    let good = desk.report("a").stdout;
-    desk.write("a/coverprofile.out", "somebody's own");
+    let good = desk.report("percent a").stdout;
+    for name in ["coverprofile.out", "coverprofile.1.out", "coverprofile.2"] {
+        desk.write(&format!("a/{name}"), "somebody's own");
+    }
     desk.write("a/covmeta.old/notes", "somebody's own");
-    let ended = desk.report("a");
+    let ended = desk.report("percent a");
     assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), good.as_str(), ""));
 }
 

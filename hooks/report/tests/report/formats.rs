@@ -86,10 +86,12 @@ fn blocks_that_end_before_they_begin() {
 #[test]
 fn a_file_is_replaced_when_the_new_one_is_whole() {
     let desk = Desk::new();
-    desk.write("out.json", "old");
+    assert_eq!(desk.report("json b -o out.json").code, Some(0));
+    let old = desk.read("out.json");
     assert_eq!(desk.report("json missing -o out.json").code, Some(4));
-    assert_eq!(desk.read("out.json"), "old");
+    assert_eq!(desk.read("out.json"), old);
     assert_eq!(desk.report("json a -o out.json").code, Some(0));
+    assert_ne!(desk.read("out.json"), old);
     assert!(desk.read("out.json").starts_with("{\"version\":1,"));
     let ended = desk.report("json a -o no/such/folder.json");
     assert_eq!(ended.code, Some(2));
@@ -97,4 +99,38 @@ fn a_file_is_replaced_when_the_new_one_is_whole() {
     assert_eq!(desk.report("json a -o /dev/null").code, Some(0));
     let left = fs_err::read_dir(desk.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
     assert!(!left.into_iter().any(|name| name.to_string_lossy().ends_with(".tmp")));
+}
+
+/// One block over four billion lines a thousand times: lines of a file that cannot be so long.
+#[test]
+fn ranges_of_absurd_length() {
+    let desk = Desk::new();
+    let blocks: String = (1..=1000).map(|column| format!("m/a.go:1.{column},4294967295.1 1 1\n")).collect();
+    desk.write("huge.out", &format!("mode: set\n{blocks}m/b.go:3.1,5.1 1 1\n"));
+    let ended = desk.report("lcov huge.out");
+    let lines: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("DA:")).collect();
+    assert_eq!((ended.code, lines), (Some(0), vec!["DA:1,1", "DA:3,1", "DA:4,1", "DA:5,1"]));
+    let xml = desk.report("cobertura huge.out").stdout;
+    assert!(xml.contains("lines-covered=\"4\" lines-valid=\"4\""), "{xml}");
+}
+
+#[test]
+fn characters_that_xml_cannot_hold() {
+    let desk = Desk::new();
+    desk.write("odd.out", "mode: set\nm/\u{fffe}\u{1}.go:1.1,2.2 1 1\n");
+    for command in ["cobertura odd.out".to_owned(), "badge odd.out --label a\u{ffff}\u{1}b".to_owned()] {
+        let ended = desk.report(&command);
+        assert_eq!(ended.code, Some(0));
+        assert!(!ended.stdout.contains(['\u{fffe}', '\u{ffff}', '\u{1}']), "{}", ended.stdout);
+    }
+}
+
+#[test]
+fn a_page_on_stdout_is_a_page_alone() {
+    let desk = Desk::new();
+    let page = desk.report("html a -o -").stdout;
+    assert!(page.ends_with("</html>\n"));
+    #[cfg(unix)]
+    assert_eq!(desk.report("html a -o /dev/stdout").stdout, page);
+    assert!(desk.report("html a").stdout.starts_with("coverage.html: coverage: "));
 }

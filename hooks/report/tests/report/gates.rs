@@ -40,10 +40,14 @@ fn what_falls_short() {
 #[test]
 fn a_baseline() {
     let desk = Desk::new();
+    // As some editors and shells write it.
+    let mark = |file: &str| desk.write(&format!("marked.{file}"), &format!("\u{feff}{}", desk.read(file)));
     for (file, args) in [("before.json", "json b -o before.json"), ("before.out", "textfmt b -o before.out")]
     {
         assert_eq!(desk.report(args).code, Some(0));
         assert_eq!(desk.report(&format!("gate b --baseline {file}")).code, Some(0));
+        mark(file);
+        assert_eq!(desk.report(&format!("gate b --baseline marked.{file}")).code, Some(0));
         // What one ran of one and lib alone is less.
         let ended = desk.report(&format!("gate a --baseline {file}"));
         assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -88,10 +92,14 @@ fn what_is_allowed_does_not_fall_short() {
 #[test]
 fn nothing_passes_no_gate() {
     let desk = Desk::new();
-    for selection in ["--pkg sample/libb", "--exclude **"] {
-        let ended = desk.report(&format!("gate b --fail-under 1 {selection}"));
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(4), ""), "{selection}");
-        assert!(ended.stderr.contains("there are no statements to check"), "{}", ended.stderr);
+    for (selection, code, says) in [
+        ("--pkg sample/libb", 2, "--pkg sample/libb: the coverage data have no such package"),
+        ("--pkg sample/empty", 4, "there are no statements to check"),
+        ("--exclude **", 4, "there are no statements to check"),
+    ] {
+        let ended = desk.report(&format!("gate a b --fail-under 1 {selection}"));
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{selection}");
+        assert!(ended.stderr.contains(says), "{}", ended.stderr);
     }
     // As in Go, no pattern chooses all.
     assert_eq!(desk.report("percent -i b --pkg=").stdout, desk.covdata("percent -i b -pkg=").stdout);
@@ -152,6 +160,11 @@ fn changed_lines() {
         "::warning file=shapes/b.go,line=42,endLine=42,title=Not covered::No test ran this changed line\n\
          ::warning file=shapes/b.go,line=46,endLine=46,title=Not covered::No test ran this changed line\n"
     );
+    // Below a root that is a link.
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(desk.path("shop"), desk.path("link")).unwrap();
+    let ended = desk.report_in("shop", "gate ../b --since base --fail-under-changed 72 --root ../link");
+    assert_eq!((ended.code, cfg!(unix)), (Some(1), true), "{ended:?}");
     // From a folder inside, too.
     let ended = desk.report_in("shop/lib", "gate ../../b --since base --fail-under-changed 72");
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -209,9 +222,9 @@ fn a_failure_that_podcov_test_left() {
         crate::ended(command.env("SKAFFOLD_RUN_ID", "run-1").env("PODCOV_STATE_DIR", &state))
     };
     desk.write("state/run-1.json", "{\"command\":\"go\",\"code\":3}");
-    assert_eq!(ends("b --defer-failure").code, Some(0));
-    let ended = ends("b");
+    assert_eq!(ends("percent b --defer-failure").code, Some(0));
+    let ended = ends("percent b");
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(ended.stderr, "podcov-report: error: the tests failed: go ended with exit code 3\n");
-    assert_eq!(ends("b").code, Some(0));
+    assert_eq!(ends("percent b").code, Some(0));
 }

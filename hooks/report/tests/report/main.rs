@@ -3,6 +3,8 @@
 mod covdata;
 mod formats;
 mod gates;
+mod outputs;
+mod selection;
 mod sources;
 mod workflow;
 
