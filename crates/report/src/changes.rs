@@ -6,11 +6,9 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 
-use fs_err as fs;
-
 use crate::golang;
 use crate::lines::line_counts;
-use crate::sources::Found;
+use crate::sources::{Found, read_text};
 use crate::{Filter, Report};
 
 /// For each Go file by its path from the repository's top folder, the lines that are new or changed.
@@ -124,7 +122,7 @@ impl Changes {
                     .any(|part| part == "testdata" || part == "vendor" || part.starts_with(['.', '_']));
             let found = Found { file: Some(root.join(path)), shown: (*path).clone(), refused: false };
             let has_functions = || {
-                let source = fs::read_to_string(root.join(path)).unwrap_or_default();
+                let source = read_text(&root.join(path)).unwrap_or_default();
                 golang::functions(&source).iter().any(|function| !function.literal)
             };
             is_product

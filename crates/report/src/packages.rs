@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use crate::Filter;
-use crate::sources::{Found, Module, Sources, above, clean, is_ignored};
+use crate::sources::{Found, Module, Sources, above, clean, is_ignored, read_text};
 
 /// The import paths that a relative pattern stands for, as the `go` command takes it: `.`, `./x`, `./...`, `../x/...`,
 /// from a folder. `None` where the pattern is not relative: it is one for import paths already.
@@ -79,7 +79,7 @@ pub fn without_data<'d>(
                     shown: sources.name_of(&dir.join(name)),
                     refused: false,
                 };
-                let source = fs::read_to_string(dir.join(name)).unwrap_or_default();
+                let source = read_text(&dir.join(name)).unwrap_or_default();
                 is_built(name, &source)
                     && has_function(&source)
                     && !filter.leaves_out(&format!("{path}/{name}"), &file)

@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use covdata::{Block, Coverage, FileProfile, PackageProfile, Profile, ProfileFunction, parallel};
-use fs_err as fs;
 
 use crate::glob::Globs;
 use crate::golang;
-use crate::sources::{Found, Sources};
+use crate::sources::{Found, Sources, read_text};
 
 /// A profile, and where the source of each of its files is.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +58,7 @@ pub enum NoSource {
     #[error("the name leads out of the folders of sources")]
     Refused,
     /// It cannot be read, or is not text.
-    #[error("{0}")]
+    #[error("the source is not shown: {0}")]
     Unreadable(String),
     /// The profile has a place that the file does not have: it is of another version.
     #[error("the source is of another version: the profile has a block that ends at {line}.{column}")]
@@ -118,9 +117,7 @@ impl<'a> Report<'a> {
         });
         // What says that a file is generated is in its source.
         let undetermined = names.iter().zip(&found).filter(|(_, (keep, found))| {
-            filter.generated
-                && *keep
-                && found.file.as_ref().is_none_or(|path| fs::read_to_string(path).is_err())
+            filter.generated && *keep && found.file.as_ref().is_none_or(|path| read_text(path).is_err())
         });
         let undetermined = undetermined.map(|(_, (_, found))| found.shown.clone()).collect();
         let mut kept = found.iter().map(|(keep, _)| *keep);
@@ -142,7 +139,7 @@ impl<'a> Report<'a> {
                     .file
                     .as_deref()
                     .filter(|path| unnamed && path.extension().is_some_and(|is| is == "go"));
-                let source = go.and_then(|path| fs::read_to_string(path).ok());
+                let source = go.and_then(|path| read_text(path).ok());
                 let fitting = source.filter(|source| misfit(&file.blocks, source).is_none());
                 strays.push(
                     fitting.and_then(|source| name_functions(&mut file.blocks, functions, &source).err()),
@@ -242,9 +239,7 @@ impl<'r> ReportFile<'r> {
     /// [`NoSource`] where there is none that fits the profile.
     pub fn read(&self) -> Result<String, NoSource> {
         let path = self.path.ok_or(if self.refused { NoSource::Refused } else { NoSource::NotFound })?;
-        let bytes = fs::read(path).map_err(|error| NoSource::Unreadable(error.to_string()))?;
-        let source = String::from_utf8(bytes)
-            .map_err(|_| NoSource::Unreadable("the source is not UTF-8".to_owned()))?;
+        let source = read_text(path).map_err(NoSource::Unreadable)?;
         match self.stray.or_else(|| misfit(&self.profile.blocks, &source)) {
             Some((line, column)) => Err(NoSource::OtherVersion { line, column }),
             None => Ok(source),
@@ -270,7 +265,7 @@ impl Filter {
     pub(crate) fn leaves_out(&self, name: &str, found: &Found) -> bool {
         let excluded = self.exclude.matches(name) || self.exclude.matches(&found.shown);
         let generated = || {
-            let source = found.file.as_ref().and_then(|path| fs::read_to_string(path).ok());
+            let source = found.file.as_ref().and_then(|path| read_text(path).ok());
             source.is_some_and(|source| golang::is_generated(&source))
         };
         excluded || self.generated && generated()

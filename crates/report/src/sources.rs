@@ -48,7 +48,7 @@ pub struct Module {
 impl Module {
     /// Reads a `go.mod`.
     pub(crate) fn read(file: &Path) -> Option<Self> {
-        let path = GoMod::parse(&fs::read_to_string(file).ok()?).module?;
+        let path = GoMod::parse(&read_text(file).ok()?).module?;
         Some(Self { path, folder: file.parent()?.to_path_buf() })
     }
 }
@@ -208,7 +208,7 @@ impl Sources {
     }
 
     fn workspace(&mut self, file: &Path, modules: &mut Vec<PathBuf>) {
-        let (Ok(text), Some(folder)) = (fs::read_to_string(file), file.parent()) else { return };
+        let (Ok(text), Some(folder)) = (read_text(file), file.parent()) else { return };
         let parsed = GoMod::parse(&text);
         modules.extend(parsed.uses.iter().map(|used| clean(&folder.join(used)).join("go.mod")));
         self.replaces(&parsed, folder, &mut BTreeMap::new());
@@ -216,7 +216,7 @@ impl Sources {
     }
 
     fn module(&mut self, file: &Path, requires: &mut BTreeMap<String, String>) {
-        let (Ok(text), Some(folder)) = (fs::read_to_string(file), file.parent()) else { return };
+        let (Ok(text), Some(folder)) = (read_text(file), file.parent()) else { return };
         let parsed = GoMod::parse(&text);
         if let Some(module) = &parsed.module {
             self.folders.push((module.clone(), folder.to_path_buf()));
@@ -256,9 +256,25 @@ fn is_in_line_directive(file: &Path) -> bool {
     };
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let mut go_files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "go"));
-    go_files
-        .any(|path| fs::read_to_string(path).is_ok_and(|source| golang::has_line_directive(&source, name)))
+    go_files.any(|path| read_text(&path).is_ok_and(|source| golang::has_line_directive(&source, name)))
 }
+
+/// Reads a text file of the user's. Not what leads to a device or a pipe, which may have no end, nor what is too large
+/// for a source. The error does not have the path, which would get into reports.
+pub(crate) fn read_text(path: &Path) -> Result<String, String> {
+    let reason = |error: io::Error| format!("it cannot be read: {}", error.kind());
+    let about = fs::metadata(path).map_err(reason)?;
+    if !about.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    if about.len() > MAX_SIZE {
+        return Err(format!("it is larger than {} MiB", MAX_SIZE >> 20));
+    }
+    String::from_utf8(fs::read(path).map_err(reason)?).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+/// Far more than any Go source has.
+const MAX_SIZE: u64 = 64 << 20;
 
 /// A path with all links resolved.
 ///
@@ -320,6 +336,7 @@ fn below(root: &Path, modules: &mut Vec<PathBuf>, max_folders: usize) -> bool {
 pub(crate) fn is_ignored(name: &str, folder: &Path) -> bool {
     name.starts_with(['.', '_'])
         || matches!(name, "vendor" | "testdata" | "node_modules")
+        || ["/proc", "/sys", "/dev"].iter().any(|system| folder == Path::new(system))
         || folder.join("CACHEDIR.TAG").is_file()
 }
 
@@ -488,6 +505,26 @@ mod tests {
         let mut found = Vec::new();
         assert!(!below(dir.path(), &mut found, 5));
         assert!(below(dir.path(), &mut found, 11));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_has_no_end_is_not_read() {
+        let (dir, _) = machine();
+        for name in ["device/go.mod", "x/zero.go"] {
+            let path = dir.path().join("repo").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+        }
+        let root = dir.path().join("repo");
+        let sources = Sources::discover(&root, &root, &[]);
+        assert_eq!(sources.find("m/x/zero.go").file, None);
+        // Beside it, a file of which a line directive tells.
+        assert!(sources.find("m/x/grammar.y").file.is_some());
+        assert!(!sources.find("m/x/other.y").refused);
+        let known = ["m"].into_iter();
+        let missing = crate::without_data(&sources, &crate::Filter::default(), known, std::iter::empty());
+        assert_eq!(missing, ["m/x"]);
     }
 
     #[cfg(unix)]

@@ -116,6 +116,24 @@ async fn dark_and_light() -> Result<()> {
     page.eval("document.querySelector('#theme').click()").await?;
     page.until(&format!("document.documentElement.dataset.theme !== {theme}")).await?;
     ensure!(page.eval(background).await? != colour);
+    // In both what ran and what did not have colours of their own, which are not the background's.
+    page.eval(&format!("location.hash = '#{FILE}'")).await?;
+    page.until("document.querySelector('#source .covered') && document.querySelector('#source .uncovered')")
+        .await?;
+    for _ in 0..2 {
+        let mut colours = Vec::new();
+        for class in ["covered", "uncovered", "side"] {
+            let of = format!(
+                "getComputedStyle(document.querySelector('#source .hit .{class}, #source .miss .{class}'))"
+            );
+            let property = if class == "side" { "borderRightColor" } else { "backgroundColor" };
+            colours.push(page.eval(&format!("{of}.{property}")).await?);
+        }
+        colours.push(page.eval(background).await?);
+        ensure!(colours.iter().all(|one| one != "rgba(0, 0, 0, 0)"), "{colours:?}");
+        ensure!((1..colours.len()).all(|at| !colours[..at].contains(&colours[at])), "{colours:?}");
+        page.eval("document.querySelector('#theme').click()").await?;
+    }
     is_quiet(&page)
 }
 

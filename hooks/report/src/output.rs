@@ -118,6 +118,11 @@ fn destination(path: &Path, format: Format) -> Result<Destination> {
         return Ok(Destination::Stream(open()?));
     }
     let target = follow(path);
+    let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if name.parse::<FileName>().is_ok() {
+        let why = "has the name of a coverage file, and would be read as one".to_owned();
+        return Err(refuse(why).with_hint("give another name with -o").into());
+    }
     let Ok(before) = fs::metadata(&target) else {
         return Ok(Destination::File { path: target, permissions: None });
     };

@@ -14,19 +14,28 @@ fn content(folder: &Path) -> Content {
     let mut out = Content::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(dir) = folders.pop() {
-        for entry in fs_err::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            let about = fs_err::symlink_metadata(&path).unwrap();
+        for entry in fs_err::read_dir(&dir).expect("a file of this test's") {
+            let path = entry.expect("a file of this test's").path();
+            let about = fs_err::symlink_metadata(&path).expect("a file of this test's");
             let (kind, bytes) = if about.is_symlink() {
-                ("link", fs_err::read_link(&path).unwrap().into_os_string().into_encoded_bytes())
+                (
+                    "link",
+                    fs_err::read_link(&path)
+                        .expect("a file of this test's")
+                        .into_os_string()
+                        .into_encoded_bytes(),
+                )
             } else if about.is_dir() {
                 folders.push(path.clone());
                 ("folder", Vec::new())
             } else {
-                ("file", fs_err::read(&path).unwrap())
+                ("file", fs_err::read(&path).expect("a file of this test's"))
             };
             let read_only = !about.is_symlink() && about.permissions().readonly();
-            out.insert(path.strip_prefix(folder).unwrap().to_path_buf(), (kind, read_only, bytes));
+            out.insert(
+                path.strip_prefix(folder).expect("a file of this test's").to_path_buf(),
+                (kind, read_only, bytes),
+            );
         }
     }
     out
@@ -72,24 +81,24 @@ const COMMANDS: [&str; 12] = [
 ];
 
 fn set_read_only(path: &Path, read_only: bool) {
-    let mut permissions = fs_err::metadata(path).unwrap().permissions();
+    let mut permissions = fs_err::metadata(path).expect("a file of this test's").permissions();
     permissions.set_readonly(read_only);
-    fs_err::set_permissions(path, permissions).unwrap();
+    fs_err::set_permissions(path, permissions).expect("a file of this test's");
 }
 
 fn make(desk: &Desk, things: &[usize]) {
-    fs_err::create_dir_all(desk.path("theirs")).unwrap();
+    fs_err::create_dir_all(desk.path("theirs")).expect("a file of this test's");
     desk.write("outside", "outside");
     desk.write("outside-folder/x", "outside");
     for &(name, text) in things.iter().map(|&number| &THINGS[number]) {
         let path = desk.path("theirs").join(name);
-        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::create_dir_all(path.parent().expect("a file of this test's")).expect("a file of this test's");
         match text.strip_prefix("->") {
             #[cfg(unix)]
-            Some(to) => std::os::unix::fs::symlink(to, &path).unwrap(),
+            Some(to) => std::os::unix::fs::symlink(to, &path).expect("a file of this test's"),
             #[cfg(not(unix))]
             Some(_) => {}
-            None => fs_err::write(&path, text).unwrap(),
+            None => fs_err::write(&path, text).expect("a file of this test's"),
         }
         if name.starts_with("read-only") {
             set_read_only(&path, true);
@@ -168,6 +177,8 @@ fn results_are_not_added_to_coverage_files() {
     }
     assert_eq!((content(&desk.path("merged")), desk.report("merged").stdout), (before, total));
     assert_eq!(desk.report("merge a -o a/../shop/go.mod").code, Some(2));
+    let ended = desk.report("textfmt a -o a/coverprofile.1.2");
+    assert_eq!((ended.code, desk.path("a/coverprofile.1.2").exists()), (Some(2), false), "{}", ended.stderr);
 }
 
 #[cfg(unix)]

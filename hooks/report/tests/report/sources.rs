@@ -121,9 +121,9 @@ fn unpacked(text: &str) -> String {
     use std::io::Read;
     let mut out = text.to_owned();
     for packed in text.split("class=\"file\"").skip(1) {
-        let packed = packed.split_once('>').unwrap().1.split_once('<').unwrap().0;
-        let bytes = base64::engine::general_purpose::STANDARD.decode(packed).unwrap();
-        flate2::read::GzDecoder::new(bytes.as_slice()).read_to_string(&mut out).unwrap();
+        let packed = packed.split_once('>').expect("a script").1.split_once('<').expect("its end").0;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(packed).expect("base64");
+        flate2::read::GzDecoder::new(bytes.as_slice()).read_to_string(&mut out).expect("gzip");
     }
     out
 }
