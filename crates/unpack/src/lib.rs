@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use covdata::FileName;
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -61,7 +61,8 @@ pub struct Unpacked {
 }
 
 /// Reads a tar archive, gzipped or not, and writes its coverage files to `folder`,
-/// which it makes if there is one.
+/// which it makes if there is one. Another archive may follow, as where a container has more files than a command line
+/// holds.
 ///
 /// `all_asked_for`: the container was asked for coverage files alone, so anything else is refused, not ignored.
 ///
@@ -81,7 +82,7 @@ pub fn unpack(
     let stream = io::Cursor::new(start).chain(stream);
     let mut unpacked = Unpacked { gzip, ..Unpacked::default() };
     let outcome = if gzip {
-        entries(GzDecoder::new(stream), folder, rules, all_asked_for, &mut unpacked)
+        entries(MultiGzDecoder::new(stream), folder, rules, all_asked_for, &mut unpacked)
     } else {
         entries(stream, folder, rules, all_asked_for, &mut unpacked)
     };
@@ -134,13 +135,39 @@ fn entries(
     all_asked_for: bool,
     unpacked: &mut Unpacked,
 ) -> Result<(), Stop> {
-    let mut archive = tar::Archive::new(Watched { stream, most: rules.archive, taken: 0, ended: false });
-    let mut names = BTreeSet::new();
-    let mut count = 0;
+    let mut stream = Watched { stream, most: rules.archive, taken: 0, ended: false };
+    let mut seen = Seen::default();
+    let mut start = Vec::new();
+    loop {
+        let archive = io::Cursor::new(start).chain(&mut stream);
+        one_archive(archive, folder, rules, all_asked_for, unpacked, &mut seen)?;
+        match read_end(&mut stream)? {
+            Some(block) => start = block,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What has come of all archives of a stream.
+#[derive(Default)]
+struct Seen {
+    names: BTreeSet<String>,
+    entries: usize,
+}
+
+fn one_archive(
+    stream: impl Read,
+    folder: &Path,
+    rules: Rules,
+    all_asked_for: bool,
+    unpacked: &mut Unpacked,
+    seen: &mut Seen,
+) -> Result<(), Stop> {
+    let mut archive = tar::Archive::new(stream);
     for entry in archive.entries().map_err(|e| cut(&e))?.raw(true) {
         let mut entry = entry.map_err(|e| cut(&e))?;
-        count += 1;
-        if count > rules.entries {
+        seen.entries += 1;
+        if seen.entries > rules.entries {
             return Err(Stop::Refused(format!("an archive of over {} entries", rules.entries)));
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -175,7 +202,7 @@ fn entries(
                 continue;
             }
         };
-        if !names.insert(plain.to_owned()) {
+        if !seen.names.insert(plain.to_owned()) {
             unpacked.refused.push(format!("{shown} comes twice"));
             continue;
         }
@@ -196,29 +223,28 @@ fn entries(
             Err(e) => unpacked.corrupt.push(format!("{shown} is not whole: {e}")),
         }
     }
-    let mut stream = archive.into_inner();
-    read_end(&mut stream)
+    Ok(())
 }
 
 /// An archive ends in two blocks of zeros, and the reader has just met the first, or the end of the stream. It
-/// may go on with more zeros (tar writes whole records). Reading to the very end also checks gzip's checksum.
-fn read_end(stream: &mut Watched<impl Read>) -> Result<(), Stop> {
+/// may go on with more zeros (tar writes whole records). Reading to the very end also checks gzip's checksum. Gives the
+/// first block of another archive that follows.
+fn read_end(stream: &mut Watched<impl Read>) -> Result<Option<Vec<u8>>, Stop> {
     if stream.ended {
         return Err(Stop::Cut("the archive has no end".to_owned()));
     }
-    let mut rest = 0;
-    let mut buffer = [0; 8 * BLOCK];
+    let mut whole = false;
     loop {
-        let n = stream.read(&mut buffer).map_err(|e| cut(&e))?;
-        if n == 0 {
-            break;
+        let mut block = Vec::new();
+        stream.by_ref().take(BLOCK as u64).read_to_end(&mut block).map_err(|e| cut(&e))?;
+        let zeros = block.iter().all(|&b| b == 0);
+        match (block.len(), zeros) {
+            (BLOCK, true) => whole = true,
+            (1.., false) if whole => return Ok(Some(block)),
+            (0, _) if whole => return Ok(None),
+            _ => return Err(Stop::Cut("the archive's end is not whole".to_owned())),
         }
-        if buffer[..n].iter().any(|&b| b != 0) {
-            return Err(Stop::Cut("there is more behind the archive's end".to_owned()));
-        }
-        rest += n;
     }
-    if rest < BLOCK { Err(Stop::Cut("the archive's end is not whole".to_owned())) } else { Ok(()) }
 }
 
 /// Writes a file that has been checked. The folder is a staging folder, so it need not appear at once.

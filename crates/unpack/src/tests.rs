@@ -243,3 +243,28 @@ proptest! {
         unpack_alone(&if gzip { gzipped(&bytes) } else { bytes });
     }
 }
+
+/// As from a container with more files than a command line holds: archive after archive, each compressed by itself.
+#[test]
+fn several_archives_one_after_the_other() {
+    let meta = archive(&[(META, EntryType::Regular, fixture(META).as_slice())]);
+    let counters = archive(&[(COUNTERS, EntryType::Regular, fixture(COUNTERS).as_slice())]);
+    // As tar writes it: whole records of 20 blocks.
+    let record = |mut archive: Vec<u8>| {
+        archive.resize(archive.len().next_multiple_of(20 * BLOCK), 0);
+        archive
+    };
+    let plain = [record(meta.clone()), counters.clone()].concat();
+    let compressed = [gzipped(&meta), gzipped(&record(counters.clone()))].concat();
+    for bytes in [plain.clone(), compressed] {
+        let dir = tempfile::tempdir().unwrap();
+        let unpacked = unpack_into(dir.path(), &bytes, RULES);
+        assert_eq!((&unpacked.cut, unpacked.files.len()), (&None, 2), "{unpacked:?}");
+    }
+    let twice = unpack_into(tempfile::tempdir().unwrap().path(), &[plain, counters].concat(), RULES);
+    assert_eq!(twice.refused, [format!("{COUNTERS} comes twice")]);
+    let limited = Rules { entries: 1, ..RULES };
+    let both = [meta.clone(), meta].concat();
+    let unpacked = unpack_into(tempfile::tempdir().unwrap().path(), &both, limited);
+    assert_eq!(unpacked.refused, ["an archive of over 1 entries"]);
+}
