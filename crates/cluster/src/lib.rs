@@ -17,4 +17,4 @@ pub use client::{Cluster, ClusterArgs};
 pub use error::Error;
 pub use exec::{Exec, ExecEnd, Output};
 pub use scope::{Scope, SelectArgs};
-pub use target::{AgentPort, Container, CoverDir, Found, Skipped, Target, Why};
+pub use target::{AgentPort, Container, CoverDir, CoverVolume, Fate, Found, Skipped, Target, Why};

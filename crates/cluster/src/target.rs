@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use k8s_openapi::api::core::v1::{
-    Container as ContainerSpec, ContainerState, ContainerStatus, Namespace, Pod, PodSpec,
+    Container as ContainerSpec, ContainerState, ContainerStatus, Namespace, Pod, PodSpec, Volume,
 };
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -69,6 +70,23 @@ impl fmt::Display for CoverDir {
     }
 }
 
+/// What a container's folder of counter files lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CoverVolume {
+    /// On no volume: a restart of the container empties it.
+    None,
+    /// An emptyDir: it lasts as long as the pod.
+    EmptyDir,
+    /// A folder of the node: it outlasts the pod, and pods of the node may share it.
+    HostPath,
+    /// A PersistentVolumeClaim: it outlasts the pod, and pods may share it.
+    Claim,
+    /// Another kind of volume.
+    Other,
+    /// The pod's spec does not give the folder's path.
+    Unknown,
+}
+
 /// A running container that may hold counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -76,6 +94,10 @@ pub struct Target {
     pub container: Container,
     /// Its folder of counter files.
     pub dir: CoverDir,
+    /// What that folder lies on.
+    pub volume: CoverVolume,
+    /// Other containers of the pod, or the node itself, share its process IDs: its shell sees their processes too.
+    pub shares_process_ids: bool,
     /// Where its podcov-agent would answer, unless the container says that none does.
     pub agent: Option<AgentPort>,
 }
@@ -179,6 +201,26 @@ impl Skipped {
     }
 }
 
+/// What happened to a container since it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It does not run any more, for this reason, and will not run again.
+    Over(String),
+    /// It does not run, for this reason; the kubelet starts it again.
+    Restarting(String),
+    /// It runs again.
+    Restarted,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Over(what) | Self::Restarting(what) => f.write_str(what),
+            Self::Restarted => f.write_str("the container was restarted"),
+        }
+    }
+}
+
 /// What a scope holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
@@ -244,6 +286,8 @@ impl Found {
                         image_id: status.map(|s| s.image_id.clone()).unwrap_or_default(),
                         restarts: status.map_or(0, |s| s.restart_count),
                     },
+                    volume: cover_volume(pod, spec, &dir),
+                    shares_process_ids: shares_process_ids(pod),
                     dir,
                     agent,
                 }),
@@ -300,21 +344,26 @@ impl Cluster {
         Ok(found)
     }
 
-    /// What happened to a container since it was found, if anything did: for explaining a failure.
-    pub async fn what_became_of(&self, container: &Container) -> Option<String> {
+    /// What happened to a container since it was found, if anything did: for explaining a failure, and for telling
+    /// whether another try may succeed.
+    pub async fn what_became_of(&self, container: &Container) -> Option<Fate> {
         let pods: Api<Pod> = self.api(&container.namespace);
         let Ok(found) = self.ask("reading the pod", pods.get_opt(&container.pod)).await else { return None };
         let Some(pod) = found.filter(|pod| pod.uid().as_deref() == Some(&container.uid)) else {
-            return Some("the pod is gone".to_owned());
+            return Some(Fate::Over("the pod is gone".to_owned()));
         };
         if pod.metadata.deletion_timestamp.is_some() {
-            return Some("the pod is being deleted".to_owned());
+            return Some(Fate::Over("the pod is being deleted".to_owned()));
         }
         let status = container_status(&pod, &container.container);
         if let Some(reason) = not_running(status) {
-            return Some(format!("the container stopped running ({reason})"));
+            let what = format!("the container stopped running ({reason})");
+            let spec =
+                pod.spec.as_ref().and_then(|s| long_running(s).find(|c| c.name == container.container));
+            let again = spec.is_some_and(|spec| restarts(&pod, spec, status) || is_waiting(status));
+            return Some(if again { Fate::Restarting(what) } else { Fate::Over(what) });
         }
-        (status?.restart_count > container.restarts).then(|| "the container was restarted".to_owned())
+        (status?.restart_count > container.restarts).then_some(Fate::Restarted)
     }
 
     async fn list_into(
@@ -439,6 +488,39 @@ fn restarts(pod: &Pod, spec: &ContainerSpec, status: Option<&ContainerStatus>) -
         (Some(_), Some("Always") | None) => true,
         (Some(ended), Some("OnFailure")) => ended.exit_code != 0,
         _ => false,
+    }
+}
+
+/// Whether the kubelet is about to start a container, at once or after a pause.
+fn is_waiting(status: Option<&ContainerStatus>) -> bool {
+    status.and_then(|s| s.state.as_ref()).is_some_and(|state| state.waiting.is_some())
+}
+
+/// Whether a container sees processes of others.
+fn shares_process_ids(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    spec.is_some_and(|spec| spec.host_pid == Some(true) || spec.share_process_namespace == Some(true))
+}
+
+/// What the folder of counter files lies on: the volume whose mount path is the longest that leads to it.
+fn cover_volume(pod: &Pod, container: &ContainerSpec, dir: &CoverDir) -> CoverVolume {
+    let CoverDir::Path(dir) = dir else { return CoverVolume::Unknown };
+    // What else is in a path that begins at the root leads nowhere else than its names say, but for `..`.
+    let dir = Path::new(dir);
+    if !dir.has_root() || dir.components().any(|part| part == Component::ParentDir) {
+        return CoverVolume::Unknown;
+    }
+    let mounts = container.volume_mounts.iter().flatten();
+    let covering = mounts.filter(|mount| dir.starts_with(&mount.mount_path));
+    let Some(mount) = covering.max_by_key(|mount| Path::new(&mount.mount_path).components().count()) else {
+        return CoverVolume::None;
+    };
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    match volumes.into_iter().find(|volume| volume.name == mount.name) {
+        Some(Volume { empty_dir: Some(_), .. }) => CoverVolume::EmptyDir,
+        Some(Volume { host_path: Some(_), .. }) => CoverVolume::HostPath,
+        Some(Volume { persistent_volume_claim: Some(_), .. }) => CoverVolume::Claim,
+        _ => CoverVolume::Other,
     }
 }
 

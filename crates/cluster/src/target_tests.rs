@@ -198,3 +198,46 @@ fn where_an_agent_would_answer() {
         }
     }
 }
+
+#[test]
+fn what_the_folder_of_counter_files_lies_on() {
+    let volume = |path: &str, mounts: Value| {
+        let mut container = covered("app");
+        container["env"][0]["value"] = json!(path);
+        container["volumeMounts"] = mounts;
+        let volumes = json!([
+            {"name": "scratch", "emptyDir": {}}, {"name": "node", "hostPath": {"path": "/var/cov"}},
+            {"name": "claim", "persistentVolumeClaim": {"claimName": "c"}}, {"name": "config", "configMap": {}}
+        ]);
+        let spec = json!({"containers": [container], "volumes": volumes});
+        let status = json!({"phase": "Running", "containerStatuses": [running("app")]});
+        find(&pod(&spec, &status), &scope(SelectArgs::default())).targets[0].volume
+    };
+    let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+    for (path, mounts, expected) in [
+        ("/cov", json!([]), CoverVolume::None),
+        ("/cov", json!([mount("scratch", "/cov")]), CoverVolume::EmptyDir),
+        ("/cov/", json!([mount("scratch", "/cov")]), CoverVolume::EmptyDir),
+        ("/cov", json!([mount("scratch", "/cov/")]), CoverVolume::EmptyDir),
+        ("/cov/deep", json!([mount("node", "/cov")]), CoverVolume::HostPath),
+        ("/cov", json!([mount("scratch", "/cov/deep"), mount("claim", "/coverage")]), CoverVolume::None),
+        ("/a/b/c", json!([mount("scratch", "/a"), mount("claim", "/a/b")]), CoverVolume::Claim),
+        ("/a/b/c", json!([mount("claim", "/a/b"), mount("scratch", "/a")]), CoverVolume::Claim),
+        ("/cov", json!([mount("config", "/")]), CoverVolume::Other),
+        ("cov", json!([mount("scratch", "/")]), CoverVolume::Unknown),
+        ("/cov/../x", json!([mount("scratch", "/cov")]), CoverVolume::Unknown),
+        ("/$(NAME)", json!([mount("scratch", "/")]), CoverVolume::Unknown),
+    ] {
+        assert_eq!(volume(path, mounts), expected, "{path}");
+    }
+}
+
+#[test]
+fn pods_whose_process_ids_are_shared() {
+    for (field, shared) in [("hostPID", true), ("shareProcessNamespace", true), ("hostNetwork", false)] {
+        let spec = json!({"containers": [covered("app")], field: true});
+        let status = json!({"phase": "Running", "containerStatuses": [running("app")]});
+        let found = find(&pod(&spec, &status), &scope(SelectArgs::default()));
+        assert_eq!(found.targets[0].shares_process_ids, shared, "{field}");
+    }
+}

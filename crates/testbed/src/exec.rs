@@ -37,7 +37,7 @@ use crate::{
     },
     cluster::Cluster,
     faults::Fault,
-    kubelet::{self, Target, tools::CannotRun},
+    kubelet::{self, Target, procfs, tools::CannotRun},
     signals::{Delivery, Route},
 };
 
@@ -201,7 +201,11 @@ impl Session {
                 crate::object::new_digest()
             ))
         };
-        let command: Vec<String> = self.command.iter().map(|part| target.paths.apply(part)).collect();
+        let mut command: Vec<String> = self.command.iter().map(|part| target.paths.apply(part)).collect();
+        if let Some(proc) = command.iter_mut().find(|part| *part == "/proc") {
+            let folder = procfs::create(&self.cluster.root, target);
+            *proc = folder.map_err(|error| failed(&error.to_string()))?.to_string_lossy().into_owned();
+        }
         let program = target.tools.resolve(&command[0], &target.folder).map_err(|CannotRun(why)| {
             // The name as the client gave it.
             failed(&why.replace(&command[0], &self.command[0]))

@@ -4,5 +4,6 @@ mod agent;
 mod examples;
 mod forward;
 mod pods;
+mod processes;
 mod rights;
 mod skaffold;

@@ -2,6 +2,7 @@
 
 mod collect;
 mod errors;
+mod files;
 mod forward;
 mod signal;
 mod support;

@@ -1,8 +1,11 @@
 //! podcov-signal: evidence that the counters were written, or why not.
 
+use std::process::Stdio;
+
 use anyhow::Result;
 use podcov_e2e::{Ended, World};
 use podcov_testbed::{Fault, Image, Rule, Tools};
+use serde_json::json;
 
 use crate::support::*;
 
@@ -49,7 +52,7 @@ async fn the_reason_why_nothing_came() -> Result<()> {
         ),
         (
             Service { name: "uncovered", build: &[], ..WRITES },
-            "no counter file appeared within 0.5s of SIGUSR1, and /coverage-data holds no meta-data file; is the program built with -cover, and may it write there?",
+            "the container runs no Go program that is built with -cover, so none was signalled; its processes: ",
         ),
     ];
     deploy(&world, &WRITES).await?;
@@ -59,8 +62,8 @@ async fn the_reason_why_nothing_came() -> Result<()> {
         let [pod] = &pods_of(&world, name)[..] else { anyhow::bail!("one pod") };
         let signalled = signal(&world, &format!("-l app={name} --timeout 0.5")).await?;
         assert_eq!(signalled.code, 4, "{name}: {signalled:?}");
-        let line = format!("podcov-signal: error: pod default/{pod} container app: {words}\n");
-        assert_eq!(signalled.stderr, line, "{name}");
+        let line = format!("podcov-signal: error: pod default/{pod} container app: {words}");
+        assert!(signalled.stderr.starts_with(&line), "{name}: {signalled:?}");
         assert_eq!(signalled.stdout, "0 of 1 containers wrote their counters: 0 new files\n");
     }
     Ok(())
@@ -103,6 +106,21 @@ async fn one_that_fails_costs_no_other() -> Result<()> {
     Ok(())
 }
 
+/// As with `podcov-signal | head -0`: the exit code tells all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_nobody_reads() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &Service { name: "ignores", env: &[], ..WRITES }).await?;
+    for format in ["--", "--json"] {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let args = ["--run-id", RUN, "--timeout", "0.5", format];
+        let status = world.command("podcov-signal", args).stdout(writer).stderr(Stdio::null()).status().await?;
+        assert_eq!(status.code(), Some(4), "{format}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_alone_is_enough() -> Result<()> {
     let world = World::new().await?;
@@ -132,13 +150,26 @@ async fn a_connection_that_breaks_is_made_anew_without_a_second_signal() -> Resu
         names.collect()
     };
     assert_eq!(signal(&world, "").await?.code, 0);
-    let before = names()?;
-    // What the shell says up to the word that the signal has been sent: the names, each listing's dot, the word.
-    let said = before.iter().map(|name| name.len() + 1).sum::<usize>() + 2 + 2 + "signalled 1\n".len();
-    let cut = world.bed.fault(Rule::new(Fault::CutStdout(said + 1)).exec().first(1));
-    let signalled = signal(&world, "").await?;
-    assert_eq!((signalled.code, cut.hits()), (0, 1), "{signalled:?}");
-    assert_eq!(names()?.len(), before.len() + 1, "one signal, one file");
+    // The shell says the files' names, each listing's dot, the processes, and that the signal has been sent. Wherever
+    // in that the connection breaks, no more than one signal is sent.
+    let mut wrote = 0;
+    for more in (0..70).step_by(5) {
+        let before = names()?;
+        let listed = before.iter().map(|name| name.len() + 1).sum::<usize>() + 2 + 2;
+        let cut = world.bed.fault(Rule::new(Fault::CutStdout(listed + more + 1)).exec().first(1));
+        let signalled = signal(&world, "").await?;
+        assert_eq!(cut.hits(), 1);
+        let new = names()?.len() - before.len();
+        if new == 0 {
+            let words =
+                "the connection broke as the signal was sent, so it may not have arrived: try again\n";
+            assert!(signalled.code == 4 && signalled.stderr.ends_with(words), "{more}: {signalled:?}");
+        } else {
+            assert_eq!((signalled.code, new), (0, 1), "{more}: {signalled:?}");
+            wrote += 1;
+        }
+    }
+    assert!(wrote > 7, "a break before the signal, or after it, does no harm: {wrote}");
     for fault in [Fault::status(500), Fault::too_many_requests(0), Fault::Close] {
         let once = world.bed.fault(Rule::new(fault).exec().first(1));
         assert_eq!(signal(&world, "").await?.code, 0);
@@ -169,7 +200,72 @@ async fn processes_can_be_named() -> Result<()> {
     deploy(&world, &WRITES).await?;
     let none = signal(&world, "--process no-such-thing").await?;
     assert_eq!(none.code, 4);
-    assert!(none.stderr.contains("no process has that name"), "{none:?}");
+    let words =
+        "the container has no process with the name no-such-thing, so none was signalled; its processes: ";
+    assert!(none.stderr.contains(words), "{none:?}");
+    let none = signal(&world, "--pid 1").await?;
+    assert_eq!(none.code, 4);
+    assert!(none.stderr.contains("the container has no process 1, so none was signalled"), "{none:?}");
+    // The file's name has more than the 15 bytes that the kernel keeps.
+    let long = "writes--cover-covermode=atomic";
+    let named = signal(&world, &format!("--process {long} --json")).await?;
+    assert_eq!(named.code, 0, "{named:?}");
+    let result: serde_json::Value = serde_json::from_str(&named.stdout)?;
+    assert_eq!(result[0]["processes"][0]["name"], long[..15]);
+    let other = signal(&world, "--process writes--cover-covermode=set").await?;
+    assert_eq!(other.code, 4, "{other:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_signal_is_wrong_use() -> Result<()> {
+    let world = World::new().await?;
+    for wrong in ["0", "USR3", "65", "RTMIN+31"] {
+        for hook in ["podcov-signal", "podcov-collect"] {
+            let ended = world.run(hook, &format!("--run-id {RUN} --signal {wrong}")).await?;
+            assert_eq!(ended.code, 2, "{hook} --signal {wrong}: {ended:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A shell starts the programs: each of them is signalled and must write, and the shell is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_behind_a_shell_are_found() -> Result<()> {
+    let world = World::new().await?;
+    let command = r#""$PROGRAM" & PORT=0 "$PROGRAM" & wait"#;
+    deploy_with(&world, &WRITES, |container, program| {
+        container["command"] = json!(["sh", "-c", command]);
+        let program = program.to_string_lossy();
+        container["env"].as_array_mut().unwrap().push(json!({"name": "PROGRAM", "value": program}));
+    })
+    .await?;
+    let signalled = signal(&world, "--json").await?;
+    assert_eq!(signalled.code, 0, "{signalled:?}");
+    let result: serde_json::Value = serde_json::from_str(&signalled.stdout)?;
+    let processes = result[0]["processes"].as_array().unwrap();
+    assert_eq!((processes.len(), result[0]["files"].as_array().unwrap().len()), (2, 2), "{result}");
+    assert!(processes.iter().all(|process| process["name"] == "writes--cover-c"), "{result}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_on_no_volume_is_named() -> Result<()> {
+    let world = World::new().await?;
+    let folder = world.dir().join("coverage");
+    fs_err::create_dir(&folder)?;
+    deploy_with(&world, &Service { env: &[("ON_USR1", "abort")], ..WRITES }, |container, _| {
+        container["env"][0]["value"] = json!(folder);
+        container["volumeMounts"] = json!([]);
+    })
+    .await?;
+    let signalled = signal(&world, "--timeout 2").await?;
+    assert_eq!(signalled.code, 4, "{signalled:?}");
+    let words = format!(
+        " after SIGUSR1, and GOCOVERDIR is on no volume: whatever the program wrote to {} at its end is gone; ",
+        folder.display()
+    );
+    assert!(signalled.stderr.contains(&words), "{signalled:?}");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What the tests share: services in pods, and pods without a process.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fs_err as fs;
@@ -35,15 +35,24 @@ pub(crate) const WRITES: Service = Service {
 
 /// Deploys a service and waits until its pods are ready.
 pub(crate) async fn deploy(world: &World, service: &Service) -> Result<()> {
+    deploy_with(world, service, |_, _| {}).await
+}
+
+/// The same with a change of the container, which is told the program.
+pub(crate) async fn deploy_with(
+    world: &World,
+    service: &Service,
+    change: impl FnOnce(&mut Value, &Path),
+) -> Result<()> {
     let Service { name, replicas, .. } = service;
     let binary = go_build("e2e/program", &format!("{name}-{}", service.build.join("")), service.build)?;
-    world.bed.image(name, Image::new(binary));
+    world.bed.image(name, Image::new(&binary));
     let mut env = vec![
         json!({"name": "GOCOVERDIR", "value": "/coverage-data"}),
         json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
     ];
     env.extend(service.env.iter().map(|(name, value)| json!({"name": name, "value": value})));
-    let deployment = json!({
+    let mut deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": {
             "metadata": {"labels": {"app": name}},
@@ -59,6 +68,7 @@ pub(crate) async fn deploy(world: &World, service: &Service) -> Result<()> {
             }
         }}
     });
+    change(&mut deployment["spec"]["template"]["spec"]["containers"][0], &binary);
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"selector": {"app": name}, "ports": [{"port": 70, "name": "tcp", "targetPort": "main"}]}

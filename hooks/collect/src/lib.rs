@@ -18,7 +18,7 @@ use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 use tokio_util::task::TaskTracker;
 
 use manifest::{Collected, Manifest};
-use podcov_flush::{Ask, Request};
+use podcov_flush::{Ask, ProcessFilter, Request};
 use podcov_storage::Address;
 use podcov_unpack::Rules;
 use report::summary::Summary;
@@ -54,11 +54,12 @@ pub struct Args {
     #[arg(long, conflicts_with = "signal", help_heading = "Signal")]
     pub stop: bool,
 
-    /// The process to send it to, as the container counts
-    #[arg(long, value_name = "PID", default_value = "1", requires = "signal", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
-    pub pid: u32,
+    /// The process to send it to, by its ID in the container [default: every Go program of the container that is built
+    /// with -cover]
+    #[arg(long, value_name = "PID", requires = "signal", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
+    pub pid: Option<u32>,
 
-    /// Send it to the container's processes of this name instead (/proc/PID/comm: 15 characters at most)
+    /// Send it to the container's processes with this name instead
     #[arg(long, value_name = "NAME", conflicts_with = "pid", requires = "signal", help_heading = "Signal")]
     pub process: Option<String>,
 
@@ -189,8 +190,7 @@ async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Ma
     let staging = Staging::beside(&args.out)?;
     let flush = (args.stop || args.signal.is_some()).then_some(Request {
         ask: args.signal.as_deref().map_or(Ask::Stop, |signal| Ask::Flush { signal: Some(signal) }),
-        pid: args.pid,
-        process: args.process.as_deref(),
+        processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
         timeout: args.flush_timeout,
     });
     let transfer = Transfer {

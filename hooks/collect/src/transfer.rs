@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bytes::{Buf, Bytes};
-use podcov_cluster::{Cluster, CoverDir, Error, Output, Target};
-use podcov_flush::{ALL, NoArchive, Request, Taking};
+use podcov_cluster::{Cluster, CoverDir, Error, Fate, Output, Target};
+use podcov_flush::{ArchiveStream, NoArchive, Request, with_tar_script};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::manifest::{Collected, Way};
@@ -24,7 +25,11 @@ const PIECES: usize = 16;
 /// kubelet or an API server takes to be back after a restart.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// What runs in the container, after [`ALL`]. Exit codes 41 to 43 are the script's own.
+/// How long a container that has just ended may take to run again, whatever its exec says meanwhile.
+const RESTART_LIMIT: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What runs in the container, with the function `all` of [`with_tar_script`]. Exit codes 41 to 43 are the script's own.
 const SCRIPT: &str = r#"
 cd -- "${1:-$GOCOVERDIR}" || exit 41
 command -v tar >/dev/null 2>&1 || exit 42
@@ -50,23 +55,45 @@ pub(crate) struct Transfer<'a> {
 /// A try that gave less than everything.
 struct Shortfall {
     message: String,
+    kind: ShortfallKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ShortfallKind {
     /// Another try may give more.
-    again: bool,
-    /// The container lacks what this way takes.
-    lack: bool,
+    Passing,
+    /// The container lacks what this way takes; another way may do.
+    Lack,
+    /// No way led to the files. While a container is starting, none does.
+    NoWay,
+    /// Another try would give the same.
+    Final,
 }
 
 impl Shortfall {
     fn last(message: impl Into<String>) -> Self {
-        Self { message: message.into(), again: false, lack: false }
+        Self { message: message.into(), kind: ShortfallKind::Final }
     }
 
     fn passing(message: impl Into<String>) -> Self {
-        Self { message: message.into(), again: true, lack: false }
+        Self { message: message.into(), kind: ShortfallKind::Passing }
     }
 
     fn lack(message: impl Into<String>) -> Self {
-        Self { message: message.into(), again: false, lack: true }
+        Self { message: message.into(), kind: ShortfallKind::Lack }
+    }
+
+    fn no_way(message: impl Into<String>) -> Self {
+        Self { message: message.into(), kind: ShortfallKind::NoWay }
+    }
+
+    /// Whether another try may give more, where this has happened to the container meanwhile.
+    fn may_pass(&self, fate: Option<&Fate>) -> bool {
+        match self.kind {
+            ShortfallKind::Passing => true,
+            ShortfallKind::NoWay => matches!(fate, Some(Fate::Restarting(_) | Fate::Restarted)),
+            ShortfallKind::Lack | ShortfallKind::Final => false,
+        }
     }
 }
 
@@ -99,27 +126,54 @@ impl Transfer<'_> {
             },
             None => (None, None),
         };
+        let mut restart_deadline = None;
         loop {
             collected.attempts += 1;
             let shortfalls = self.attempt(target, &folder, &mut collected, &mut lacks, taking.take()).await?;
-            let again = !shortfalls.is_empty() && shortfalls.iter().all(|s| s.again);
+            if shortfalls.is_empty() {
+                break;
+            }
+            let fate = self.cluster.what_became_of(container).await;
+            let again = shortfalls.iter().all(|shortfall| shortfall.may_pass(fate.as_ref()));
+            if again && matches!(fate, Some(Fate::Restarting(_))) {
+                let deadline = *restart_deadline.get_or_insert_with(|| Instant::now() + RESTART_LIMIT);
+                if self.runs_again(target, deadline).await {
+                    // What was tried while it did not run says nothing about it.
+                    collected.attempts -= 1;
+                    lacks.clear();
+                    continue;
+                }
+            }
             if !again || collected.attempts >= self.tries {
                 collected.errors = shortfalls.into_iter().map(|s| s.message).collect();
+                collected.errors.extend(fate.map(|fate| fate.to_string()));
                 break;
             }
             for shortfall in &shortfalls {
                 tracing::info!("{container}: {}; trying again", shortfall.message);
             }
+            if shortfalls.iter().any(|shortfall| shortfall.kind == ShortfallKind::NoWay) {
+                lacks.clear();
+            }
             tokio::time::sleep(pause).await;
             pause *= 3;
         }
-        if !collected.errors.is_empty()
-            && let Some(became) = self.cluster.what_became_of(container).await
-        {
-            collected.errors.push(became);
-        }
         collected.errors.extend(unflushed);
         Ok(collected)
+    }
+
+    /// Waits until the kubelet has started the container again; whether it has by then.
+    async fn runs_again(&self, target: &Target, deadline: Instant) -> bool {
+        let mut pause = PAUSE;
+        while Instant::now() < deadline {
+            match self.cluster.what_became_of(&target.container).await {
+                Some(Fate::Restarting(_)) => tokio::time::sleep(pause).await,
+                Some(Fate::Over(_)) => return false,
+                Some(Fate::Restarted) | None => return true,
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        false
     }
 
     async fn attempt(
@@ -128,7 +182,7 @@ impl Transfer<'_> {
         folder: &Path,
         collected: &mut Collected,
         lacks: &mut Vec<(Way, String)>,
-        mut taking: Option<Taking>,
+        mut taking: Option<ArchiveStream>,
     ) -> Result<Vec<Shortfall>> {
         if let Some(taking) = &taking {
             collected.way = if taking.is_agents() { Way::Agent } else { Way::ExecShTar };
@@ -142,7 +196,7 @@ impl Transfer<'_> {
             })?;
             let lack = match &streamed {
                 Ok((_, end)) => lack(way, end),
-                Err(shortfall) => shortfall.lack.then(|| shortfall.message.clone()),
+                Err(shortfall) => (shortfall.kind == ShortfallKind::Lack).then(|| shortfall.message.clone()),
             };
             let Some(lack) = lack else {
                 match streamed {
@@ -157,7 +211,7 @@ impl Transfer<'_> {
             }
             lacks.push((way, lack));
             let untried = ways(target).find(|way| lacks.iter().all(|(tried, _)| tried != way));
-            let Some(next) = untried else { return Ok(vec![Shortfall::last(no_way(target, lacks))]) };
+            let Some(next) = untried else { return Ok(vec![Shortfall::no_way(no_way(target, lacks))]) };
             collected.way = next;
         };
         collected.gzip = unpacked.gzip;
@@ -175,20 +229,20 @@ impl Transfer<'_> {
         target: &Target,
         folder: &Path,
         way: Way,
-        taking: Option<Taking>,
+        taking: Option<ArchiveStream>,
     ) -> Result<Result<(Unpacked, Result<i32, Error>), Shortfall>> {
         let dir = match &target.dir {
             CoverDir::Path(path) => path.as_str(),
             CoverDir::Env => "",
         };
-        let script = format!("{ALL}{SCRIPT}");
+        let script = with_tar_script(SCRIPT);
         let exec = async |command: &[&str]| {
             let exec = self.cluster.exec(&target.container, command, false, STALL).await;
-            exec.map(|exec| Taking::begun(Bytes::new(), exec)).map_err(NoArchive::Unreachable)
+            exec.map(|exec| ArchiveStream::begun(Bytes::new(), exec)).map_err(NoArchive::Unreachable)
         };
         let taking = match (taking, way) {
             (Some(taking), _) => Ok(taking),
-            (None, Way::Agent) => Taking::from_agent(self.cluster, target).await,
+            (None, Way::Agent) => ArchiveStream::from_agent(self.cluster, target).await,
             (None, Way::ExecShTar) => exec(&["sh", "-c", &script, "podcov", dir]).await,
             (None, Way::ExecTar) => exec(&["tar", "-C", dir, "-cf", "-", "."]).await,
             (None, Way::Storage) => Err(NoArchive::Said("it is in storage".to_owned())),
@@ -204,7 +258,7 @@ impl Transfer<'_> {
             Err(NoArchive::Unreachable(e)) if way == Way::Agent => {
                 return Ok(Err(Shortfall::lack(e.to_string())));
             }
-            Err(NoArchive::Unreachable(e)) => return Ok(Err(Shortfall::last(with_hint(&e)))),
+            Err(NoArchive::Unreachable(e)) => return Ok(Err(Shortfall::no_way(with_hint(&e)))),
         };
         let (pieces, receiver) = mpsc::channel(PIECES);
         let (rules, into): (_, PathBuf) = (self.rules, folder.to_owned());

@@ -1,22 +1,23 @@
 //! Signals every target of the run and returns when each has written its counters.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::StreamExt;
-use podcov_cli::{CommonArgs, Exit, Failure, Progress, Shutdown, count, say};
+use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, count, print, say};
 use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
 
-use podcov_flush::{Ask, Flushed, Request, flush, signal_name};
+use podcov_flush::{Ask, Flushed, ProcessFilter, Request, flush, signal_name};
 
 const NAME: &str = "podcov-signal";
 
 /// Makes Go programs in Kubernetes write their coverage counters, and waits until they have.
 ///
 /// Sends a signal to each running container of the run that has GOCOVERDIR, all at once, and returns when every
-/// one has written a complete new counter file. The program must write its counters on that signal. Where the image
-/// has podcov-agent, that is asked; else the image must have a shell, whose own `kill` serves.
+/// one has written a complete new counter file. The signal goes to the container's Go programs that are built with
+/// -cover and to no other process, also where a pod shares process IDs with the node or between its containers. The
+/// program must write its counters on that signal. Where the image has podcov-agent, that is asked; else the image must
+/// have a shell, whose own `kill` serves.
 #[derive(Debug, clap::Parser)]
 #[command(name = NAME, version)]
 pub struct Args {
@@ -33,12 +34,12 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["signal", "pid", "process"], help_heading = "Signal")]
     pub stop: bool,
 
-    /// The process to send it to, as the container counts
-    #[arg(long, value_name = "PID", default_value = "1", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
-    pub pid: u32,
+    /// The process to send it to, by its ID in the container [default: every Go program of the container that is built
+    /// with -cover]
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
+    pub pid: Option<u32>,
 
-    /// Send it to the container's processes of this name instead (/proc/PID/comm: 15 characters at most); for
-    /// pods that share one process namespace, and for programs behind a wrapper
+    /// Send it to the container's processes with this name instead
     #[arg(long, value_name = "NAME", conflicts_with = "pid", help_heading = "Signal")]
     pub process: Option<String>,
 
@@ -86,8 +87,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     }
     let request = Request {
         ask: if args.stop { Ask::Stop } else { Ask::Flush { signal: args.signal.as_deref() } },
-        pid: args.pid,
-        process: args.process.as_deref(),
+        processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
         timeout: args.timeout,
     };
     let progress = Progress::new(targets.len(), "waiting for counters");
@@ -106,18 +106,19 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     flushed.sort_by_cached_key(|f| f.container.to_string());
     let lost = skipped.iter().any(|s| s.why.is_loss());
     let failed = flushed.iter().filter(|f| f.error.is_some()).count();
-    let mut out = std::io::stdout();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&flushed)?)?;
-    } else {
+    let printed = print(|out| {
+        if args.json {
+            return writeln!(out, "{}", serde_json::to_string_pretty(&flushed)?);
+        }
         let files = count(flushed.iter().map(|f| f.files.len()).sum(), "new file");
         let done = flushed.len() - failed;
         let all = flushed.len();
         if args.stop {
-            writeln!(out, "{done} of {all} containers' programs ended in good order")?;
+            writeln!(out, "{done} of {all} containers' programs ended in good order")
         } else {
-            writeln!(out, "{done} of {all} containers wrote their counters: {files}")?;
+            writeln!(out, "{done} of {all} containers wrote their counters: {files}")
         }
-    }
+    });
+    printed.or_exit(Exit::Usage, "cannot write to stdout")?;
     Ok(if failed > 0 || lost { Exit::Incomplete } else { Exit::Done })
 }

@@ -45,7 +45,9 @@ kill() {
             0 | %*) set -- "$@" "$__arg"; __found=1 ;;
             *[!0-9+-]* | '') echo "kill: illegal pid: $__arg" >&2; __status=1 ;;
             *)
-                if __allowed "${__arg#[-+]}"; then
+                if [ -n "${TESTBED_SIGNALS:-}" ] && [ "$__arg" = "${TESTBED_PID:-}" ]; then
+                    __one=1
+                elif __allowed "${__arg#[-+]}"; then
                     set -- "$@" "$__arg"; __found=1
                 else
                     echo "kill: ($__arg) - No such process" >&2; __status=1

@@ -7,6 +7,7 @@ pub(crate) mod paths;
 mod pod;
 mod ports;
 mod probe;
+pub(crate) mod procfs;
 mod status;
 pub(crate) mod tools;
 

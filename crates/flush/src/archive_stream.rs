@@ -6,7 +6,7 @@ use podcov_cluster::{Cluster, Error, Exec, Output, Target};
 use crate::agent::{Agent, Coverage, Failed};
 
 /// Where it comes from.
-pub enum Taking {
+pub enum ArchiveStream {
     /// An exec whose standard output is the archive.
     Exec {
         /// What of it has come already.
@@ -29,7 +29,7 @@ pub enum NoArchive {
     Said(String),
 }
 
-impl Taking {
+impl ArchiveStream {
     /// From an exec that has said `begun`.
     #[must_use]
     pub fn begun(begun: Bytes, exec: Exec) -> Self {
