@@ -345,12 +345,33 @@ async fn the_folder_can_come_from_the_containers_own_environment() -> Result<()>
 async fn nobody_elses_folder_is_replaced() -> Result<()> {
     let world = World::new().await?;
     add_pod_with_a_run(&world, "default", "one")?;
+    let refused = async |out: &str, why: &str| -> Result<()> {
+        let before = world.files(out)?;
+        for more in ["", "--accumulate"] {
+            let refused = world.run(COLLECT, &format!("{} --out {out} {more}", of_run())).await?;
+            assert_eq!(refused.code, 2, "{refused:?}");
+            assert!(
+                refused.stderr.contains(&format!("{out} is not a reports' folder of podcov-collect")),
+                "{refused:?}"
+            );
+            assert!(refused.stderr.contains(why), "{refused:?}");
+            assert_eq!(world.files(out)?, before);
+        }
+        Ok(())
+    };
     fs::create_dir_all(world.dir().join("src"))?;
     fs::write(world.dir().join("src/main.go"), "package main")?;
-    let refused = world.run(COLLECT, &format!("{} --out src", of_run())).await?;
-    assert_eq!(refused.code, 2);
-    assert!(refused.stderr.contains("src is there and was not made by podcov-collect"), "{}", refused.stderr);
-    assert_eq!(world.files("src")?, ["main.go"]);
+    refused("src", "it has no manifest.json").await?;
+    // A web app has a file of that name too.
+    fs::create_dir_all(world.dir().join("public"))?;
+    fs::write(world.dir().join("public/manifest.json"), r#"{"name": "App", "icons": []}"#)?;
+    fs::write(world.dir().join("public/index.html"), "<html>")?;
+    refused("public", "its manifest.json is not a manifest of podcov-collect").await?;
+    // And a report of ours may have got something of the user's.
+    assert_eq!(world.run(COLLECT, &of_run()).await?.code, 0);
+    fs::write(world.report("notes.txt"), "mine")?;
+    refused("reports/coverage", "notes.txt in it was not made by podcov-collect").await?;
+    assert_eq!(fs::read_to_string(world.report("notes.txt"))?, "mine");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Collects the coverage of a run's containers into a folder, verified, and prints it.
 
 mod manifest;
+mod ownership;
 mod staging;
 mod stored;
 mod transfer;
@@ -22,7 +23,7 @@ use podcov_flush::{Ask, ProcessFilter, Request};
 use podcov_storage::Address;
 use podcov_unpack::Rules;
 use report::summary::Summary;
-use staging::Staging;
+use staging::{Staging, check_ours};
 use transfer::Transfer;
 
 const NAME: &str = "podcov-collect";
@@ -141,11 +142,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     for problem in &manifest.problems {
         say(NAME, format_args!("error: {problem}"));
     }
-    if args.accumulate {
-        staging.add()?;
-    } else {
-        staging.publish()?;
-    }
+    staging.publish()?;
     finish(&args, &manifest, &percent)
 }
 
@@ -158,12 +155,17 @@ struct Report {
 
 /// Everything up to the point where the report takes its place.
 async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
+    check_ours(&args.out)?;
+    let earlier = if args.accumulate { Manifest::read(&args.out)? } else { None };
     let (staging, mut manifest) = match &args.from {
         Some(address) => stored::collect(args, address).await?,
         None => from_cluster(args, tracker).await?,
     };
+    if let Some(earlier) = earlier {
+        manifest.accumulate(earlier, |from, to| staging.take_over(from, to))?;
+    }
     manifest.containers.sort_by(|a, b| a.folder.cmp(&b.folder));
-    let percent = measure(args, staging.path(), &mut manifest).await?;
+    let percent = measure(staging.path(), &mut manifest).await?;
     manifest.complete = manifest.problems.is_empty()
         && manifest.containers.iter().all(|c| c.errors.is_empty())
         && manifest.skipped.iter().all(|s| !s.loss);
@@ -177,7 +179,6 @@ async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Ma
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let scope = args.select.scope(cluster.default_namespace())?;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
-    staging::check_ours(&args.out)?;
     let Found { targets, skipped } = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
     for line in Skipped::lines(&skipped) {
         say(NAME, line);
@@ -187,7 +188,7 @@ async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Ma
             .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
             .into());
     }
-    let staging = Staging::beside(&args.out)?;
+    let staging = Staging::beside(&args.out, &manifest)?;
     let flush = (args.stop || args.signal.is_some()).then_some(Request {
         ask: args.signal.as_deref().map_or(Ask::Stop, |signal| Ask::Flush { signal: Some(signal) }),
         processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
@@ -226,14 +227,8 @@ async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Ma
 }
 
 /// Reads the coverage back from the files and notes it in the manifest.
-async fn measure(args: &Args, staging: &Path, manifest: &mut Manifest) -> Result<Percent> {
+async fn measure(staging: &Path, manifest: &mut Manifest) -> Result<Percent> {
     let mut folders: Vec<PathBuf> = manifest.containers.iter().map(|c| staging.join(&c.folder)).collect();
-    if args.accumulate
-        && let Some(earlier) = Manifest::read(&args.out)?
-    {
-        folders.extend(earlier.containers.iter().map(|c| args.out.join(&c.folder)));
-        manifest.accumulate(earlier);
-    }
     folders.retain(|folder| folder.exists());
     let measured = tokio::task::spawn_blocking(move || {
         let mut builder = Builder::new();

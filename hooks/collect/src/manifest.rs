@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const FILE_NAME: &str = "manifest.json";
 
 /// The version of the manifest's form. It changes when a field changes its meaning or goes.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -175,24 +175,36 @@ impl Manifest {
             return Ok(None);
         }
         let text = fs::read(&path)?;
-        serde_json::from_slice(&text).map(Some).with_context(|| format!("{} is not readable", path.display()))
+        let manifest: Self =
+            serde_json::from_slice(&text).with_context(|| format!("{} is not readable", path.display()))?;
+        Ok(Some(manifest))
     }
 
-    /// Takes over what an earlier run left in the same folder.
-    pub(crate) fn accumulate(&mut self, earlier: Self) {
-        for old in earlier.containers {
-            let same = |new: &&mut Collected| new.folder == old.folder;
-            match self.containers.iter_mut().find(same) {
+    /// Takes over what an earlier run left in the same folder; `take_over` does so with one file.
+    pub(crate) fn accumulate(
+        &mut self,
+        earlier: Self,
+        take_over: impl Fn(&Path, &Path) -> Result<()>,
+    ) -> Result<()> {
+        for mut old in earlier.containers {
+            let new = self.containers.iter_mut().find(|new| new.folder == old.folder);
+            if let Some(new) = &new {
+                // Go never writes a name twice: it is the same file.
+                old.files.retain(|file| new.files.iter().all(|newer| newer.name != file.name));
+            }
+            for file in &old.files {
+                let path = Path::new(&old.folder).join(&file.name);
+                take_over(&path, &path)?;
+            }
+            match new {
                 Some(new) => {
-                    let kept = old.files.into_iter().filter(|f| new.files.iter().all(|n| n.name != f.name));
-                    let kept: Vec<_> = kept.collect();
-                    new.files.extend(kept);
+                    new.files.append(&mut old.files);
                     new.files.sort();
                 }
                 None => self.containers.push(old),
             }
         }
-        self.containers.sort_by(|a, b| a.folder.cmp(&b.folder));
+        Ok(())
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {

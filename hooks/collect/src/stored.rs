@@ -8,16 +8,15 @@ use podcov_storage::{Address, Error, Place};
 use podcov_unpack::take;
 
 use crate::manifest::{Collected, Manifest, Way};
-use crate::staging::{self, Staging};
+use crate::staging::Staging;
 use crate::{Args, NAME};
 
 /// Fetches what is wanted into the staging folder.
 pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, Manifest)> {
-    staging::check_ours(&args.out)?;
     let select = args.select.stored_scope();
     let mut manifest = Manifest::begin(select.run_id.clone(), &address.to_string());
     let storage = address.open().map_err(Error::into_failure)?;
-    let staging = Staging::beside(&args.out)?;
+    let staging = Staging::beside(&args.out, &manifest)?;
     let wanted = |place: &Place| {
         select.run_id.as_deref().is_none_or(|run| Place::part(run) == place.run)
             && select.namespaces.as_ref().is_none_or(|wanted| wanted.contains(&place.namespace))
