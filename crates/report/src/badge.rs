@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use covdata::Coverage;
 
 use crate::summary::percent;
-use crate::xml;
+use crate::text;
 
 /// Writes a badge: the label, and the percentage on a colour from red to green.
 ///
@@ -14,7 +14,7 @@ use crate::xml;
 /// What `out` says.
 pub fn write(coverage: Coverage, label: &str, out: &mut dyn Write) -> io::Result<()> {
     let value = coverage.percent().map_or_else(|| "unknown".to_owned(), |_| percent(coverage));
-    let label = xml::text(label).replace('\u{fffd}', " ");
+    let label = text::xml(label).replace('\u{fffd}', " ");
     let (left, right) = (width(&label), width(&value));
     let label = quick_xml::escape::escape(&label);
     let (middle_left, middle_right, total) = (left / 2.0, left + right / 2.0, left + right);

@@ -9,7 +9,7 @@ use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use crate::lines::line_counts;
-use crate::{FileFunction, Report, ReportFile, xml};
+use crate::{FileFunction, Report, ReportFile, text};
 
 /// Writes Cobertura's XML.
 ///
@@ -57,7 +57,7 @@ fn package(xml: &mut Writer<impl Write>, classes: &[Class<'_>]) -> io::Result<()
     let rate = classes.iter().map(|class| class.lines).fold(Rate::default(), Rate::add);
     xml.create_element("package")
         .with_attributes([
-            ("name", xml::text(classes[0].file.package.path).as_str()),
+            ("name", text::xml(classes[0].file.package.path).as_str()),
             ("line-rate", &rate.text()),
             ("branch-rate", "0"),
             ("complexity", "0"),
@@ -84,7 +84,7 @@ impl<'r> Class<'r> {
     }
 
     fn write(&self, xml: &mut Writer<impl Write>) -> io::Result<()> {
-        let shown = xml::text(&self.file.location());
+        let shown = text::xml(&self.file.location());
         let name = shown.rsplit('/').next().unwrap_or_default();
         xml.create_element("class")
             .with_attributes([
@@ -109,7 +109,7 @@ impl<'r> Class<'r> {
         let counts = &self.counts[start..end.max(start)];
         xml.create_element("method")
             .with_attributes([
-                ("name", xml::text(function.name).as_str()),
+                ("name", text::xml(function.name).as_str()),
                 ("signature", ""),
                 ("line-rate", &Rate::of(counts).text()),
                 ("branch-rate", "0"),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::changes::ChangedFile;
 use crate::json::VERSION;
-use crate::{Report, summary};
+use crate::{Report, summary, text};
 
 /// What is asked for; all percentages from 0 to 100.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +133,7 @@ impl Shortfall {
         let digits =
             (1..6).find(|&digits| format!("{percent:.digits$}") != format!("{:.digits$}", self.needs));
         let digits = digits.unwrap_or(6);
-        let what = self.what.replace(char::is_control, "\u{fffd}");
+        let what = text::printable(&self.what);
         let because = self.because.as_ref().map_or_else(String::new, |because| format!(" ({because})"));
         let Coverage { covered, total } = self.has;
         [

@@ -64,5 +64,5 @@ fn unique(names: &mut HashMap<String, u32>, name: &str) -> String {
 
 /// Text without what would end its line.
 fn one_line(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    crate::text::printable(text)
 }

@@ -22,7 +22,7 @@ mod lines;
 mod packages;
 mod report;
 mod sources;
-mod xml;
+mod text;
 
 pub use glob::{Glob, Globs};
 pub use golang::{FunctionExtent, functions, is_generated};

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use covdata::Coverage;
 
 use crate::summary::percent;
-use crate::{Report, ReportFile};
+use crate::{Report, ReportFile, text};
 
 /// How many packages are shown at once, and how many files with the most statements that did not run.
 const PACKAGES: usize = 20;
@@ -72,13 +72,31 @@ fn table<'r>(
 
 /// A name as code in a table's cell, whatever it holds.
 fn code(name: &str) -> String {
-    let name = name.replace(char::is_control, "\u{fffd}").replace('|', "\\|");
-    if name.contains('`') { format!("`` {name} ``") } else { format!("`{name}`") }
+    let name = text::printable(name).replace('|', "\\|");
+    if !name.contains('`') {
+        return format!("`{name}`");
+    }
+    // As many as end it are one more than any of its own.
+    let longest = name.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest + 1);
+    format!("{fence} {name} {fence}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_code() {
+        for (name, written) in [
+            ("m/a", "`m/a`"),
+            ("a|b", "`a\\|b`"),
+            ("a`b", "`` a`b ``"),
+            ("``<img src=x>`", "``` ``<img src=x>` ```"),
+        ] {
+            assert_eq!(code(name), written);
+        }
+    }
 
     #[test]
     fn no_change_is_none_down() {

@@ -121,6 +121,17 @@ impl Sources {
         self.cut
     }
 
+    /// The import path of the package that a file is in, by the module whose folder it is in.
+    #[must_use]
+    pub fn package_of(&self, file: &Path) -> Option<String> {
+        let folder = file.parent()?;
+        let modules = self.modules.iter().filter(|module| folder.starts_with(&module.folder));
+        let module = modules.max_by_key(|module| module.folder.components().count())?;
+        let inside = folder.strip_prefix(&module.folder).ok()?.components();
+        let inside = inside.map(|part| part.as_os_str().to_string_lossy());
+        Some(std::iter::once(module.path.as_str().into()).chain(inside).collect::<Vec<_>>().join("/"))
+    }
+
     /// What reports call a file of this machine.
     pub(crate) fn name_of(&self, file: &Path) -> String {
         self.shown(file).unwrap_or_else(|| file.display().to_string())
@@ -500,6 +511,8 @@ mod tests {
         }
         let sources = Sources::discover(dir.path(), dir.path(), &[]);
         assert_eq!(sources.find("deep/a.go").shown, "1/2/3/4/5/6/7/8/9/a.go");
+        let file = sources.find("deep/a.go").file.unwrap();
+        assert_eq!(sources.package_of(&file.with_file_name("x").join("a.go")).unwrap(), "deep/x");
         let modules: Vec<&str> = sources.modules().iter().map(|module| module.path.as_str()).collect();
         assert_eq!((modules, sources.is_cut()), (vec!["target", "deep"], false));
         let mut found = Vec::new();

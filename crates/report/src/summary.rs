@@ -4,6 +4,8 @@ use std::fmt;
 
 use covdata::{Coverage, Percent};
 
+use crate::text;
+
 /// The coverage of each package and in total. [`Display`](fmt::Display) gives the table, plain text without control
 /// characters, whatever the packages' names hold.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +19,7 @@ impl fmt::Display for Summary<'_> {
         };
         let (covered, total) = (width(|coverage| coverage.covered), width(|coverage| coverage.total));
         for package in &self.0.packages {
-            let path = package.path.replace(char::is_control, "\u{fffd}");
+            let path = text::printable(&package.path);
             let Coverage { covered: c, total: t } = package.coverage;
             writeln!(f, "{:>6}  {c:>covered$} of {t:>total$}  {path}", percent(package.coverage))?;
         }

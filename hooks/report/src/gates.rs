@@ -113,11 +113,11 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
     output::print(|out| {
         if failed == 0 {
             writeln!(out, "{}", report.total())?;
-            return writeln!(out, "nothing falls short");
+            return writeln!(out, "all coverage gates passed");
         }
         write!(out, "{short}")?;
         missing.iter().try_for_each(|path| writeln!(out, "no coverage data of package {path}"))?;
-        writeln!(out, "{failed} of what was asked for fell short")?;
+        writeln!(out, "{} failed", podcov_cli::count(failed, "coverage gate"))?;
         if short.0.iter().any(|one| one.what == gate::CHANGED) {
             writeln!(out, "podcov-report diff prints which changed lines did not run")?;
         }
@@ -209,8 +209,14 @@ fn changed_lines(input: &InputArgs, report: &Report<'_>, since: &str) -> Result<
         }
     })?;
     input.say_missing(report);
-    let unknown = changes.unknown(report, &root, &input.filter());
-    if let Some(first) = unknown.first().filter(|_| input.selects_all()) {
+    let sources = input.sources()?;
+    let is_selected = |path: &&str| {
+        let package = sources.package_of(&sources.root().join(path));
+        package.map_or_else(|| input.selects_all(), |package| input.selects(&package))
+    };
+    let unknown: Vec<&str> =
+        changes.unknown(report, &root, &input.filter()).into_iter().filter(is_selected).collect();
+    if let Some(first) = unknown.first() {
         let which = format!("{first}{}", and_more(unknown.len()));
         input.messages.warn(format_args!(
             "nothing is known of {which}, which changed: does the program contain it, and -coverpkg name it?"

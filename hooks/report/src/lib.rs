@@ -78,7 +78,7 @@ enum Command {
     Markdown(formats::Markdown),
     /// Write a badge, an SVG
     Badge(formats::Badge),
-    /// End with exit code 1 where coverage falls short
+    /// End with exit code 1 if coverage is below what is required
     Gate(gates::Gate),
     /// Print which changed lines did not run
     Diff(gates::Diff),

@@ -235,6 +235,18 @@ fn versions_of_the_source_are_told_apart() {
     );
 }
 
+/// What is wrong with the data is said once, however many results are made of them.
+#[test]
+fn each_warning_is_printed_once() {
+    let desk = Desk::new();
+    desk.write("new.txt", "mode: count\nsample/lib/lib.go:9.1,30.2 1 1\n");
+    for args in ["percent a new.txt -o both.txt", "percent a new.txt -o filtered.txt --exclude no/**"] {
+        let ended = desk.report(args);
+        assert_eq!(ended.stderr.matches("built from different versions").count(), 1, "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("--exclude no/**").count(), usize::from(args.contains("--exclude")));
+    }
+}
+
 /// Runs a line in bash, in which `podcov-report` is this one. Gives its output and what it said.
 pub(crate) fn shell(desk: &Desk, line: &str) -> (String, String) {
     let mut command = std::process::Command::new("bash");

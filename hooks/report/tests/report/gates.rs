@@ -14,14 +14,14 @@ fn what_falls_short() {
     let ended = gate("--fail-under 88 --fail-under-package 84% --fail-under-file 77.2");
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
-        (Some(0), "coverage: 88.7% of statements\nnothing falls short\n")
+        (Some(0), "coverage: 88.7% of statements\nall coverage gates passed\n")
     );
     let ended = gate("--fail-under 88.7 --fail-under-package 85 --fail-under-file 80");
     assert_eq!(ended.code, Some(1));
     assert_eq!(
         ended.stdout,
         "88.68% < 88.70%  total: 47 of 53\n 84.6% < 85.0%   package sample/shapes: 33 of 39\n\
-         \u{20}77.3% < 80.0%   file shapes/b.go: 17 of 22\n3 of what was asked for fell short\n"
+         \u{20}77.3% < 80.0%   file shapes/b.go: 17 of 22\n3 coverage gates failed\n"
     );
     for (args, says) in [
         ("", "nothing says what coverage must reach"),
@@ -170,7 +170,7 @@ fn changed_lines() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(
         ended.stdout,
-        "71.4% < 72.0%  changed lines: 5 of 7\n1 of what was asked for fell short\n\
+        "71.4% < 72.0%  changed lines: 5 of 7\n1 coverage gate failed\n\
          podcov-report diff prints which changed lines did not run\n"
     );
     assert_eq!(desk.report_in("shop", "gate ../b --since base --fail-under-changed 71").code, Some(0));
@@ -200,6 +200,10 @@ fn changed_lines() {
     let warning = "podcov-report: warning: nothing is known of tool/tool.go, which changed: does the program contain it, \
                    and -coverpkg name it?\n";
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), warning));
+    let ended = desk.report_in("shop", "diff ../b --since base --pkg ./tool/...,./lib");
+    assert!(ended.code == Some(0) && ended.stderr.ends_with(warning), "{}", ended.stderr);
+    let ended = desk.report_in("shop", "diff ../b --since base --pkg ./lib");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let ended = desk.report_in("shop", "diff ../b --since base --exclude tool/*");
     assert!(ended.code == Some(0) && !ended.stderr.contains("nothing is known"), "{}", ended.stderr);
 

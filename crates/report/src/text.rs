@@ -1,0 +1,33 @@
+//! Names in coverage data, which a pod has sent, as text for people and other tools.
+
+/// Text on one line that neither speaks to a terminal nor looks like other text: without control characters, line
+/// separators and what changes the direction of text.
+pub(crate) fn printable(text: &str) -> String {
+    let is_odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.replace(is_odd, "\u{fffd}")
+}
+
+/// [`printable`] text without what XML cannot hold, not even escaped. XML 1.0: production `Char`.
+pub(crate) fn xml(text: &str) -> String {
+    printable(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_characters() {
+        assert_eq!(
+            printable("a\u{1b}[31m\n\u{202e}go.x\u{2066} é"),
+            "a\u{fffd}[31m\u{fffd}\u{fffd}go.x\u{fffd} é"
+        );
+        assert_eq!(
+            xml("a\u{0}b\u{1b}\u{fffe}\u{ffff}\u{1fffe}é"),
+            "a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\u{1fffe}é"
+        );
+    }
+}
