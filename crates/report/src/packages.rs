@@ -60,15 +60,10 @@ pub fn without_data<'d>(
     let files: HashSet<&str> = files.filter(|name| Path::new(name).is_absolute()).collect();
     let folders: HashSet<PathBuf> =
         files.into_iter().filter_map(|name| Some(sources.find(name).file?.parent()?.to_path_buf())).collect();
+    let with_data: HashSet<&str> =
+        known.iter().filter_map(|path| module_of(sources.modules(), path)).collect();
     let mut out = Vec::new();
-    for module in sources.modules() {
-        let is_part = |path: &&&str| {
-            path.strip_prefix(module.path.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        if !known.iter().any(|path| is_part(&path)) {
-            continue;
-        }
+    for module in sources.modules().iter().filter(|module| with_data.contains(module.path.as_str())) {
         let mut dirs = vec![(module.path.clone(), module.folder.clone())];
         while let Some((path, dir)) = dirs.pop() {
             let (files, subdirs) = list(&dir);
@@ -92,6 +87,13 @@ pub fn without_data<'d>(
     out.sort();
     out.dedup();
     out
+}
+
+/// The path of the module that a package is part of: of those whose path begins the package's, the longest.
+fn module_of<'m>(modules: &'m [Module], package: &str) -> Option<&'m str> {
+    let is_in =
+        |path: &&str| package.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    modules.iter().map(|module| module.path.as_str()).filter(is_in).max_by_key(|path| path.len())
 }
 
 /// The Go files of a package, but for tests, and the folders in it that may hold other packages of the module.

@@ -231,9 +231,9 @@ impl Sources {
         let parsed = GoMod::parse(&text);
         if let Some(module) = &parsed.module {
             self.folders.push((module.clone(), folder.to_path_buf()));
-            let module = Module { path: module.clone(), folder: folder.to_path_buf() };
-            if !self.modules.contains(&module) {
-                self.modules.push(module);
+            // Another one of the same path is a copy.
+            if self.modules.iter().all(|known| known.path != *module) {
+                self.modules.push(Module { path: module.clone(), folder: folder.to_path_buf() });
             }
         }
         for (path, version) in &parsed.requires {

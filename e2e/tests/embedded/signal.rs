@@ -115,7 +115,8 @@ async fn an_output_that_nobody_reads() -> Result<()> {
         let (reader, writer) = std::io::pipe()?;
         drop(reader);
         let args = ["--run-id", RUN, "--timeout", "0.5", format];
-        let status = world.command("podcov-signal", args).stdout(writer).stderr(Stdio::null()).status().await?;
+        let status =
+            world.command("podcov-signal", args).stdout(writer).stderr(Stdio::null()).status().await?;
         assert_eq!(status.code(), Some(4), "{format}");
     }
     Ok(())

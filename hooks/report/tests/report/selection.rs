@@ -128,6 +128,9 @@ fn packages_without_data_are_named() {
     assert_eq!(all(&excluded.replace("sample/", "")).code, Some(0));
     assert_eq!(all("--pkg ./lib,./cmd/...").code, Some(0));
     assert_eq!(all("--pkg ./billing/...,./lib").code, Some(1));
+    // Nor is anything of a module of which the data know no package, although its path begins that of another.
+    desk.write("nested.out", "mode: set\nsample/nested/a.go:3.10,3.12 1 1\n");
+    assert_eq!(desk.report_in("shop", "../nested.out").stderr, "");
     // Of another module's program nothing is missing here.
     desk.write("other.out", "mode: set\nexample.com/x/a.go:1.1,2.2 1 1\n");
     assert_eq!(desk.report_in("shop", "../other.out").stderr, "");
