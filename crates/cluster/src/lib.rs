@@ -10,11 +10,13 @@ mod client;
 mod error;
 mod exec;
 pub mod forward;
+mod history;
 mod scope;
 mod target;
 
 pub use client::{Cluster, ClusterArgs};
 pub use error::Error;
 pub use exec::{Exec, ExecEnd, Output};
+pub use history::{History, Termination};
 pub use scope::{Scope, SelectArgs};
 pub use target::{AgentPort, Container, CoverDir, CoverVolume, Fate, Found, Skipped, Target, Why};

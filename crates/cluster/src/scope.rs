@@ -110,6 +110,16 @@ impl SelectArgs {
 }
 
 impl Scope {
+    /// The same pods but for the run: those that carry no run's label. `None` where the scope is no run's.
+    ///
+    /// A folder that the user named says nothing of a pod that he did not choose.
+    #[must_use]
+    pub fn of_no_run(&self) -> Option<Self> {
+        let by_run = format!("{RUN_ID_LABEL}={}", self.run_id.as_ref()?);
+        let labels = self.labels.replacen(&by_run, &format!("!{RUN_ID_LABEL}"), 1);
+        Some(Self { labels, run_id: None, coverdir: None, ..self.clone() })
+    }
+
     /// Whether a pod of that name is meant.
     #[must_use]
     pub fn wants_pod(&self, name: &str) -> bool {

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use crate::{Cluster, Error, Scope};
+use crate::{Cluster, Error, History, Scope, Termination};
 
 /// How many pods one answer of the API server may hold; what kubectl asks for as well.
 const PAGE: u32 = 500;
@@ -100,6 +100,8 @@ pub struct Target {
     pub shares_process_ids: bool,
     /// Where its podcov-agent would answer, unless the container says that none does.
     pub agent: Option<AgentPort>,
+    /// Which processes it has had.
+    pub history: History,
 }
 
 /// The control endpoint of a podcov-agent in a container.
@@ -163,6 +165,8 @@ pub struct Skipped {
     pub container: Option<String>,
     /// Why.
     pub why: Why,
+    /// Which container it is and which processes it has had, if it has ever run.
+    pub history: Option<(Container, History)>,
 }
 
 impl fmt::Display for Skipped {
@@ -243,6 +247,7 @@ impl Found {
             pod: name.clone(),
             container: container.map(str::to_owned),
             why,
+            history: None,
         };
         let candidates = candidates(pod, scope);
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Unknown");
@@ -268,28 +273,35 @@ impl Found {
         }
         for (spec, dir, agent) in candidates {
             let status = container_status(pod, &spec.name);
+            let container = Container {
+                namespace: namespace.clone(),
+                pod: name.clone(),
+                uid: pod.uid().unwrap_or_default(),
+                container: spec.name.clone(),
+                image: spec.image.clone().unwrap_or_default(),
+                image_id: status.map(|s| s.image_id.clone()).unwrap_or_default(),
+                restarts: status.map_or(0, |s| s.restart_count),
+            };
+            let history = History::of(pod, status);
+            let ended = |why, history| Skipped {
+                history: Some((container.clone(), history)),
+                ..skip(Some(&spec.name), why)
+            };
             match not_running(status) {
                 Some(_) if phase == "Pending" && !has_run(status) => {
                     self.skipped.push(skip(Some(&spec.name), Why::Pending));
                 }
                 Some(reason) if restarts(pod, spec, status) => {
-                    self.skipped.push(skip(Some(&spec.name), Why::Restarting(reason)));
+                    self.skipped.push(ended(Why::Restarting(reason), history));
                 }
-                Some(reason) => self.skipped.push(skip(Some(&spec.name), Why::NotRunning(reason))),
+                Some(reason) => self.skipped.push(ended(Why::NotRunning(reason), history)),
                 None => self.targets.push(Target {
-                    container: Container {
-                        namespace: namespace.clone(),
-                        pod: name.clone(),
-                        uid: pod.uid().unwrap_or_default(),
-                        container: spec.name.clone(),
-                        image: spec.image.clone().unwrap_or_default(),
-                        image_id: status.map(|s| s.image_id.clone()).unwrap_or_default(),
-                        restarts: status.map_or(0, |s| s.restart_count),
-                    },
+                    container,
                     volume: cover_volume(pod, spec, &dir),
                     shares_process_ids: shares_process_ids(pod),
                     dir,
                     agent,
+                    history,
                 }),
             }
         }
@@ -342,6 +354,33 @@ impl Cluster {
         found.targets.sort_by_cached_key(|t| key(&t.container));
         found.skipped.sort_by_cached_key(|s| (s.namespace.clone(), s.pod.clone(), s.container.clone()));
         Ok(found)
+    }
+
+    /// The pods in the scope's namespaces that may hold counters but carry no run's label, as `namespace/pod`. None
+    /// where the scope is no run's.
+    ///
+    /// # Errors
+    /// As [`Self::find_targets`].
+    pub async fn find_pods_of_no_run(&self, scope: &Scope) -> Result<Vec<(String, String)>, Error> {
+        let Some(scope) = scope.of_no_run() else { return Ok(Vec::new()) };
+        let found = self.list_targets(&scope).await?;
+        let targets = found.targets.into_iter().map(|t| (t.container.namespace, t.container.pod));
+        let others =
+            found.skipped.into_iter().filter(|s| !matches!(s.why, Why::NoCoverDir | Why::Terminating));
+        let mut pods: Vec<_> = targets.chain(others.map(|s| (s.namespace, s.pod))).collect();
+        pods.sort();
+        pods.dedup();
+        Ok(pods)
+    }
+
+    /// The histories of the scope's containers as they are now: to see what has happened to them since they were found.
+    ///
+    /// # Errors
+    /// As [`Self::find_targets`].
+    pub async fn list_histories(&self, scope: &Scope) -> Result<Vec<(Container, History)>, Error> {
+        let found = self.list_targets(scope).await?;
+        let running = found.targets.into_iter().map(|target| (target.container, target.history));
+        Ok(running.chain(found.skipped.into_iter().filter_map(|skipped| skipped.history)).collect())
     }
 
     /// What happened to a container since it was found, if anything did: for explaining a failure, and for telling
@@ -530,7 +569,12 @@ fn not_running(status: Option<&ContainerStatus>) -> Option<String> {
     match state {
         Some(ContainerState { running: Some(_), .. }) => None,
         Some(ContainerState { waiting: Some(waiting), .. }) => {
-            Some(waiting.reason.clone().unwrap_or_else(|| "waiting".to_owned()))
+            let reason = waiting.reason.clone().unwrap_or_else(|| "waiting".to_owned());
+            let last = status.and_then(|s| s.last_state.as_ref()).and_then(|last| last.terminated.as_ref());
+            Some(match last.map(Termination::from) {
+                Some(last) => format!("{reason} after {last}"),
+                None => reason,
+            })
         }
         Some(ContainerState { terminated: Some(ended), .. }) => {
             let reason = ended.reason.clone().unwrap_or_else(|| "terminated".to_owned());

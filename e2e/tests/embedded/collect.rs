@@ -44,8 +44,13 @@ async fn each_kind_of_pod_is_handled_as_the_readme_says() -> Result<()> {
          podcov-collect: pod default/terminating passed over: it is terminating\n\
          podcov-collect: pod default/without-gocoverdir passed over: no container has GOCOVERDIR or podcov-agent\n"
     );
-    let expected = ["plain/app", "two-containers/app", "two-containers/sidecar"];
-    let expected = expected.map(|folder| [COUNTERS, META].map(|file| format!("default/{folder}/{file}")));
+    let expected = [
+        ("plain/app", "default-plain"),
+        ("two-containers/app", "app"),
+        ("two-containers/sidecar", "sidecar"),
+    ];
+    let expected = expected
+        .map(|(folder, run)| [&counters_of(run), META].map(|file| format!("default/{folder}/{file}")));
     let mut expected: Vec<String> = expected.into_iter().flatten().collect();
     expected.push("manifest.json".into());
     assert_eq!(world.files("reports/coverage")?, expected);
@@ -67,20 +72,19 @@ async fn each_kind_of_pod_is_handled_as_the_readme_says() -> Result<()> {
     assert_eq!(world.files("reports/coverage")?, expected);
     let manifest = world.manifest()?;
     assert_eq!(manifest["complete"], false);
-    let lost: Vec<_> = manifest["skipped"].as_array().unwrap().iter().filter(|s| s["loss"] == true).collect();
-    assert_eq!(lost.len(), 2);
+    let lost = manifest["losses"].as_array().unwrap();
+    let pods: Vec<_> = lost.iter().map(|loss| loss["pod"].as_str().unwrap()).collect();
+    assert_eq!(pods, ["completed", "crashing"]);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hundred_pods_in_three_namespaces_come_in_pages() -> Result<()> {
     let world = World::new().await?;
-    let folder = one_run(&world, "shared")?;
     for namespace in ["a", "b", "c"] {
         world.bed.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"))?;
         for n in 0..100 {
-            let pod = fixed(running(namespace, &format!("pod-{n:03}"), &["app"]));
-            world.bed.add_pod(pod.mount("app", "/coverage-data", &folder))?;
+            add_pod_with_a_run(&world, namespace, &format!("pod-{n:03}"))?;
         }
     }
     // Not of this run, and not of these namespaces.
@@ -263,7 +267,7 @@ async fn a_hostile_archive_lands_nowhere_and_is_told() -> Result<()> {
     let files = world.files("reports")?;
     assert_eq!(
         files,
-        [COUNTERS, META]
+        [&counters_of("default-honest"), META]
             .map(|f| format!("coverage/default/honest/app/{f}"))
             .into_iter()
             .chain(["coverage/manifest.json".to_owned()])
@@ -381,7 +385,7 @@ async fn sanitized_files_name_no_arguments() -> Result<()> {
     add_pod_with_a_run(&world, "default", "one")?;
     assert_eq!(world.run(COLLECT, &format!("{} --sanitize", of_run())).await?.code, 0);
     let folder = world.report("default/one/app");
-    let bytes = fs::read(folder.join(COUNTERS))?;
+    let bytes = fs::read(folder.join(counters_of("default-one")))?;
     assert!(covdata::CounterFile::parse(&bytes)?.segments()[0].command_line().is_empty());
     assert_eq!(go_percent([&folder])?, go_percent([one_run(&world, "same")?])?);
     Ok(())

@@ -20,7 +20,7 @@ async fn text_profiles_are_taken_and_other_files_are_not() -> Result<()> {
     world.bed.add_pod(fixed(running("default", "one", &["app"])).mount("app", "/coverage-data", &folder))?;
     let collected = world.run("podcov-collect", &format!("--run-id {RUN}")).await?;
     assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
-    assert_eq!(world.files("reports/coverage/default/one/app")?, [COUNTERS, profile, META]);
+    assert_eq!(world.files("reports/coverage/default/one/app")?, [&counters_of("one"), profile, META]);
     assert!(collected.stdout.contains("example.com/other"), "{}", collected.stdout);
     Ok(())
 }
@@ -33,7 +33,7 @@ async fn ten_thousand_files_and_more() -> Result<()> {
     let folder = one_run(&world, "many")?;
     let (hash, _) = COUNTERS.rsplit_once(".19644.").expect("the fixture's process");
     for pid in 1..FILES {
-        fs::copy(folder.join(COUNTERS), folder.join(format!("{hash}.{}.{pid}", pid + 100_000)))?;
+        fs::copy(fixture().join(COUNTERS), folder.join(format!("{hash}.{}.{pid}", pid + 100_000)))?;
     }
     for other in [".gitkeep", "notes.txt"] {
         fs::write(folder.join(other), "")?;

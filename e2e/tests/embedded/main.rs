@@ -4,6 +4,7 @@ mod collect;
 mod errors;
 mod files;
 mod forward;
+mod losses;
 mod signal;
 mod support;
 mod together;

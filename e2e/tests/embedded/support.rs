@@ -121,14 +121,21 @@ pub(crate) fn fixture() -> PathBuf {
     podcov_e2e::top().join("crates/covdata/tests/fixtures/atomic")
 }
 
-/// A folder of a world's with the two files of the fixture that make up one process's run.
+/// A folder of a world's with two files that make up one process's run: those of the fixture, but that no other folder
+/// has counters of that name.
 pub(crate) fn one_run(world: &World, name: &str) -> Result<PathBuf> {
     let folder = world.dir().join("pods").join(name);
     fs::create_dir_all(&folder)?;
-    for file in [META, COUNTERS] {
-        fs::copy(fixture().join(file), folder.join(file))?;
-    }
+    fs::copy(fixture().join(META), folder.join(META))?;
+    fs::copy(fixture().join(COUNTERS), folder.join(counters_of(name)))?;
     Ok(folder)
+}
+
+/// The name of the counter file in the folder that [`one_run`] makes.
+pub(crate) fn counters_of(name: &str) -> String {
+    let number = name.bytes().fold(7_u64, |number, byte| (number * 31 + u64::from(byte)) % 1_000_000_007);
+    let (start, _) = COUNTERS.rsplit_once('.').expect("a time");
+    format!("{start}.{}", 1_795_224_885_000_000_000 + number)
 }
 
 /// Adds a running pod with one container, `app`, that holds one run.

@@ -1,7 +1,10 @@
 //! Collects the coverage of a run's containers into a folder, verified, and prints it.
 
+mod accumulate;
+mod lives;
 mod manifest;
 mod ownership;
+mod sift;
 mod staging;
 mod stored;
 mod transfer;
@@ -10,15 +13,21 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
-use covdata::{Builder, Percent, Problem, Reason};
+use accumulate::accumulate;
+use anyhow::{Context, Result};
+use covdata::{Builder, MetaFile, Percent, Problem, Reason};
+use fs_err as fs;
 use futures_util::StreamExt;
 use jiff::Timestamp;
-use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, StateArgs, count, print, say};
-use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
+use lives::Written;
+use podcov_cli::{
+    CommonArgs, Exit, Failure, Progress, ResultExt, RunState, Shutdown, StateArgs, count, print, say,
+};
+use podcov_cluster::{Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target};
+use sift::sift;
 use tokio_util::task::TaskTracker;
 
-use manifest::{Collected, Manifest};
+use manifest::{Collected, Loss, Manifest, PodName};
 use podcov_flush::{Ask, ProcessFilter, Request};
 use podcov_storage::Address;
 use podcov_unpack::Rules;
@@ -76,6 +85,10 @@ pub struct Args {
     #[arg(long, help_heading = "Report")]
     pub accumulate: bool,
 
+    /// Count files that are older than their pod too: those of an earlier run in a volume that outlives the pods
+    #[arg(long, conflicts_with = "from", help_heading = "Report")]
+    pub include_older: bool,
+
     /// Remove the programs' command lines from the counter files: they may hold secrets
     #[arg(long, help_heading = "Report")]
     pub sanitize: bool,
@@ -127,55 +140,109 @@ const MAX_ENTRIES: usize = 1_000_000;
 /// A [`Failure`] when there is no report. That the report lacks something is said on stderr and shows in the
 /// exit code.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
-    let tracker = TaskTracker::new();
-    let collected = shutdown.or_stop(collect(&args, &tracker)).await;
-    // What has lost its stream ends at once; only then may the staging folder go.
-    tracker.close();
-    tracker.wait().await;
-    let Report { staging, manifest, percent } = match collected {
+    let run_id = args.select.run_id.as_deref().filter(|id| !id.is_empty());
+    let state = args.state.run(run_id);
+    let error = match report(&args, &shutdown, &state).await {
+        Ok(exit) => return Ok(exit),
+        Err(error) => error,
+    };
+    // That the tests have failed must not be lost with the report.
+    match state.end(NAME, Exit::Done, args.defer_failure) {
+        Ok(Exit::Done) => Err(error),
+        Ok(tests_failed) => {
+            podcov_cli::report(NAME, &error);
+            Ok(tests_failed)
+        }
+        Err(unknown) => {
+            podcov_cli::report(NAME, &unknown);
+            Err(error)
+        }
+    }
+}
+
+/// Collects, and puts the report into its place.
+async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Exit> {
+    let mut staging = None;
+    let collected =
+        until_settled(shutdown, async |tracker| collect(args, &tracker, &mut staging).await).await;
+    let (manifest, percent) = match collected {
         Ok(report) => report?,
         Err(stopped) => {
             say(NAME, format_args!("interrupted; {} is as it was", args.out.display()));
             return Ok(stopped);
         }
     };
-    for problem in &manifest.problems {
-        say(NAME, format_args!("error: {problem}"));
+    if let Some(staging) = staging {
+        staging.publish()?;
     }
-    staging.publish()?;
-    finish(&args, &manifest, &percent)
+    let earlier = manifest.losses.iter().filter(|loss| loss.earlier).count();
+    if earlier > 0 {
+        let lost = count(earlier, "loss").replace("losss", "losses");
+        say(
+            NAME,
+            format_args!("the report lacks what earlier runs have lost: {lost} in {}", manifest::FILE_NAME),
+        );
+    }
+    let printed = print(|out| write_out(args, &manifest, &percent, out));
+    let exit = state.end(NAME, manifest.exit(), args.defer_failure)?;
+    printed.or_exit(Exit::Usage, "cannot write to stdout").map(|()| exit)
 }
 
-/// What has been collected and is not yet in its place.
-struct Report {
-    staging: Staging,
-    manifest: Manifest,
-    percent: Percent,
+/// Runs `work`, which a signal may cut short, and waits for the tasks that it has left behind: so long they may write
+/// to the staging folder.
+async fn until_settled<T>(
+    shutdown: &Shutdown,
+    work: impl AsyncFnOnce(TaskTracker) -> T,
+) -> std::result::Result<T, Exit> {
+    let tracker = TaskTracker::new();
+    let done = shutdown.or_stop(work(tracker.clone())).await;
+    tracker.close();
+    tracker.wait().await;
+    done
 }
 
-/// Everything up to the point where the report takes its place.
-async fn collect(args: &Args, tracker: &TaskTracker) -> Result<Report> {
+/// Everything up to the point where the report takes its place. `staging` gets the folder that is to become it.
+async fn collect(
+    args: &Args,
+    tracker: &TaskTracker,
+    staging: &mut Option<Staging>,
+) -> Result<(Manifest, Percent)> {
     check_ours(&args.out)?;
-    let earlier = if args.accumulate { Manifest::read(&args.out)? } else { None };
-    let (staging, mut manifest) = match &args.from {
-        Some(address) => stored::collect(args, address).await?,
-        None => from_cluster(args, tracker).await?,
+    let earlier = match Manifest::read(&args.out) {
+        Err(error) if args.accumulate => return Err(error),
+        read => read.unwrap_or_default(),
     };
-    if let Some(earlier) = earlier {
-        manifest.accumulate(earlier, |from, to| staging.take_over(from, to))?;
+    let known = earlier.as_ref().map(|earlier| &*earlier.containers).unwrap_or_default();
+    let mut manifest = match &args.from {
+        Some(address) => stored::collect(args, address, staging).await?,
+        None => from_cluster(args, tracker, staging, known).await?,
+    };
+    let staging = staging.as_ref().context("there is a staging folder by now")?;
+    manifest.say_errors();
+    if let Some(earlier) = earlier.filter(|_| args.accumulate) {
+        accumulate(&mut manifest, earlier, staging).or_exit(Exit::Usage, "the report cannot be written")?;
     }
     manifest.containers.sort_by(|a, b| a.folder.cmp(&b.folder));
+    let lines = sift(&mut manifest.containers, args.include_older, staging.path());
+    for line in lines.or_exit(Exit::Usage, "the report cannot be written")? {
+        say(NAME, line);
+    }
+    manifest.say_errors();
     let percent = measure(staging.path(), &mut manifest).await?;
-    manifest.complete = manifest.problems.is_empty()
-        && manifest.containers.iter().all(|c| c.errors.is_empty())
-        && manifest.skipped.iter().all(|s| !s.loss);
+    manifest.complete = manifest.losses.is_empty();
+    manifest.losses.sort_by(|a, b| a.of.cmp(&b.of));
     manifest.finished = Timestamp::now();
     manifest.write(staging.path())?;
-    Ok(Report { staging, manifest, percent })
+    Ok((manifest, percent))
 }
 
-/// Copies the files of the run's containers into a staging folder.
-async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Manifest)> {
+/// Copies the files of the run's containers into a staging folder. `known` are the containers of the last report.
+async fn from_cluster(
+    args: &Args,
+    tracker: &TaskTracker,
+    staging: &mut Option<Staging>,
+    known: &[Collected],
+) -> Result<Manifest> {
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let scope = args.select.scope(cluster.default_namespace())?;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
@@ -188,7 +255,10 @@ async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Ma
             .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
             .into());
     }
-    let staging = Staging::beside(&args.out, &manifest)?;
+    let (lost, skipped): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.why.is_loss());
+    manifest.losses = lost.into_iter().map(Into::into).collect();
+    manifest.skipped = skipped.into_iter().map(Into::into).collect();
+    let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
     let flush = (args.stop || args.signal.is_some()).then_some(Request {
         ask: args.signal.as_deref().map_or(Ask::Stop, |signal| Ask::Flush { signal: Some(signal) }),
         processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
@@ -213,17 +283,87 @@ async fn from_cluster(args: &Args, tracker: &TaskTracker) -> Result<(Staging, Ma
         .map(|target| transfer.collect(target))
         .buffer_unordered(args.parallel.into());
     while let Some(collected) = transfers.next().await {
-        let collected = collected.or_exit(Exit::Usage, "the report cannot be written")?;
+        let mut collected = collected.or_exit(Exit::Usage, "the report cannot be written")?;
+        collected.context.clone_from(&manifest.context);
         progress.done_one();
-        for error in &collected.errors {
-            progress.line(|| say(NAME, format_args!("error: {}: {error}", name_of(&collected))));
+        for error in std::mem::take(&mut collected.errors) {
+            let loss = collected.loss(&error);
+            progress.line(|| say(NAME, format_args!("error: {}", loss.message)));
+            manifest.losses.push(loss);
         }
         manifest.containers.push(collected);
     }
     drop(transfers);
     drop(progress);
-    manifest.skipped = skipped.iter().map(Into::into).collect();
-    Ok((staging, manifest))
+    let (histories, of_no_run) =
+        tokio::join!(cluster.list_histories(&scope), cluster.find_pods_of_no_run(&scope));
+    note_pods_of_no_run(&mut manifest, of_no_run);
+    if let Err(error) = &histories {
+        let message = format!("whether a container was restarted meanwhile is not known: {error}");
+        say(NAME, format_args!("error: {message}"));
+        manifest.losses.push(Loss::new(message));
+    }
+    note_lives(&mut manifest, &targets, &histories.unwrap_or_default(), known, staging.path());
+    Ok(manifest)
+}
+
+/// Notes the pods that may hold counters and are not of the run, and says so.
+fn note_pods_of_no_run(manifest: &mut Manifest, found: std::result::Result<Vec<(String, String)>, Error>) {
+    let pods = found.unwrap_or_else(|error| {
+        tracing::info!("pods of no run: {error}");
+        Vec::new()
+    });
+    if pods.is_empty() {
+        return;
+    }
+    let names: Vec<String> = pods.iter().map(|(namespace, pod)| format!("{namespace}/{pod}")).collect();
+    let are = if pods.len() == 1 { "is" } else { "are" };
+    say(
+        NAME,
+        format_args!(
+            "{} with GOCOVERDIR or podcov-agent {are} not of this run: {}; \
+             to collect from such pods too select them with --run-id '' and -l or --pod",
+            count(pods.len(), "pod"),
+            sift::list(&names)
+        ),
+    );
+    manifest.not_of_run = pods.into_iter().map(|(namespace, pod)| PodName { namespace, pod }).collect();
+}
+
+/// Notes which processes each container has had, and what is lost of them: by its history now, or where the pod is gone
+/// by what it was when it was found.
+fn note_lives(
+    manifest: &mut Manifest,
+    targets: &[Target],
+    histories: &[(Container, History)],
+    known: &[Collected],
+    staging: &Path,
+) {
+    for collected in &mut manifest.containers {
+        let (uid, name) = (collected.pod_uid.clone(), collected.container.clone());
+        let is = |c: &Container| c.uid == uid && c.container == name;
+        let now = histories.iter().find(|(container, _)| is(container)).map(|(_, history)| history);
+        let then = targets.iter().find(|target| is(&target.container)).map(|target| &target.history);
+        let Some(history) = now.or(then) else { continue };
+        collected.pod_started = history.pod_started;
+        collected.restarts = collected.restarts.max(history.ended.cast_signed());
+        let folder = staging.join(&collected.folder);
+        let names = collected.files.iter().map(|file| file.name.as_str());
+        let modes = names.clone().filter(|name| name.starts_with("covmeta.")).filter_map(|name| {
+            let bytes = fs::read(folder.join(name)).ok()?;
+            MetaFile::parse(&bytes).ok().map(|meta| meta.mode)
+        });
+        let earlier = known.iter().find(|old| old.is(collected));
+        let lives = earlier.map(|old| &*old.lives).unwrap_or_default();
+        let found = lives::judge(history, &Written::new(names, modes), lives);
+        collected.lives = found.lives;
+        let volume = targets.iter().find(|target| is(&target.container)).map(|target| target.volume);
+        let hint = match volume {
+            Some(CoverVolume::None) => "; GOCOVERDIR is on no volume, so a restart empties it",
+            _ => "",
+        };
+        collected.errors.extend(found.losses.iter().map(|loss| format!("{loss}{hint}")));
+    }
 }
 
 /// Reads the coverage back from the files and notes it in the manifest.
@@ -248,30 +388,34 @@ async fn measure(staging: &Path, manifest: &mut Manifest) -> Result<Percent> {
             ),
         );
     }
-    manifest.problems = problems.iter().map(|problem| word(problem, staging)).collect();
+    for problem in problems {
+        let path = problem.path.strip_prefix(staging).unwrap_or(&problem.path);
+        let of = manifest.containers.iter().find(|container| path.starts_with(&container.folder));
+        let message = describe(path, &problem);
+        let loss = Loss { message, ..of.map_or_else(|| Loss::new(""), |container| container.loss("")) };
+        // What was collected by an earlier run was told then.
+        let loss = Loss { earlier: of.is_some_and(|container| container.earlier), ..loss };
+        if !loss.earlier {
+            say(NAME, format_args!("error: {}", loss.message));
+        }
+        if !manifest.losses.contains(&loss) {
+            manifest.losses.push(loss);
+        }
+    }
     manifest.total = percent.total().into();
     manifest.packages = percent.packages.iter().map(|p| (p.path.clone(), p.coverage.into())).collect();
     Ok(percent)
 }
 
 /// A problem with its file as it is called in the report: namespace/pod/container/name.
-fn word(problem: &Problem, staging: &Path) -> String {
-    let path = problem.path.strip_prefix(staging).unwrap_or(&problem.path).display();
+fn describe(path: &Path, problem: &Problem) -> String {
+    let path = path.display();
     match &problem.reason {
         Reason::NoCounters => format!(
             "{path}: no counters were written; signal the program first (podcov-signal), or was it killed?"
         ),
         reason => format!("{path}: {reason}"),
     }
-}
-
-/// Says what there is now, and how the process ends.
-fn finish(args: &Args, manifest: &Manifest, percent: &Percent) -> Result<Exit> {
-    let printed = print(|out| write_out(args, manifest, percent, out));
-    let run = args.state.run(manifest.run_id.as_deref());
-    let exit =
-        run.end(NAME, if manifest.complete { Exit::Done } else { Exit::Incomplete }, args.defer_failure)?;
-    printed.or_exit(Exit::Usage, "cannot write to stdout").map(|()| exit)
 }
 
 fn write_out(args: &Args, manifest: &Manifest, percent: &Percent, out: &mut dyn Write) -> io::Result<()> {
@@ -286,6 +430,49 @@ fn write_out(args: &Args, manifest: &Manifest, percent: &Percent, out: &mut dyn 
     writeln!(out, "{files} of {containers} in {}", args.out.display())
 }
 
-fn name_of(collected: &Collected) -> String {
-    format!("pod {}/{} container {}", collected.namespace, collected.pod, collected.container)
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::sync::watch;
+
+    use super::*;
+
+    /// Whoever unpacks goes on for a moment when the run is interrupted: until then the staging folder stays, or it would
+    /// be made again and left behind.
+    #[tokio::test]
+    async fn the_staging_folder_outlives_the_tasks_that_write_to_it() {
+        /// Tells when the work is dropped.
+        struct Dropped(mpsc::Sender<()>);
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (signals, receiver) = watch::channel(Vec::new());
+        let shutdown = Shutdown::from_channel(receiver);
+        let (found, was_found) = mpsc::channel();
+        let mut staging = None;
+        let stopped = until_settled(&shutdown, async |tracker| {
+            let manifest = Manifest::begin(None, "test");
+            let folder = staging
+                .insert(Staging::beside(&dir.path().join("out"), &manifest).unwrap())
+                .path()
+                .to_owned();
+            let (dropped, was_dropped) = mpsc::channel();
+            tracker.spawn_blocking(move || {
+                was_dropped.recv().unwrap();
+                found.send(folder.exists()).unwrap();
+            });
+            let _dropped = Dropped(dropped);
+            signals.send(vec![podcov_cli::Signal::Interrupt]).unwrap();
+            std::future::pending::<()>().await;
+        })
+        .await;
+        assert_eq!(stopped, Err(Exit::Signalled(podcov_cli::Signal::Interrupt)));
+        assert!(was_found.recv().unwrap(), "it was there when the task ended");
+        drop(staging);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
 }

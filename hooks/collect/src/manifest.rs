@@ -1,21 +1,25 @@
 //! The manifest: what a report is made of, for machines and for whoever wonders later.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use covdata::Coverage;
 use fs_err as fs;
 use jiff::Timestamp;
+use podcov_cli::{Exit, Failure, say};
 use podcov_cluster::{Container, Skipped};
 use podcov_unpack::TakenFile;
 use serde::{Deserialize, Serialize};
+
+use crate::lives::Life;
 
 /// The manifest's name in the reports' folder.
 pub(crate) const FILE_NAME: &str = "manifest.json";
 
 /// The version of the manifest's form. It changes when a field changes its meaning or goes.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,13 +33,16 @@ pub(crate) struct Manifest {
     pub(crate) context: String,
     pub(crate) started: Timestamp,
     pub(crate) finished: Timestamp,
-    /// Nothing was lost, as far as can be known.
+    /// Nothing was lost, as far as can be known: `losses` is empty.
     pub(crate) complete: bool,
     /// Ordered by namespace, pod and container.
     pub(crate) containers: Vec<Collected>,
+    /// Pods and containers that were passed over, of which nothing was lost.
     pub(crate) skipped: Vec<SkippedEntry>,
-    /// What is wrong with the files as a whole.
-    pub(crate) problems: Vec<String>,
+    /// Pods in the run's namespaces that may hold counters but do not carry the run's label.
+    pub(crate) not_of_run: Vec<PodName>,
+    /// All that is missing.
+    pub(crate) losses: Vec<Loss>,
     /// Statements in all packages.
     pub(crate) total: Statements,
     /// Statements by package, ordered by import path.
@@ -55,16 +62,50 @@ impl From<Coverage> for Statements {
     }
 }
 
+/// Something that is missing in the report. The exit code is made of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    /// The container that lost it, or its pod, if it can be told.
+    #[serde(flatten)]
+    pub(crate) of: Option<LossOf>,
+    /// The whole sentence, for a person.
+    pub(crate) message: String,
+    /// An earlier run lost it, to which this one has added.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) earlier: bool,
+}
+
+/// Whose loss it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct LossOf {
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    /// The container, where it is not the whole pod's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) container: Option<String>,
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PodName {
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+}
+
 /// One container's part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Collected {
     pub(crate) namespace: String,
     pub(crate) pod: String,
     pub(crate) container: String,
+    /// The kubeconfig's context, or storage's address.
+    pub(crate) context: String,
     pub(crate) pod_uid: String,
     pub(crate) image: String,
     pub(crate) image_id: String,
     pub(crate) restarts: i32,
+    /// The processes that it has had, one after the other.
+    pub(crate) lives: Vec<Life>,
     /// Its folder in the reports' folder.
     pub(crate) folder: String,
     /// How its files were had.
@@ -74,9 +115,29 @@ pub(crate) struct Collected {
     /// How many tries it took.
     pub(crate) attempts: u32,
     pub(crate) files: Vec<TakenFile>,
-    /// What was lost of it; empty where nothing was.
+    /// Its files that are another container's too, which has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shared: Vec<SharedFiles>,
+    /// Its files that are older than its pod and were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) older: Vec<String>,
+    /// What was lost of it while it was collected: this becomes the manifest's losses.
+    #[serde(skip)]
     pub(crate) errors: Vec<String>,
+    /// When its pod started: what is older is not the pod's.
+    #[serde(skip)]
+    pub(crate) pod_started: Option<Timestamp>,
+    /// An earlier run has collected it, to whose report this one is added.
+    #[serde(skip)]
+    pub(crate) earlier: bool,
+}
+
+/// Files of a folder that several containers share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedFiles {
+    /// The folder in the report that has them.
+    pub(crate) with: String,
+    pub(crate) files: Vec<String>,
 }
 
 /// How a container's files were had.
@@ -101,8 +162,6 @@ pub(crate) struct SkippedEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) container: Option<String>,
     pub(crate) reason: String,
-    /// Counters were out of reach with it.
-    pub(crate) loss: bool,
 }
 
 impl From<&Skipped> for SkippedEntry {
@@ -112,9 +171,45 @@ impl From<&Skipped> for SkippedEntry {
             pod: skipped.pod.clone(),
             container: skipped.container.clone(),
             reason: skipped.why.to_string(),
-            loss: skipped.why.is_loss(),
         }
     }
+}
+
+impl From<&Skipped> for Loss {
+    fn from(skipped: &Skipped) -> Self {
+        let (namespace, pod) = (skipped.namespace.clone(), skipped.pod.clone());
+        let of = LossOf { namespace, pod, container: skipped.container.clone() };
+        Self { of: Some(of), message: skipped.to_string(), earlier: false }
+    }
+}
+
+impl Loss {
+    /// Of no container alone.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { of: None, message: message.into(), earlier: false }
+    }
+}
+
+/// The folder of a container in the report. Kubernetes' names become folders' names as they are, but for those that mean
+/// devices on Windows, and what is no name of Kubernetes'.
+pub(crate) fn report_folder(namespace: &str, pod: &str, container: &str) -> String {
+    [namespace, pod, container].map(folder_name).join("/")
+}
+
+fn folder_name(name: &str) -> String {
+    const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "com", "lpt"];
+    let stem = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let numbered = stem.strip_suffix(|c: char| c.is_ascii_digit());
+    let device =
+        DEVICES[..4].contains(&stem.as_str()) || numbered.is_some_and(|stem| DEVICES[4..].contains(&stem));
+    let mut folder = name.replace(['/', '\\', ':'], "_");
+    if device {
+        folder.push('_');
+    }
+    if folder.is_empty() || folder.starts_with('.') {
+        folder.insert(0, '_');
+    }
+    folder
 }
 
 impl Collected {
@@ -135,17 +230,45 @@ impl Collected {
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
             container: container.to_owned(),
+            context: String::new(),
             pod_uid: String::new(),
             image: String::new(),
             image_id: String::new(),
             restarts: 0,
+            lives: Vec::new(),
             folder,
             way: Way::ExecShTar,
             gzip: false,
             attempts: 0,
             files: Vec::new(),
+            shared: Vec::new(),
+            older: Vec::new(),
             errors: Vec::new(),
+            pod_started: None,
+            earlier: false,
         }
+    }
+
+    /// Whether it is the same container of the same pod, in the same cluster.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let key = |c: &Self| {
+            (c.context.clone(), c.namespace.clone(), c.pod.clone(), c.container.clone(), c.pod_uid.clone())
+        };
+        key(self) == key(other)
+    }
+
+    /// A loss of it, which `what` says: `the stream was cut`.
+    pub(crate) fn loss(&self, what: &str) -> Loss {
+        let Self { namespace, pod, container, .. } = self;
+        let of =
+            LossOf { namespace: namespace.clone(), pod: pod.clone(), container: Some(container.clone()) };
+        Loss { of: Some(of), message: format!("{self}: {what}"), earlier: false }
+    }
+}
+
+impl fmt::Display for Collected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pod {}/{} container {}", self.namespace, self.pod, self.container)
     }
 }
 
@@ -162,49 +285,51 @@ impl Manifest {
             complete: false,
             containers: Vec::new(),
             skipped: Vec::new(),
-            problems: Vec::new(),
+            not_of_run: Vec::new(),
+            losses: Vec::new(),
             total: Statements::default(),
             packages: BTreeMap::new(),
         }
     }
 
-    /// The manifest in a reports' folder, if there is one.
+    /// The manifest in a reports' folder that [`check_ours`](crate::staging::check_ours) has let pass, if there is one.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 2 when it has another version.
     pub(crate) fn read(out: &Path) -> Result<Option<Self>> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
         let path = out.join(FILE_NAME);
         if !path.exists() {
             return Ok(None);
         }
-        let text = fs::read(&path)?;
-        let manifest: Self =
-            serde_json::from_slice(&text).with_context(|| format!("{} is not readable", path.display()))?;
-        Ok(Some(manifest))
+        let doing = || Failure::new(Exit::Usage, format!("cannot read {}", path.display()));
+        let text = fs::read(&path).with_context(doing)?;
+        let Version { version } = serde_json::from_slice(&text).with_context(doing)?;
+        if version != VERSION {
+            let message = format!("{} has version {version}, only {VERSION} can be added to", path.display());
+            let hint = "collect without --accumulate, which replaces it, or name another folder with --out";
+            return Err(Failure::new(Exit::Usage, message).with_hint(hint).into());
+        }
+        serde_json::from_slice(&text).map(Some).with_context(doing)
     }
 
-    /// Takes over what an earlier run left in the same folder; `take_over` does so with one file.
-    pub(crate) fn accumulate(
-        &mut self,
-        earlier: Self,
-        take_over: impl Fn(&Path, &Path) -> Result<()>,
-    ) -> Result<()> {
-        for mut old in earlier.containers {
-            let new = self.containers.iter_mut().find(|new| new.folder == old.folder);
-            if let Some(new) = &new {
-                // Go never writes a name twice: it is the same file.
-                old.files.retain(|file| new.files.iter().all(|newer| newer.name != file.name));
-            }
-            for file in &old.files {
-                let path = Path::new(&old.folder).join(&file.name);
-                take_over(&path, &path)?;
-            }
-            match new {
-                Some(new) => {
-                    new.files.append(&mut old.files);
-                    new.files.sort();
-                }
-                None => self.containers.push(old),
+    /// Says what was lost while the containers were collected, and notes it.
+    pub(crate) fn say_errors(&mut self) {
+        for collected in &mut self.containers {
+            for error in std::mem::take(&mut collected.errors) {
+                let loss = collected.loss(&error);
+                say(crate::NAME, format_args!("error: {}", loss.message));
+                self.losses.push(loss);
             }
         }
-        Ok(())
+    }
+
+    /// The exit code that the losses of this run make.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.losses.iter().all(|loss| loss.earlier) { Exit::Done } else { Exit::Incomplete }
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
@@ -212,5 +337,29 @@ impl Manifest {
         text.push('\n');
         fs::write(folder.join(FILE_NAME), text)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_folders() {
+        for (name, folder) in [
+            ("cart-5d9", "cart-5d9"),
+            ("con", "con_"),
+            ("com1", "com1_"),
+            ("lpt9.x", "lpt9.x_"),
+            ("com", "com"),
+            ("console", "console"),
+            ("aux.2", "aux.2_"),
+            ("..", "_.."),
+            ("", "_"),
+            ("a/../b", "a_.._b"),
+        ] {
+            assert_eq!(folder_name(name), folder);
+        }
+        assert_eq!(report_folder("shop", "nul", "app"), "shop/nul_/app");
     }
 }

@@ -7,16 +7,20 @@ use podcov_cli::{Exit, Failure, say};
 use podcov_storage::{Address, Error, Place};
 use podcov_unpack::take;
 
-use crate::manifest::{Collected, Manifest, Way};
+use crate::manifest::{Collected, Manifest, Way, report_folder};
 use crate::staging::Staging;
 use crate::{Args, NAME};
 
 /// Fetches what is wanted into the staging folder.
-pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, Manifest)> {
+pub(crate) async fn collect(
+    args: &Args,
+    address: &Address,
+    staging: &mut Option<Staging>,
+) -> Result<Manifest> {
     let select = args.select.stored_scope();
     let mut manifest = Manifest::begin(select.run_id.clone(), &address.to_string());
     let storage = address.open().map_err(Error::into_failure)?;
-    let staging = Staging::beside(&args.out, &manifest)?;
+    let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
     let wanted = |place: &Place| {
         select.run_id.as_deref().is_none_or(|run| Place::part(run) == place.run)
             && select.namespaces.as_ref().is_none_or(|wanted| wanted.contains(&place.namespace))
@@ -49,6 +53,7 @@ pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, 
     for start in fetched {
         let folder = folder(&start.place);
         let collected = containers.entry(folder.clone()).or_insert_with(|| Collected {
+            context: address.to_string(),
             restarts: -1,
             way: Way::Storage,
             attempts: 1,
@@ -56,10 +61,7 @@ pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, 
         });
         collected.restarts += 1;
         collected.files.extend(start.files);
-        for error in start.errors {
-            say(NAME, format_args!("error: {}: {error}", crate::name_of(collected)));
-            collected.errors.push(error);
-        }
+        collected.errors.extend(start.errors);
     }
     for collected in containers.values_mut() {
         collected.files.sort();
@@ -67,9 +69,9 @@ pub(crate) async fn collect(args: &Args, address: &Address) -> Result<(Staging, 
         collected.files.dedup();
     }
     manifest.containers = containers.into_values().collect();
-    Ok((staging, manifest))
+    Ok(manifest)
 }
 
 fn folder(place: &Place) -> String {
-    format!("{}/{}/{}", place.namespace, place.pod, place.container)
+    report_folder(&place.namespace, &place.pod, &place.container)
 }

@@ -4,15 +4,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use bytes::{Buf, Bytes};
 use podcov_cluster::{Cluster, CoverDir, Error, Fate, Output, Target};
 use podcov_flush::{ArchiveStream, NoArchive, Request, with_tar_script};
 use tokio::sync::mpsc;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::manifest::{Collected, Way};
+use crate::manifest::{Collected, Way, report_folder};
 use podcov_unpack::{Rules, Unpacked, unpack};
 
 /// Nothing for so long means that the connection is dead.
@@ -104,14 +105,7 @@ impl Transfer<'_> {
     /// When the staging folder cannot be written.
     pub(crate) async fn collect(&self, target: &Target) -> Result<Collected> {
         let container = &target.container;
-        let parts = [&container.namespace, &container.pod, &container.container];
-        // Kubernetes lets no such name exist, but these become paths.
-        if let Some(bad) =
-            parts.iter().find(|p| p.is_empty() || p.starts_with('.') || p.contains(['/', '\\']))
-        {
-            bail!("{bad:?} cannot be a folder's name");
-        }
-        let folder = format!("{}/{}/{}", container.namespace, container.pod, container.container);
+        let folder = report_folder(&container.namespace, &container.pod, &container.container);
         let mut collected = Collected::new(container, folder);
         let folder = self.staging.join(&collected.folder);
         let mut pause = PAUSE;
@@ -286,7 +280,11 @@ impl Transfer<'_> {
             }
         };
         drop(pieces);
-        let unpacked = unpacking.await.context("the unpacking task ended early")??;
+        let unpacked = match unpacking.await {
+            Ok(unpacked) => unpacked?,
+            // A fault of ours, which must not cost the other containers.
+            Err(panic) => return Ok(Err(unpacking_failed(&panic))),
+        };
         if !stderr.trim().is_empty() {
             tracing::debug!("{}: {}", target.container, stderr.trim());
         }
@@ -298,6 +296,12 @@ impl Transfer<'_> {
         };
         Ok(Ok((unpacked, end)))
     }
+}
+
+fn unpacking_failed(panic: &JoinError) -> Shortfall {
+    Shortfall::last(format!(
+        "its archive could not be unpacked ({panic}); this is a fault of podcov-collect's"
+    ))
 }
 
 /// The ways to a container's files, the likeliest first. Without a shell the folder's name must be known.

@@ -1,0 +1,82 @@
+//! Which processes a container has had, as far as its pod's status tells.
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::jiff::Timestamp;
+
+/// The processes of a container, one after the other: the kubelet starts a new one when the last has ended. All times
+/// are whole seconds of the node's clock, cut off.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// When the kubelet took the pod on. Nothing of the pod ran before.
+    pub pod_started: Option<Timestamp>,
+    /// How many processes have ended.
+    pub ended: u32,
+    /// How the last one of them ended: the kubelet remembers no more.
+    pub last: Option<Termination>,
+    /// When the process was started that runs now.
+    pub running_since: Option<Timestamp>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Termination {
+    /// When it was started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Its exit code, 128 + n where signal n ended it.
+    pub exit_code: i32,
+    /// The signal that ended it, where the runtime says so.
+    pub signal: Option<i32>,
+    /// The kubelet's word: `OOMKilled`, `Error`, `Completed`, …
+    pub reason: Option<String>,
+}
+
+impl History {
+    pub(crate) fn of(pod: &Pod, status: Option<&ContainerStatus>) -> Self {
+        let state = status.and_then(|status| status.state.as_ref());
+        let last = status.and_then(|status| status.last_state.as_ref());
+        let terminated = |state: Option<&ContainerState>| state.and_then(|state| state.terminated.clone());
+        let running = state.and_then(|state| state.running.as_ref());
+        let restarts = status.map_or(0, |status| u32::try_from(status.restart_count).unwrap_or_default());
+        let last = terminated(state).or_else(|| terminated(last));
+        // One that does not run now has ended once more than it was restarted, if it ever ran.
+        let ended = restarts + u32::from(running.is_none() && last.is_some());
+        let pod_started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
+        Self {
+            pod_started: pod_started.map(|time| time.0),
+            ended,
+            last: last.as_ref().map(Into::into),
+            running_since: running.and_then(|running| running.started_at.as_ref()).map(|time| time.0),
+        }
+    }
+}
+
+impl From<&ContainerStateTerminated> for Termination {
+    fn from(ended: &ContainerStateTerminated) -> Self {
+        Self {
+            started: ended.started_at.as_ref().map(|time| time.0),
+            finished: ended.finished_at.as_ref().map(|time| time.0),
+            exit_code: ended.exit_code,
+            signal: ended.signal.filter(|signal| *signal != 0),
+            reason: ended.reason.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Termination {
+    /// `OOMKilled`, `exit code 137, killed`, `exit code 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason.as_deref() {
+            Some(reason) if !matches!(reason, "Error" | "Completed") => f.write_str(reason),
+            _ => match (self.exit_code, self.signal) {
+                (137, _) | (_, Some(9)) => write!(f, "exit code {}, killed", self.exit_code),
+                (code, Some(signal)) => write!(f, "exit code {code}, signal {signal}"),
+                (2, None) => f.write_str("exit code 2, as after a panic"),
+                (code, None) => write!(f, "exit code {code}"),
+            },
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! podcov-collect: what is lost, comes twice or is stale is said, and shows in the exit code and the manifest.
+
+use anyhow::Result;
+use fs_err as fs;
+use podcov_e2e::{Ended, World};
+use podcov_testbed::{Fault, Rule};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+async fn collect(world: &World, more: &str) -> Result<Ended> {
+    world.run("podcov-collect", &format!("--run-id {RUN} {more}")).await
+}
+
+/// A pod with one container that holds one run, whose object `edit` makes what it is.
+fn add_pod(world: &World, name: &str, edit: impl FnOnce(&mut Value)) -> Result<()> {
+    let mut object = running("default", name, &["app"]);
+    edit(&mut object);
+    world.bed.add_pod(fixed(object).mount("app", "/coverage-data", one_run(world, name)?))
+}
+
+/// Has a pod's container restarted so often; its last process ended in this way, at a time before all counter files.
+fn restart(object: &mut Value, restarts: u32, reason: &str, code: i32) {
+    object["spec"]["volumes"] = json!([{"name": "cov", "emptyDir": {}}]);
+    object["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "cov", "mountPath": "/coverage-data"}]);
+    let status = &mut object["status"]["containerStatuses"][0];
+    status["restartCount"] = json!(restarts);
+    status["lastState"]["terminated"] = json!({
+        "exitCode": code, "reason": reason, "startedAt": "2025-12-31T00:00:00Z", "finishedAt": "2025-12-31T01:00:00Z"
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_life_that_was_lost_is_named() -> Result<()> {
+    let world = World::new().await?;
+    add_pod(&world, "steady", |_| {})?;
+    assert_eq!(collect(&world, "").await?.code, 0);
+    add_pod(&world, "crashed", |pod| restart(pod, 1, "OOMKilled", 137))?;
+    // What was written while its last process ran, at its own end.
+    add_pod(&world, "clean", |pod| {
+        restart(pod, 1, "Completed", 0);
+        let last = &mut pod["status"]["containerStatuses"][0]["lastState"]["terminated"];
+        last["finishedAt"] = json!("2027-12-31T01:00:00Z");
+    })?;
+    let collected = collect(&world, "").await?;
+    assert_eq!(collected.code, 4, "{collected:?}");
+    let loss = "pod default/crashed container app: it was restarted during the run (OOMKilled); \
+                what it had counted until then is lost";
+    assert_eq!(collected.stderr, format!("podcov-collect: error: {loss}\n"));
+    // What it has counted since is there.
+    assert!(collected.stdout.contains("6 files of 3 containers"), "{collected:?}");
+    let manifest = world.manifest()?;
+    assert_eq!(manifest["version"], 2);
+    assert_eq!(
+        manifest["losses"],
+        json!([{"namespace": "default", "pod": "crashed", "container": "app", "message": loss}])
+    );
+    let lives = |number: usize| manifest["containers"][number]["lives"].clone();
+    assert_eq!(lives(0)[0]["counters"], "written");
+    assert_eq!(
+        lives(1),
+        json!([
+            {"started": "2025-12-31T00:00:00Z", "ended": "2025-12-31T01:00:00Z", "exit_code": 137,
+             "reason": "OOMKilled", "counters": "lost"},
+            {"started": "2026-01-01T00:00:00Z"}
+        ])
+    );
+    assert_eq!(lives(2), json!([{"started": "2026-01-01T00:00:00Z"}]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_container_in_a_crash_loop_the_last_life_is_named() -> Result<()> {
+    let world = World::new().await?;
+    add_pod(&world, "good", |_| {})?;
+    add_pod(&world, "looping", |pod| {
+        restart(pod, 4, "Error", 2);
+        pod["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    })?;
+    let collected = collect(&world, "").await?;
+    assert_eq!(collected.code, 4);
+    assert_eq!(
+        collected.stderr,
+        "podcov-collect: error: pod default/looping container app passed over: it is not running \
+         (CrashLoopBackOff after exit code 2, as after a panic), its counter files are out of reach\n"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_several_pods_share_counts_once() -> Result<()> {
+    let world = World::new().await?;
+    let folder = one_run(&world, "shared")?;
+    let name = |number: u32| format!("replica-{number}");
+    for number in 0..3 {
+        let pod = fixed(running("default", &name(number), &["app"]));
+        world.bed.add_pod(pod.mount("app", "/coverage-data", &folder))?;
+    }
+    let collected = collect(&world, "").await?;
+    assert_eq!(collected.code, 0, "{collected:?}");
+    assert_eq!(
+        collected.stderr,
+        "podcov-collect: the folder of pod default/replica-0 container app is shared by pod default/replica-1 \
+         container app and pod default/replica-2 container app; each file in it counts once\n"
+    );
+    assert!(collected.stdout.contains("2 files of 3 containers"), "{collected:?}");
+    let manifest = world.manifest()?;
+    assert_eq!(
+        manifest["containers"][2]["shared"],
+        json!([{"with": "default/replica-0/app", "files": [counters_of("shared")]}])
+    );
+    // As Go says of the one folder.
+    as_go_says(&collected.stdout, &go_percent([folder])?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_the_pod_does_not_count() -> Result<()> {
+    let world = World::new().await?;
+    let start = |pod: &mut Value, time: &str| pod["status"]["startTime"] = json!(time);
+    // The counters are of November 2026.
+    add_pod(&world, "new", |pod| start(pod, "2026-01-01T00:00:00Z"))?;
+    add_pod(&world, "kept", |pod| start(pod, "2027-01-01T00:00:00Z"))?;
+    let today = format!("{}.{}", COUNTERS.rsplit_once('.').unwrap().0, 1_830_000_000_000_000_000_u64);
+    fs::copy(fixture().join(COUNTERS), world.dir().join("pods/kept").join(&today))?;
+
+    let collected = collect(&world, "").await?;
+    assert_eq!(collected.code, 0, "{collected:?}");
+    assert_eq!(
+        collected.stderr,
+        "podcov-collect: 1 counter file of pod default/kept container app is older than its pod and was left out; \
+         --include-older counts them\n"
+    );
+    assert_eq!(world.files("reports/coverage/default/kept/app")?, [today, META.to_owned()]);
+    assert_eq!(world.manifest()?["containers"][0]["older"], json!([counters_of("kept")]));
+
+    let all = collect(&world, "--include-older").await?;
+    assert_eq!((all.code, all.stderr.as_str()), (0, ""));
+    assert_eq!(world.files("reports/coverage/default/kept/app")?.len(), 3);
+
+    // A program that has written nothing since its pod started.
+    add_pod(&world, "silent", |pod| start(pod, "2027-01-01T00:00:00Z"))?;
+    let collected = collect(&world, "--pod silent").await?;
+    assert_eq!(collected.code, 4);
+    let words = "pod default/silent container app: all its counter files are older than the pod, and it has written none";
+    assert!(collected.stderr.contains(words), "{collected:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_are_not_of_the_run_are_told() -> Result<()> {
+    let world = World::new().await?;
+    add_pod(&world, "of-run", |_| {})?;
+    let unlabelled = |pod: &mut Value| pod["metadata"]["labels"] = json!({"app": "created-by-an-operator"});
+    add_pod(&world, "operated", unlabelled)?;
+    // Neither has counters to be missed.
+    add_pod(&world, "plain", |pod| {
+        unlabelled(pod);
+        pod["spec"]["containers"][0]["env"] = json!([]);
+    })?;
+    add_pod(&world, "other-run", |pod| {
+        pod["metadata"]["labels"] = json!({"skaffold.dev/run-id": "another"})
+    })?;
+    for more in ["", "--coverdir /coverage-data"] {
+        let collected = collect(&world, more).await?;
+        assert_eq!(collected.code, 0, "{collected:?}");
+        assert_eq!(
+            collected.stderr,
+            "podcov-collect: 1 pod with GOCOVERDIR or podcov-agent is not of this run: default/operated; \
+             to collect from such pods too select them with --run-id '' and -l or --pod\n"
+        );
+    }
+    assert_eq!(world.manifest()?["not_of_run"], json!([{"namespace": "default", "pod": "operated"}]));
+    let mut command = world.command("podcov-collect", ["--run-id", "", "--pod", "operated"]);
+    command.env("SKAFFOLD_RUN_ID", RUN);
+    let collected = podcov_e2e::run(command).await?;
+    assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_added_to_a_report_keeps_what_it_was() -> Result<()> {
+    let world = World::new().await?;
+    let uid = |uid: &'static str| move |pod: &mut Value| pod["metadata"]["uid"] = json!(uid);
+    add_pod(&world, "web-0", uid("first"))?;
+    add_pod(&world, "broken", |_| {})?;
+    let broken = world.bed.fault(Rule::new(Fault::status(403)).exec().name("broken"));
+    assert_eq!(collect(&world, "--accumulate").await?.code, 4);
+    broken.remove();
+    world.bed.delete_pod("default", "broken", Some(0))?;
+
+    // Another pod of the same name, as a StatefulSet makes it.
+    world.bed.delete_pod("default", "web-0", Some(0))?;
+    let folder = one_run(&world, "later")?;
+    let mut later = running("default", "web-0", &["app"]);
+    uid("second")(&mut later);
+    later["status"]["containerStatuses"][0]["imageID"] = json!("later@sha256:01");
+    world.bed.add_pod(fixed(later).mount("app", "/coverage-data", folder))?;
+    for _ in 0..2 {
+        // This run has lost nothing, and the earlier loss is not forgotten.
+        let added = collect(&world, "--accumulate").await?;
+        assert_eq!(added.code, 0, "{added:?}");
+        assert_eq!(
+            added.stderr,
+            "podcov-collect: the report lacks what earlier runs have lost: 1 loss in manifest.json\n"
+        );
+        let manifest = world.manifest()?;
+        assert_eq!(manifest["complete"], false);
+        let losses = manifest["losses"].as_array().unwrap();
+        assert_eq!(
+            (losses.len(), &losses[0]["earlier"], &losses[0]["pod"]),
+            (1, &json!(true), &json!("broken"))
+        );
+        let containers = manifest["containers"].as_array().unwrap();
+        let of = |number: usize| {
+            ["folder", "pod_uid", "image_id"].map(|field| containers[number][field].as_str().unwrap())
+        };
+        assert_eq!(of(1), ["default/web-0/app", "first", "example@sha256:00"]);
+        assert_eq!(of(2), ["default/web-0/app.2", "second", "later@sha256:01"]);
+        assert_eq!(world.files("reports/coverage/default/web-0/app")?, [&counters_of("web-0"), META]);
+        assert_eq!(world.files("reports/coverage/default/web-0/app.2")?, [&counters_of("later"), META]);
+    }
+
+    // Another version's report cannot be added to; it can be replaced.
+    let path = world.report("manifest.json");
+    let mut manifest = world.manifest()?;
+    manifest["version"] = json!(1);
+    fs::write(&path, manifest.to_string())?;
+    let refused = collect(&world, "--accumulate").await?;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains("manifest.json has version 1, only 2 can be added to"), "{refused:?}");
+    assert_eq!(collect(&world, "").await?.code, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_the_tests_failed_is_told_though_there_is_no_report() -> Result<()> {
+    let world = World::new().await?;
+    let failed = world.run("podcov-test", &format!("--run-id {RUN} --defer-failure -- false")).await?;
+    assert_eq!(failed.code, 0, "{failed:?}");
+    let collected = collect(&world, "").await?;
+    assert_eq!(collected.code, 1, "{collected:?}");
+    for words in
+        ["the tests failed: false ended with exit code 1", "nothing to collect among pods with label"]
+    {
+        assert!(collected.stderr.contains(words), "{collected:?}");
+    }
+    // It is told once.
+    assert_eq!(collect(&world, "").await?.code, 4);
+    Ok(())
+}
