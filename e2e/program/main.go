@@ -5,6 +5,10 @@
 // name, "ECHO" sends back what comes, "SEND n" sends n bytes and closes, "TAKE
 // n" reads n bytes and says so, "COUNT" reads to the end and says how many. "GET ..."
 // is answered as HTTP.
+//
+// END has it end once, END_AFTER its start: by "kill" (SIGKILL, which does not reach
+// a container's process 1), "panic", "oom" or "exit N". FLUSH_AFTER has it write
+// its counters before that.
 package main
 
 import (
@@ -16,10 +20,12 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/coverage"
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // asked counts the HTTP requests, so that a service can be slow to be ready.
@@ -46,6 +52,9 @@ func main() {
 	case "end":
 		go on(syscall.SIGTERM, func() { os.Exit(0) })
 	}
+	if how := os.Getenv("END"); how != "" {
+		go end(how)
+	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(cmp.Or(os.Getenv("HOST"), "127.0.0.1"), os.Getenv("PORT")))
 	if err != nil {
 		log.Fatal(err)
@@ -65,6 +74,45 @@ func on(s os.Signal, act func()) {
 	for range signals {
 		act()
 	}
+}
+
+// end ends the program, unless it has done so before it was restarted.
+func end(how string) {
+	once, err := os.OpenFile(filepath.Join(os.Getenv("GOCOVERDIR"), "ended"), os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return
+	}
+	once.Close()
+	if flush := os.Getenv("FLUSH_AFTER"); flush != "" {
+		time.AfterFunc(duration(flush), func() { _ = coverage.WriteCountersDir(os.Getenv("GOCOVERDIR")) })
+	}
+	time.Sleep(duration(os.Getenv("END_AFTER")))
+	var code int
+	switch {
+	case how == "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case how == "panic":
+		panic("as END says")
+	case how == "oom":
+		var held [][]byte
+		for {
+			held = append(held, make([]byte, 1<<20))
+			for i := range held[len(held)-1] {
+				held[len(held)-1][i] = byte(len(held))
+			}
+		}
+	default:
+		fmt.Sscanf(how, "exit %d", &code)
+		os.Exit(code)
+	}
+}
+
+func duration(text string) time.Duration {
+	duration, err := time.ParseDuration(text)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return duration
 }
 
 func serve(conn *net.TCPConn) {

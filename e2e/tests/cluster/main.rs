@@ -3,7 +3,9 @@
 mod agent;
 mod examples;
 mod forward;
+mod lives;
 mod pods;
 mod processes;
 mod rights;
 mod skaffold;
+mod volumes;
