@@ -23,7 +23,9 @@ use lives::Written;
 use podcov_cli::{
     CommonArgs, Exit, Failure, Progress, ResultExt, RunState, Shutdown, StateArgs, count, print, say,
 };
-use podcov_cluster::{Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target};
+use podcov_cluster::{
+    Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target,
+};
 use sift::sift;
 use tokio_util::task::TaskTracker;
 
