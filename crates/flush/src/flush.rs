@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use podcov_cluster::{Cluster, Container, Error, Target};
+use podcov_cluster::{Cluster, Container, Error, Fate, Target};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -14,6 +14,10 @@ use crate::shell::{self, Evidence, ShellError, ShellFailure};
 
 /// How much longer than a program an agent gets: it knows better why nothing came.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long an agent that the container's spec speaks of may refuse connections until it counts as absent. The kubelet
+/// may be starting its container again, of which the pod's status tells a second or two late.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The signal where none is named.
 const DEFAULT_SIGNAL: &str = "USR1";
@@ -150,9 +154,11 @@ async fn by_agent_or_shell<A, S>(
     // The agent signals its own program and no other process.
     let stop = request.ask == Ask::Stop;
     let agent_may = stop || request.processes == ProcessFilter::Covered;
-    let ask_agent = async || ask_agent(cluster, target, request, &by_agent).await;
+    let expected = agent_may && target.agent.is_some_and(|agent| agent.expected);
+    let patience = if expected { REFUSAL_LIMIT } else { Duration::ZERO };
+    let ask_agent = async || ask_agent(cluster, target, request, &by_agent, patience).await;
     let mut no_agent = None;
-    if stop || (agent_may && target.agent.is_some_and(|agent| agent.expected)) {
+    if stop || expected {
         match ask_agent().await {
             Ok(done) => return (Way::Agent, Ok(Done::Agent(done))),
             Err(agent::Failed::NoAgent(why)) => no_agent = Some(why),
@@ -183,12 +189,14 @@ async fn by_agent_or_shell<A, S>(
     }
 }
 
-/// Asks the agent, again where the connection broke.
+/// Asks the agent, again where the connection broke, and while its container is starting again. One that refuses
+/// connections is asked again for as long as `patience`.
 async fn ask_agent<A>(
     cluster: &Cluster,
     target: &Target,
     request: &Request<'_>,
     by_agent: &impl AsyncFn(Agent) -> Result<A, agent::Failed>,
+    patience: Duration,
 ) -> Result<A, agent::Failed> {
     let begun = Instant::now();
     let mut pause = Pause::default();
@@ -199,7 +207,17 @@ async fn ask_agent<A>(
             Ok(Err(failed)) => failed,
             Err(_) => agent::Failed::Cluster(Error::Stalled(request.timeout + GRACE)),
         };
-        let again = matches!(&failed, agent::Failed::Cluster(e) if e.is_transient());
+        let again = match &failed {
+            agent::Failed::Cluster(error) => error.is_transient(),
+            agent::Failed::NoAgent(_) => {
+                begun.elapsed() < patience
+                    || matches!(
+                        cluster.what_became_of(&target.container).await,
+                        Some(Fate::Restarting(_) | Fate::Restarted)
+                    )
+            }
+            agent::Failed::Said(_) => false,
+        };
         if !again || begun.elapsed() >= request.timeout {
             return Err(failed);
         }

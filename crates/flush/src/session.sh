@@ -29,13 +29,17 @@ own=${cgroup%;}
 useless=
 if [ -n "$shared" ] && in_own_cgroup 1; then useless=y; fi
 
-# Whether a process is the container's. Where process IDs are shared, its mount namespace tells, if this user may see it.
+# Whether this user may see a process's mount namespace; and whether it is this shell's.
+sees_mounts() { [ -e "$proc/$1/ns/mnt" ] && [ / -ef / ] 2>/dev/null; }
+has_own_mounts() { sees_mounts "$1" && [ "$proc/$1/ns/mnt" -ef "$proc/self/ns/mnt" ]; }
+
+# Whether a process is the container's. Where process IDs are not shared, only `kubectl debug` brings in others.
 is_ours() {
   [ "$1" != "$$" ] || return 1
   if [ -z "$shared" ]; then
-    [ -z "$own" ] || in_own_cgroup "$1"
-  elif [ -e "$proc/$1/ns/mnt" ] && [ / -ef / ] 2>/dev/null; then
-    [ "$proc/$1/ns/mnt" -ef "$proc/self/ns/mnt" ]
+    [ -z "$own" ] || in_own_cgroup "$1" || has_own_mounts "$1"
+  elif sees_mounts "$1"; then
+    has_own_mounts "$1"
   else
     [ -z "$useless" ] && in_own_cgroup "$1"
   fi

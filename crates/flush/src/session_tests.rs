@@ -156,6 +156,15 @@ fn a_container_with_process_ids_of_its_own() {
     assert_eq!(proc.selected(ProcessFilter::Covered, false), Ok(vec![APP]), "another user's program");
 }
 
+/// A container with an init system that sorts its processes into cgroups: the exec's shell is beside the program.
+#[test]
+fn a_container_that_has_cgroups_of_its_own() {
+    let app = FakeProcess { cgroup: "0::/system.slice/app.service", ..COVERED_APP };
+    let debugger = FakeProcess { pid: OTHER, cgroup: "0::/../4d5e", mounts: Some("debug"), ..COVERED_APP };
+    let proc = Proc::new("0::/init.scope").with(&SHELL).with(&app).with(&debugger);
+    assert_eq!(proc.selected(ProcessFilter::Covered, false), Ok(vec![APP]));
+}
+
 /// cgroup version 1 has a line for each controller; a runtime without cgroups none at all.
 #[test]
 fn other_kinds_of_cgroups() {

@@ -167,7 +167,7 @@ async fn programs_that_write_nothing_and_why() -> Result<()> {
         ),
         (
             Service { name: "uncovered", build: &[], ..Service::WRITES },
-            "no counter file appeared within 5s of SIGUSR1, and /coverage-data holds no meta-data file; is the program built with -cover, and may it write there?",
+            "the container runs no Go program that is built with -cover, so none was signalled; its processes: 1 (service)",
             "/coverage-data holds no coverage files; is the program built with -cover, and may it write there?",
         ),
     ];

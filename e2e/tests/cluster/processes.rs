@@ -1,5 +1,7 @@
 //! Which processes are signalled, on a real Kubernetes: those of the container and no others.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
 use k8s_openapi::api::core::v1::Pod;
@@ -7,14 +9,9 @@ use kube::ResourceExt;
 use podcov_e2e::{Service, Space};
 use serde_json::{Value, json};
 
-/// One whose program ends on SIGTERM, with the tool that tells what is built with -cover.
-const SEARCHED: Service = Service {
-    name: "searched",
-    env: &[("ON_USR1", "write"), ("ON_TERM", "end")],
-    tools: &["sh", "tar", "ls", "grep"],
-    ..Service::WRITES
-};
-const NOT_SEARCHED: Service = Service { name: "not-searched", tools: &["sh", "tar", "ls"], ..SEARCHED };
+/// One whose program ends on SIGTERM.
+const ENDS: Service =
+    Service { name: "ends", env: &[("ON_USR1", "write"), ("ON_TERM", "end")], ..Service::WRITES };
 
 /// Deploys a service after a change of its pods' spec.
 async fn deploy_with(space: &Space, service: &Service, change: impl FnOnce(&mut Value)) -> Result<String> {
@@ -31,6 +28,16 @@ async fn counter_files(space: &Space, pod: &str, container: &str) -> Result<usiz
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let names = String::from_utf8(output.stdout)?;
     Ok(names.lines().filter(|name| name.starts_with("covcounters.")).count())
+}
+
+/// Waits until a container that has ended runs again.
+async fn restarted(space: &Space, pod: &str, container: &str) -> Result<()> {
+    let runs_again = |pod: Option<&Pod>| {
+        let statuses = pod.and_then(|pod| pod.status.as_ref()?.container_statuses.as_ref());
+        let mut of_container = statuses.into_iter().flatten().filter(|status| status.name == container);
+        of_container.any(|status| status.restart_count > 0 && status.ready)
+    };
+    space.until::<Pod>(pod, "the container's restart", runs_again).await
 }
 
 /// How often a pod's containers have been restarted.
@@ -74,19 +81,28 @@ fn init() -> Result<Option<(u32, String)>> {
 async fn a_pod_that_sees_the_nodes_processes() -> Result<()> {
     let (space, others) = (Space::new().await?, Space::new().await?);
     let host_pid = |spec: &mut Value| spec["hostPID"] = json!(true);
-    let bystander = Service { name: "bystander", ..SEARCHED };
-    let (searched, not_searched, bystander) = tokio::try_join!(
-        deploy_with(&space, &SEARCHED, host_pid),
-        deploy_with(&space, &NOT_SEARCHED, host_pid),
+    let bystander = Service { name: "bystander", ..ENDS };
+    let unprivileged = Service { name: "unprivileged", ..ENDS };
+    let (ends, unprivileged, bystander) = tokio::try_join!(
+        deploy_with(&space, &ENDS, host_pid),
+        deploy_with(&space, &unprivileged, |spec| {
+            host_pid(spec);
+            spec["securityContext"] = json!({"runAsUser": 65534, "runAsGroup": 65534});
+        }),
         deploy_with(&others, &bystander, |_| {}),
     )?;
     let init_before = init()?;
+    // The network of a cluster that was started here.
+    assert_eq!(init_before.is_some(), Path::new("/sys/class/net/podcov0").exists());
 
     for (round, flags) in ["", "--process service", "--signal TERM --timeout 120"].into_iter().enumerate() {
         let ended = space.run("podcov-signal", &format!("--json {flags}")).await?;
         assert_eq!(ended.code, 0, "{flags}: {ended:?}");
         assert_eq!(signalled(&ended.stdout)?, ["service", "service"], "{flags}: {ended:?}");
-        for pod in [&searched, &not_searched] {
+        for pod in [&ends, &unprivileged] {
+            if flags.contains("TERM") {
+                restarted(&space, pod, "app").await?;
+            }
             assert_eq!(counter_files(&space, pod, "app").await?, round + 1, "{flags}");
         }
     }
@@ -105,13 +121,13 @@ async fn a_pod_that_sees_the_nodes_processes() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_that_share_their_process_ids() -> Result<()> {
     let space = Space::new().await?;
-    let mut second = space.container(&NOT_SEARCHED)?;
+    let mut second = space.container(&ENDS)?;
     second["name"] = json!("second");
     second["ports"] = json!([]);
     second["readinessProbe"]["tcpSocket"]["port"] = json!(7001);
     second["env"].as_array_mut().context("env")?.push(json!({"name": "PORT", "value": "7001"}));
     second["volumeMounts"][0]["name"] = json!("second");
-    let pod = deploy_with(&space, &SEARCHED, |spec| {
+    let pod = deploy_with(&space, &ENDS, |spec| {
         spec["shareProcessNamespace"] = json!(true);
         spec["containers"].as_array_mut().expect("containers").push(second);
         spec["volumes"].as_array_mut().expect("volumes").push(json!({"name": "second", "emptyDir": {}}));
@@ -128,6 +144,9 @@ async fn containers_that_share_their_process_ids() -> Result<()> {
     ] {
         let ended = space.run("podcov-signal", flags).await?;
         assert_eq!(ended.code, 0, "{flags}: {ended:?}");
+        if flags.contains("TERM") {
+            restarted(&space, &pod, "second").await?;
+        }
         assert_eq!(counter_files(&space, &pod, "app").await?, of_app, "{flags}");
         assert_eq!(counter_files(&space, &pod, "second").await?, of_second, "{flags}");
     }
@@ -142,8 +161,8 @@ async fn containers_that_share_their_process_ids() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_on_the_nodes_network_and_one_behind_a_shell() -> Result<()> {
     let space = Space::new().await?;
-    let on_host = Service { name: "on-host", ..SEARCHED };
-    let behind_shell = Service { name: "behind-shell", ..SEARCHED };
+    let on_host = Service { name: "on-host", ..ENDS };
+    let behind_shell = Service { name: "behind-shell", ..ENDS };
     let (on_host, behind_shell) = tokio::try_join!(
         deploy_with(&space, &on_host, |spec| {
             spec["hostNetwork"] = json!(true);
@@ -169,7 +188,7 @@ async fn a_program_on_the_nodes_network_and_one_behind_a_shell() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_is_just_starting_again() -> Result<()> {
     let space = Space::new().await?;
-    let service = Service { replicas: 5, ..SEARCHED };
+    let service = Service { replicas: 5, ..ENDS };
     space.deploy(&service).await?;
     let ended = space.run("podcov-signal", "--signal TERM --timeout 120").await?;
     assert_eq!(ended.code, 0, "{ended:?}");
@@ -185,7 +204,7 @@ async fn a_container_that_is_just_starting_again() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_on_no_volume() -> Result<()> {
     let space = Space::new().await?;
-    deploy_with(&space, &SEARCHED, |spec| {
+    deploy_with(&space, &ENDS, |spec| {
         let container = &mut spec["containers"][0];
         container["env"].as_array_mut().expect("env").push(json!({"name": "GOCOVERDIR", "value": "/app"}));
     })

@@ -88,11 +88,13 @@ impl Shortfall {
         Self { message: message.into(), kind: ShortfallKind::NoWay }
     }
 
-    /// Whether another try may give more, where this has happened to the container meanwhile.
-    fn may_pass(&self, fate: Option<&Fate>) -> bool {
+    /// Whether another try may give more, where this has happened to the container meanwhile. An agent that the
+    /// container's spec speaks of refuses connections before the pod's status tells that the container starts again.
+    fn may_pass(&self, target: &Target, fate: Option<&Fate>) -> bool {
+        let expected = target.agent.is_some_and(|agent| agent.expected);
         match self.kind {
             ShortfallKind::Passing => true,
-            ShortfallKind::NoWay => matches!(fate, Some(Fate::Restarting(_) | Fate::Restarted)),
+            ShortfallKind::NoWay => expected || matches!(fate, Some(Fate::Restarting(_) | Fate::Restarted)),
             ShortfallKind::Lack | ShortfallKind::Final => false,
         }
     }
@@ -128,7 +130,7 @@ impl Transfer<'_> {
                 break;
             }
             let fate = self.cluster.what_became_of(container).await;
-            let again = shortfalls.iter().all(|shortfall| shortfall.may_pass(fate.as_ref()));
+            let again = shortfalls.iter().all(|shortfall| shortfall.may_pass(target, fate.as_ref()));
             if again && matches!(fate, Some(Fate::Restarting(_))) {
                 let deadline = *restart_deadline.get_or_insert_with(|| Instant::now() + RESTART_LIMIT);
                 if self.runs_again(target, deadline).await {
