@@ -1,133 +1,193 @@
-//! A failure that one hook leaves to a later one of the same run.
+//! A failure of the tests that one hook defers to a later hook of the same run.
 //!
-//! Skaffold stops at the first hook that fails, and hooks cannot hand variables on. So podcov-test writes down
-//! that its command failed and ends with 0; podcov-collect gathers the coverage and ends with the failure.
+//! Skaffold stops at the first hook that fails, and hooks cannot pass variables on. So podcov-test records the failure
+//! of its command in a file and exits with 0. podcov-collect then collects the coverage and exits with 1.
+//!
+//! The folder of that file may be any folder of the user's. So only a file that names podcov in itself is read,
+//! replaced or removed, and no other file is written.
 
-use std::io;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::{Exit, ResultExt, say};
 
-/// Where a run keeps what its hooks tell each other.
+/// What the file says of itself. Another version of the format gets another text.
+const KIND: &str = "podcov deferred failure 1";
+
+/// The folder through which the hooks of a run share state.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StateArgs {
-    /// Where the hooks of a run leave each other word [default: .podcov in Skaffold's work directory, else here]
+    /// The folder in which podcov-test records a deferred failure [default: .podcov in Skaffold's work directory, else
+    /// in the current one]
     #[arg(long, env = "PODCOV_STATE_DIR", value_name = "DIR", global = true, help_heading = "Run")]
     pub state_dir: Option<PathBuf>,
 
-    /// Skaffold's work directory: only where the state goes
+    /// Skaffold's work directory, which holds the state folder
     #[arg(long, env = "SKAFFOLD_WORK_DIR", hide = true, global = true)]
     pub work_dir: Option<PathBuf>,
 }
 
 impl StateArgs {
-    /// The state of that run; runs without an id share one.
+    /// The state of the run with this id. Runs without an id share one.
     #[must_use]
     pub fn run(&self, run_id: Option<&str>) -> RunState {
         let dir = self.state_dir.clone().unwrap_or_else(|| match &self.work_dir {
             Some(work_dir) => work_dir.join(".podcov"),
             None => PathBuf::from(".podcov"),
         });
-        // A run id is a UUID; whatever else it may be, it must not lead out of the folder.
+        // A run id is a UUID. Whatever the user gives instead, the file must stay in the folder.
         let name: String = run_id
             .unwrap_or("local")
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
             .collect();
-        RunState { file: dir.join(format!("{name}.json")) }
+        RunState { file: dir.join(format!("failure-{name}.json")) }
     }
 }
 
-/// What the hooks of one run tell each other.
+/// The state that the hooks of one run share.
 #[derive(Debug, Clone)]
 pub struct RunState {
     file: PathBuf,
 }
 
-/// A failure of the test command that a later hook has to end with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A failure of the test command, which a later hook exits with.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deferred {
     /// The command's first word.
     pub command: String,
-    /// Its exit code, 128 + n if a signal ended it.
+    /// Its exit code, 128 + n if signal n ended it.
     pub code: u8,
 }
 
+/// The file's content.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    kind: String,
+    command: String,
+    code: u8,
+}
+
 impl RunState {
-    /// Writes a failure down.
+    /// Records a failure.
     ///
     /// # Errors
-    /// When the state folder cannot be written.
+    /// When the file cannot be written, or is there and not podcov's.
     pub fn defer(&self, failure: &Deferred) -> io::Result<()> {
         let dir = self.file.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(dir)?;
-        // As cargo and others do it, so that nobody has to name the folder in his own .gitignore.
-        fs::write(dir.join(".gitignore"), "*\n")?;
-        let draft = self.file.with_extension("tmp");
-        fs::write(&draft, serde_json::to_vec(failure)?)?;
-        fs::rename(draft, &self.file)
+        make_folder(dir)?;
+        let recorded = self.deferred()?;
+        let Deferred { command, code } = failure.clone();
+        let mut draft = NamedTempFile::with_prefix_in(".podcov-", dir)?;
+        draft.write_all(&serde_json::to_vec(&Content { kind: KIND.to_owned(), command, code })?)?;
+        match recorded {
+            Some(_) => draft.persist(&self.file)?,
+            None => draft.persist_noclobber(&self.file)?,
+        };
+        Ok(())
     }
 
-    /// The failure that was written down, if one was.
+    /// The recorded failure, if there is one.
     ///
     /// # Errors
-    /// When it cannot be read: then it is not known whether the tests failed.
+    /// When the file cannot be read or is not podcov's: then it is not known whether the tests failed.
     pub fn deferred(&self) -> io::Result<Option<Deferred>> {
-        match fs::read(&self.file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", self.file.display()))
-            }),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
+        let not_ours = || {
+            let file = self.file.display();
+            io::Error::new(
+                ErrorKind::InvalidData,
+                format!("{file} was not written by podcov-test, so it is left as it is; move it, or give another --state-dir"),
+            )
+        };
+        match fs::symlink_metadata(&self.file) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err(not_ours()),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(e) => return Err(e),
+        }
+        match serde_json::from_slice(&fs::read(&self.file)?) {
+            Ok(Content { kind, command, code }) if kind == KIND => Ok(Some(Deferred { command, code })),
+            _ => Err(not_ours()),
         }
     }
 
-    /// How a hook ends that is otherwise done: with the failure that was left to it, said and forgotten, unless it is
-    /// left to a later hook again.
+    /// The exit code of a hook that has done its own work with `exit`. A recorded failure goes before that: it is
+    /// printed and removed, unless the hook defers it again.
     ///
     /// # Errors
-    /// When it is not known whether there was one, or it cannot be forgotten.
+    /// When it is not known whether there was a failure, or when it cannot be removed.
     pub fn end(&self, name: &str, exit: Exit, defer: bool) -> anyhow::Result<Exit> {
         let deferred = self.deferred().or_exit(Exit::Usage, "cannot read whether the tests failed")?;
         let Some(failure) = deferred.filter(|_| !defer) else { return Ok(exit) };
         let Deferred { command, code } = failure;
         say(name, format_args!("error: the tests failed: {command} ended with exit code {code}"));
-        self.clear().or_exit(Exit::FellShort, "cannot write the run's state")?;
+        self.clear().or_exit(Exit::FellShort, "cannot remove the deferred failure")?;
         Ok(Exit::FellShort)
     }
 
-    /// Forgets it.
+    /// Removes the recorded failure, if there is one.
     ///
     /// # Errors
-    /// When the file is there and cannot be removed.
+    /// When the file is there and not podcov's, or cannot be removed.
     pub fn clear(&self) -> io::Result<()> {
-        match fs::remove_file(&self.file) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
+        match self.deferred()? {
+            Some(_) => fs::remove_file(&self.file),
+            None => Ok(()),
         }
+    }
+}
+
+/// Makes the folder if it is not there. A new one tells git to ignore it, as cargo's target folder does; a folder of the
+/// user's is not changed.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::create_dir(dir) {
+        Ok(()) => {
+            fs::OpenOptions::new().write(true).create_new(true).open(dir.join(".gitignore"))?.write_all(b"*\n")
+        }
+        // Another hook was faster.
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(e) => Err(e),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn state(dir: &Path, run_id: Option<&str>) -> RunState {
         StateArgs { state_dir: Some(dir.to_owned()), work_dir: None }.run(run_id)
     }
 
+    fn failure() -> Deferred {
+        Deferred { command: "go".into(), code: 3 }
+    }
+
     #[test]
     fn a_failure_is_kept_for_its_run_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let failure = Deferred { command: "go".into(), code: 3 };
         let run = state(dir.path(), Some("a"));
         assert_eq!(run.deferred().unwrap(), None);
         run.clear().unwrap();
-        run.defer(&failure).unwrap();
-        assert_eq!(run.deferred().unwrap(), Some(failure));
+        run.defer(&failure()).unwrap();
+        assert_eq!(run.deferred().unwrap(), Some(failure()));
+        let later = Deferred { code: 4, ..failure() };
+        run.defer(&later).unwrap();
+        assert_eq!(run.deferred().unwrap(), Some(later));
         assert_eq!(state(dir.path(), Some("b")).deferred().unwrap(), None);
         run.clear().unwrap();
         assert_eq!(run.deferred().unwrap(), None);
@@ -136,7 +196,7 @@ mod tests {
     #[test]
     fn a_run_id_cannot_lead_out_of_the_folder() {
         let run = state(Path::new("/state"), Some("../../etc/x"));
-        assert_eq!(run.file, Path::new("/state/______etc_x.json"));
+        assert_eq!(run.file, Path::new("/state/failure-______etc_x.json"));
     }
 
     #[test]
@@ -144,6 +204,122 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = state(dir.path(), None);
         fs::write(&run.file, "{").unwrap();
-        assert!(run.deferred().unwrap_err().to_string().contains("local.json"));
+        assert!(run.deferred().unwrap_err().to_string().contains("failure-local.json"));
+        assert!(run.end("test", Exit::Done, false).is_err());
+    }
+
+    #[test]
+    fn a_new_folder_is_ignored_by_git() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = dir.path().join("deep/.podcov");
+        state(&new, None).defer(&failure()).unwrap();
+        assert_eq!(fs::read_to_string(new.join(".gitignore")).unwrap(), "*\n");
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(".podcov");
+        fs::write(&file, "mine").unwrap();
+        let run = state(&file, None);
+        run.clear().unwrap();
+        assert!(run.defer(&failure()).is_err());
+        assert_eq!(run.end("test", Exit::Done, false).unwrap(), Exit::Done);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    }
+
+    /// The content of a file of podcov's.
+    const OURS: &str = r#"{"kind":"podcov deferred failure 1","command":"go","code":3}"#;
+
+    /// A file of the user's, or something else than a file.
+    #[derive(Debug, Clone)]
+    enum Entry {
+        File(String),
+        Folder,
+        #[cfg(unix)]
+        LinkTo(&'static str),
+    }
+
+    fn entries() -> impl Strategy<Value = BTreeMap<&'static str, Entry>> {
+        let names = proptest::sample::select(vec![
+            ".gitignore",
+            "failure-run.json",
+            "failure-run.tmp",
+            "failure-run.json.tmp",
+            "failure-local.json",
+            "run.json",
+            "run.tmp",
+            "local.json",
+            "notes.txt",
+        ]);
+        let contents = proptest::sample::select(vec![
+            "",
+            "{",
+            "target/\n",
+            r#"{"command":"go","code":3}"#,
+            r#"{"kind":"other","command":"go","code":3}"#,
+            r#"{"kind":"podcov deferred failure 1","command":"go","code":3,"mine":true}"#,
+        ]);
+        let entry = prop_oneof![
+            4 => contents.prop_map(|text| Entry::File(text.to_owned())),
+            1 => any::<String>().prop_map(Entry::File),
+            1 => Just(Entry::Folder),
+            #[cfg(unix)]
+            2 => proptest::sample::select(vec!["outside", "nowhere"]).prop_map(Entry::LinkTo),
+        ];
+        proptest::collection::btree_map(names, entry, 0..6)
+    }
+
+    /// What is in a folder: a file's bytes, a link's target, or that it is a folder.
+    fn contents(dir: &Path) -> BTreeMap<String, String> {
+        let entries = fs::read_dir(dir).unwrap().map(Result::unwrap);
+        let content = |path: &Path| {
+            let kind = fs::symlink_metadata(path).unwrap().file_type();
+            match () {
+                () if kind.is_symlink() => format!("link {}", fs::read_link(path).unwrap().display()),
+                () if kind.is_dir() => "folder".to_owned(),
+                () => format!("file {}", fs::read_to_string(path).unwrap()),
+            }
+        };
+        entries.map(|e| (e.file_name().into_string().unwrap(), content(&e.path()))).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn what_is_not_podcovs_survives(
+            entries in entries(),
+            steps in proptest::collection::vec(0..3, 1..6),
+            run_id in proptest::sample::select(vec![Some("run"), None]),
+        ) {
+            let top = tempfile::tempdir().unwrap();
+            let outside = top.path().join("outside");
+            fs::write(&outside, OURS).unwrap();
+            let dir = top.path().join("state");
+            fs::create_dir(&dir).unwrap();
+            for (name, entry) in &entries {
+                let path = dir.join(name);
+                match entry {
+                    Entry::File(text) => fs::write(path, text).unwrap(),
+                    Entry::Folder => fs::create_dir(path).unwrap(),
+                    #[cfg(unix)]
+                    Entry::LinkTo(target) => std::os::unix::fs::symlink(top.path().join(target), path).unwrap(),
+                }
+            }
+            let before = contents(&dir);
+            let run = state(&dir, run_id);
+            for step in steps {
+                // Each may fail: then it says so, and nothing has changed.
+                match step {
+                    0 => drop(run.defer(&failure())),
+                    1 => drop(run.clear()),
+                    _ => drop(run.deferred()),
+                }
+            }
+            let mut after = contents(&dir);
+            after.retain(|name, _| before.contains_key(name) || dir.join(name) != run.file);
+            prop_assert_eq!(before, after);
+            prop_assert_eq!(fs::read_to_string(outside).unwrap(), OURS);
+        }
     }
 }

@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, help_heading = "Run")]
     pub defer_failure: bool,
 
-    /// Where the run's hooks leave each other word
+    /// Where a deferred failure is recorded
     #[command(flatten)]
     pub state: StateArgs,
 
@@ -109,7 +109,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     let routes = routes::parse(&args.routes, &args.http)?;
     let state = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));
     // What failed in an earlier iteration of the run is no failure of this one.
-    state.clear().or_exit(Exit::Usage, "cannot write the run's state")?;
+    state.clear().or_exit(Exit::Usage, "cannot remove the failure that an earlier run deferred")?;
 
     let forwards = match shutdown.or_stop(forward_all(&args, &routes)).await {
         Ok(forwards) => forwards?,
@@ -130,11 +130,11 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     say(NAME, format_args!("{command} failed with exit code {}; a later hook will end with it", ended.code));
     state
         .defer(&Deferred { command, code: ended.code })
-        .or_exit(Exit::Command(ended.code), "the failure cannot be left to podcov-collect")?;
+        .or_exit(Exit::Command(ended.code), "cannot record the failure for podcov-collect")?;
     Ok(Exit::Done)
 }
 
-/// Opens all ports, then waits for all of them at once.
+/// Opens all ports, then waits until all of them accept.
 async fn forward_all(args: &Args, routes: &[Route]) -> Result<Vec<Forward>> {
     if routes.is_empty() {
         return Ok(Vec::new());

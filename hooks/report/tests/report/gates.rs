@@ -225,7 +225,8 @@ fn a_failure_that_podcov_test_left() {
         command.args(args.split_whitespace()).current_dir(desk.path("."));
         crate::ended(command.env("SKAFFOLD_RUN_ID", "run-1").env("PODCOV_STATE_DIR", &state))
     };
-    desk.write("state/run-1.json", "{\"command\":\"go\",\"code\":3}");
+    let recorded = r#"{"kind":"podcov deferred failure 1","command":"go","code":3}"#;
+    desk.write("state/failure-run-1.json", recorded);
     assert_eq!(ends("percent b --defer-failure").code, Some(0));
     let ended = ends("percent b");
     assert_eq!(ended.code, Some(1), "{ended:?}");
