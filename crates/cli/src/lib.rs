@@ -5,21 +5,25 @@
 
 mod deferred;
 mod exit;
+mod output;
 mod progress;
 mod shutdown;
 
 pub use deferred::{Deferred, RunState, StateArgs};
 pub use exit::{Exit, Failure, ResultExt};
+pub use output::{print, print_text, say};
 pub use progress::Progress;
 pub use shutdown::{Shutdown, Signal};
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::Resettable;
 use tracing_subscriber::EnvFilter;
+
+use output::LogLine;
 
 /// The flags that every binary has.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -105,36 +109,6 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("must be above 0, and no more than a billion".into()) } else { Ok(duration) }
 }
 
-/// Prints a line on stderr for a person: `NAME: message`. A closed stderr is not an error.
-///
-/// One line it stays: part of a message may be a container's words, which must not speak to the terminal.
-pub fn say(name: &str, message: impl std::fmt::Display) {
-    let line = one_line(&message.to_string());
-    let _ = writeln!(std::io::stderr(), "{name}: {line}");
-}
-
-fn one_line(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join("; ").replace(char::is_control, "\u{fffd}")
-}
-
-/// Writes to stdout. Whoever stops reading has what he wants; the exit code still tells of the rest.
-///
-/// # Errors
-/// What `fill` and stdout say, but for a pipe that is closed.
-pub fn print(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    // Small, so that what comes in large pieces is not copied into it.
-    let mut out = BufWriter::with_capacity(32 << 10, io::stdout().lock());
-    match fill(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            // What is left in it would be tried again.
-            let _ = out.into_parts();
-            Ok(())
-        }
-        written => written,
-    }
-}
-
 /// A number of things, for a person: `1 file`, `2 files`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
@@ -160,10 +134,11 @@ fn start_logging(verbose: u8) {
     };
     // RUST_LOG serves whoever debugs podcov itself.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let has_colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(move || LogLine { has_colours })
+        .with_ansi(has_colours)
         .with_target(verbose > 1);
     // A warning amid a hook's output reads better without the time; a log does not.
     let _ = if verbose == 0 { lines.without_time().try_init() } else { lines.try_init() };
@@ -172,11 +147,6 @@ fn start_logging(verbose: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_is_one_line_and_no_control_code() {
-        assert_eq!(one_line("sh: 1:\n\n  cd: no \u{1b}[31mway\r\n"), "sh: 1:; cd: no \u{fffd}[31mway");
-    }
 
     #[test]
     fn one_thing_is_no_several() {

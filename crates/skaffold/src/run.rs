@@ -108,11 +108,11 @@ pub async fn main(name: &str, work: impl AsyncFnOnce(&CancellationToken) -> Resu
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if stop.is_cancelled() => {
-            eprintln!("{name}: interrupted");
+            let _ = writeln!(io::stderr(), "{name}: interrupted");
             INTERRUPTED.into()
         }
         Err(error) => {
-            eprintln!("{name}: error: {error:#}");
+            let _ = writeln!(io::stderr(), "{name}: error: {error:#}");
             code_of(&error).into()
         }
     }

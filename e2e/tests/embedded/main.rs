@@ -5,6 +5,7 @@ mod errors;
 mod files;
 mod forward;
 mod losses;
+mod output;
 mod signal;
 mod support;
 mod together;

@@ -21,7 +21,8 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use lives::Written;
 use podcov_cli::{
-    CommonArgs, Exit, Failure, Progress, ResultExt, RunState, Shutdown, StateArgs, count, print, say,
+    CommonArgs, Exit, Failure, Progress, ResultExt, RunState, Shutdown, StateArgs, count, print, print_text,
+    say,
 };
 use podcov_cluster::{
     Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target,
@@ -185,7 +186,8 @@ async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Ex
             format_args!("the report lacks what earlier runs have lost: {lost} in {}", manifest::FILE_NAME),
         );
     }
-    let printed = print(|out| write_out(args, &manifest, &percent, out));
+    let fill = |out: &mut dyn Write| write_out(args, &manifest, &percent, out);
+    let printed = if args.json { print(fill) } else { print_text(fill) };
     let exit = state.end(NAME, manifest.exit(), args.defer_failure)?;
     printed.or_exit(Exit::Usage, "cannot write to stdout").map(|()| exit)
 }

@@ -59,9 +59,9 @@ impl Format {
 /// How much of a file is looked at to tell its format.
 const START: u64 = 4 << 10;
 
-/// Prints to stdout.
+/// Prints text for a person to stdout.
 pub(crate) fn print(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    podcov_cli::print(fill).or_exit(Exit::Usage, "cannot write to stdout")
+    podcov_cli::print_text(fill).or_exit(Exit::Usage, "cannot write to stdout")
 }
 
 /// Writes to a file, or to stdout where there is none. A file is not there before it is whole, and one that was
@@ -71,7 +71,9 @@ pub(crate) fn write(
     format: Format,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
-    let Some(path) = path.filter(|path| !is_stdout(path)) else { return print(fill) };
+    let Some(path) = path.filter(|path| !is_stdout(path)) else {
+        return podcov_cli::print(fill).or_exit(Exit::Usage, "cannot write to stdout");
+    };
     let cannot = || format!("cannot write {}", path.display());
     match destination(path, format)? {
         Destination::Stream(file) => {
