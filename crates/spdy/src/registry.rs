@@ -1,12 +1,12 @@
 //! What both directions of a session know of its streams.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::Broken;
 
@@ -37,11 +37,14 @@ pub(crate) struct Registry {
     heard: AtomicBool,
     /// Since when the connection has not taken what is to be written.
     writing: Mutex<Option<Instant>>,
+    next_ping: AtomicU32,
 }
 
 #[derive(Default)]
 struct Streams {
     open: HashMap<u32, mpsc::UnboundedSender<Event>>,
+    /// Who waits for the answer to a ping.
+    pings: HashMap<u32, oneshot::Sender<()>>,
     /// Why there can be no more.
     closed: Option<Broken>,
 }
@@ -54,6 +57,7 @@ impl Registry {
             up: Arc::new(Semaphore::new(UP)),
             heard: AtomicBool::new(true),
             writing: Mutex::default(),
+            next_ping: AtomicU32::new(1),
         }
     }
 
@@ -110,8 +114,32 @@ impl Registry {
         for (_, stream) in streams.open.drain() {
             let _ = stream.send(Event::Broken(why.clone()));
         }
+        streams.pings.clear();
         self.up.close();
         self.down.close();
+    }
+
+    /// The number of the next ping. A client's are odd.
+    pub(crate) fn next_ping(&self) -> u32 {
+        self.next_ping.fetch_add(2, Ordering::Relaxed)
+    }
+
+    /// Has the answer to this ping told.
+    pub(crate) fn expect_pong(&self, ping: u32) -> Result<oneshot::Receiver<()>, Broken> {
+        let (sender, receiver) = oneshot::channel();
+        let mut streams = self.lock();
+        if let Some(why) = &streams.closed {
+            return Err(why.clone());
+        }
+        streams.pings.insert(ping, sender);
+        Ok(receiver)
+    }
+
+    /// The answer to a ping has come.
+    pub(crate) fn pong(&self, ping: u32) {
+        if let Some(waiting) = self.lock().pings.remove(&ping) {
+            let _ = waiting.send(());
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -137,6 +137,18 @@ impl Session {
         self.0.registry.is_held_up()
     }
 
+    /// Sends a ping and waits for its answer. By then the other end has read what was sent before, and what it had
+    /// written before it read the ping has been handed to its streams.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn round_trip(&self) -> Result<(), Broken> {
+        let ping = self.0.registry.next_ping();
+        let pong = self.0.registry.expect_pong(ping)?;
+        self.queue(Queued::Ping(ping))?;
+        pong.await.map_err(|_| self.why_closed())
+    }
+
     pub(crate) fn queue(&self, queued: Queued) -> Result<(), Broken> {
         self.0.queue.send(queued).map_err(|_| self.why_closed())
     }
@@ -210,12 +222,13 @@ impl Reading {
                 let headers = self.inflater.block(&headers)?;
                 self.opened(stream, fin, headers)?;
             }
-            // One with another's number answers a ping of ours.
             Frame::Ping(id) if (id % 2 == 1) == matches!(self.role, Role::Server(..)) => {
                 self.answer(Queued::Ping(id));
             }
+            // One with another's number answers a ping of ours.
+            Frame::Ping(id) => self.registry.pong(id),
             Frame::GoAway => self.registry.refuse(Broken("the other end takes no more streams".to_owned())),
-            Frame::Reply { .. } | Frame::Ping(_) | Frame::Other => {}
+            Frame::Reply { .. } | Frame::Other => {}
         }
         Ok(())
     }
@@ -258,7 +271,6 @@ async fn write(
     let mut ticks = interval(PING_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
-    let mut ping = 1;
     let mut batch = BytesMut::with_capacity(2 * BATCH);
     // What has been written out makes room for more only when it is on its way.
     let mut rooms = Vec::new();
@@ -272,8 +284,7 @@ async fn write(
                 if !registry.has_heard() {
                     return Err(Broken(format!("nothing has come for {} s", PING_EVERY.as_secs())));
                 }
-                ping += 2;
-                Some(Queued::Ping(ping))
+                Some(Queued::Ping(registry.next_ping()))
             }
         };
         while let Some(queued_now) = next {

@@ -43,6 +43,12 @@ pub(crate) fn new(
 }
 
 impl Incoming {
+    /// The session that the stream belongs to.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.life.session
+    }
+
     /// The next piece of data; `None` when the other end has ended its direction.
     ///
     /// # Errors
@@ -65,6 +71,12 @@ impl Incoming {
 }
 
 impl Outgoing {
+    /// The session that the stream belongs to.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.life.session
+    }
+
     /// Sends data, once there is room for it in the queue.
     ///
     /// # Errors

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use fs_err as fs;
 use podcov_e2e::{Open, World, ask, run, start};
-use podcov_testbed::{Fault, Rule};
+use podcov_testbed::{Fault, KubeconfigOptions, Rule};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::support::*;
 
@@ -252,6 +256,71 @@ async fn a_port_that_nobody_listens_on() -> Result<()> {
     let tested = world.run("podcov-test", "deploy/writes 7001 --timeout 2 -- true").await?;
     assert_eq!(tested.code, 3, "{tested:?}");
     assert!(tested.stderr.contains("connection refused"), "{tested:?}");
+    Ok(())
+}
+
+/// A connection's way to the cluster takes this long, each way.
+const FAR: Duration = Duration::from_millis(400);
+
+/// A way to the world's cluster on which every byte takes `FAR`, in both directions; as the cluster's address.
+async fn slow_link(world: &World) -> Result<String> {
+    let kubeconfig: serde_json::Value = serde_json::from_slice(&fs::read(world.bed.kubeconfig())?)?;
+    let server = kubeconfig["clusters"][0]["cluster"]["server"].as_str().context("a server")?;
+    let server = server.strip_prefix("https://").context("a scheme")?.to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = format!("https://{}", listener.local_addr()?);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(&server).await?;
+            let ((from_near, to_near), (from_far, to_far)) = (near.into_split(), far.into_split());
+            tokio::spawn(carry_slowly(from_near, to_far));
+            tokio::spawn(carry_slowly(from_far, to_near));
+        }
+        anyhow::Ok(())
+    });
+    Ok(address)
+}
+
+async fn carry_slowly(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
+    let (sender, mut under_way) = mpsc::unbounded_channel();
+    let send = async move {
+        let mut piece = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            let _ = sender.send((Instant::now() + FAR, piece[..length].to_vec()));
+        }
+    };
+    let receive = async move {
+        while let Some((at, piece)) = under_way.recv().await {
+            sleep_until(at).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(send, receive);
+}
+
+/// The answer that a port refused takes longer than the node needs for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_port_at_the_end_of_a_slow_link() -> Result<()> {
+    let world = World::new().await?;
+    deploy_with(&world, &WRITES, |container, _| container["readinessProbe"] = serde_json::Value::Null).await?;
+    let options = KubeconfigOptions { server: Some(slow_link(&world).await?), ..KubeconfigOptions::default() };
+    let kubeconfig = world.bed.write_kubeconfig(&options)?;
+    let run_slowly = async |line: &str| {
+        let mut command = world.command("podcov-test", line.split_whitespace());
+        command.env("KUBECONFIG", &kubeconfig);
+        run(command).await
+    };
+    // Over streams, then over WebSockets.
+    for _ in 0..2 {
+        let refused = run_slowly("--timeout 6 deployment/writes 7001 -- true").await?;
+        assert_eq!(refused.code, 3, "{refused:?}");
+        assert!(refused.stderr.contains("connection refused"), "{refused:?}");
+        let accepted = run_slowly("deployment/writes 7000 -- true").await?;
+        assert_eq!((accepted.code, accepted.stderr.as_str()), (0, ""), "{accepted:?}");
+        world.bed.fault(Rule::new(Fault::status(400)).upgrade("spdy/3.1"));
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Route;
-use super::tunnel::{FromPod, Incoming, Outgoing, REFUSAL_COMES_WITHIN, Tunnel};
+use super::tunnel::{FromPod, Incoming, Outgoing, Tunnel};
 use crate::Error;
 
 /// What is read from the client at a time.
@@ -204,7 +204,7 @@ async fn downwards(
         let mut next = tokio::time::timeout(AFTER_HALF_CLOSE, incoming.next()).await;
         if matches!(next, Ok(Ok(FromPod::End))) && !flow.answered.load(Ordering::Relaxed) {
             // It may be that of a connection that was refused: the client must not hear of it then.
-            next = Ok(incoming.why_ended(REFUSAL_COMES_WITHIN).await);
+            next = Ok(incoming.why_ended().await);
         }
         match next {
             Err(_) if flow.ended.load(Ordering::Relaxed) => return Ok(FromPod::Closed),

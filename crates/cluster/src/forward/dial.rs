@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 
 use super::connection::took_nothing;
-use super::tunnel::{FromPod, Incoming, Outgoing, PodId, REFUSAL_COMES_WITHIN, Tunnel, Tunnels};
+use super::tunnel::{FromPod, Incoming, Outgoing, PodId, Tunnel, Tunnels};
 use crate::{Cluster, Container, Error};
 
 /// What is on its way in each direction at a time.
@@ -93,7 +93,7 @@ async fn downwards(incoming: &mut Incoming, to_hook: &mut WriteHalf<DuplexStream
     loop {
         let mut next = incoming.next().await;
         if matches!(next, Ok(FromPod::End)) && !answered {
-            next = incoming.why_ended(REFUSAL_COMES_WITHIN).await;
+            next = incoming.why_ended().await;
         }
         match next {
             Ok(FromPod::Data(data)) => {

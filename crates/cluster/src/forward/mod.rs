@@ -12,6 +12,7 @@ mod probe;
 mod ready;
 mod tunnel;
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +51,8 @@ struct Route {
 impl Forward {
     /// Looks the target up, opens the local port and begins to accept.
     ///
-    /// `patience` is how long a connection is held while no pod takes it.
+    /// `patience` is how long [`Forward::accepts`] and [`Forward::answers_http`] wait, and how long a connection of a
+    /// client is held while no pod takes it.
     ///
     /// # Errors
     /// [`Error::NotFound`] when the target or its port does not exist, [`Error::Config`] when the local port
@@ -65,7 +67,7 @@ impl Forward {
         let backend = Backend::look_up(cluster, target, default_namespace).await?;
         backend.check_port(&port.remote)?;
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port.local.unwrap_or(0)));
-        let in_use = |e: std::io::Error| Error::NoLocalPort { address: local, cause: e.to_string() };
+        let in_use = |e: io::Error| Error::NoLocalPort { address: local, cause: e.to_string() };
         let listener = listen(local).map_err(in_use)?;
         let address = listener.local_addr().map_err(in_use)?;
         let live = LivePods::watch(cluster, &backend);
@@ -84,9 +86,10 @@ impl Forward {
 
     /// Waits until the remote end takes a connection.
     ///
-    /// A pod that is ready by a probe of that port does: its kubelet has tried. Elsewhere one connection is tried,
-    /// and as a port-forward never says that a connection was accepted, only that it was refused, one that is not
-    /// refused within a quarter of a second counts. Where that is too weak, [`Forward::answers_http`] is proof.
+    /// A pod that is ready by a probe of that port does: its kubelet has tried. Elsewhere one connection is tried. A
+    /// port-forward says only that a connection was refused, never that it was accepted. So one counts that the node has
+    /// not refused a quarter of a second after it got the request; the time on the way there is not part of that.
+    /// [`Forward::answers_http`] is proof.
     ///
     /// # Errors
     /// [`Error::NotReady`] with the last cause when the time is over; at once what time cannot mend.
@@ -103,7 +106,7 @@ impl Forward {
     }
 }
 
-fn listen(local: SocketAddr) -> std::io::Result<TcpListener> {
+fn listen(local: SocketAddr) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     // As without this call; on Windows it would let others take the port over.
     #[cfg(unix)]
@@ -119,26 +122,105 @@ impl Drop for Forward {
 }
 
 async fn accept(listener: TcpListener, route: Arc<Route>) {
+    let listener = &listener;
+    let accept = move || async move { Ok(listener.accept().await?.0) };
+    let serve = |client| {
+        let route = Arc::clone(&route);
+        async move {
+            if let Err(error) = connection::serve(client, &route).await {
+                tracing::warn!("a connection to {}: {error}", route.backend);
+            }
+        }
+    };
+    let failed = |error| tracing::warn!("cannot accept a connection for {}: {error}", route.backend);
+    accept_with(accept, serve, failed).await;
+}
+
+/// Serves each connection that `accept` gives. The first of several failures of `accept` goes to `failed`.
+async fn accept_with<C, A, S>(accept: impl Fn() -> A, serve: impl Fn(C) -> S, failed: impl Fn(io::Error))
+where
+    A: Future<Output = io::Result<C>>,
+    S: Future<Output = ()> + Send + 'static,
+{
     // Connections live in the set, so they end with the acceptor.
     let mut connections = JoinSet::new();
+    let mut failures = 0;
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((client, _)) => {
-                    let route = Arc::clone(&route);
-                    connections.spawn(async move {
-                        if let Err(error) = connection::serve(client, &route).await {
-                            tracing::warn!("a connection to {}: {error}", route.backend);
-                        }
-                    });
+        let accepted = tokio::select! {
+            accepted = accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok(client) => {
+                failures = 0;
+                connections.spawn(serve(client));
+            }
+            // The client went away, or no descriptor is free. The end of a connection frees some; nothing tells of those
+            // that are freed elsewhere.
+            Err(error) => {
+                let pause = connection::retry_after(failures);
+                if failures == 0 {
+                    failed(error);
                 }
-                // The client went away, or there are no descriptors left until a connection ends.
-                Err(error) => {
-                    tracing::warn!("cannot accept a connection for {}: {error}", route.backend);
-                    connections.join_next().await;
+                failures += 1;
+                tokio::select! {
+                    Some(_) = connections.join_next() => {}
+                    () = tokio::time::sleep(pause) => {}
                 }
-            },
-            Some(_) = connections.join_next() => {}
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn no_descriptors() -> io::Error {
+        io::Error::other("too many open files")
+    }
+
+    #[tokio::test]
+    async fn an_acceptor_without_descriptors_does_not_spin() {
+        let (tries, told) = (AtomicU32::new(0), AtomicU32::new(0));
+        let accept = || async {
+            // 10 + 20 + … ms: this many do not fit into a second.
+            assert!(tries.fetch_add(1, Ordering::Relaxed) < 8, "it spins");
+            Err::<(), _>(no_descriptors())
+        };
+        let failed = |_| drop(told.fetch_add(1, Ordering::Relaxed));
+        let accepting = accept_with(accept, async |()| {}, failed);
+        assert!(tokio::time::timeout(Duration::from_secs(1), accepting).await.is_err());
+        assert_eq!(told.load(Ordering::Relaxed), 1, "it is said once");
+        assert!(tries.load(Ordering::Relaxed) > 1, "it is tried again");
+    }
+
+    #[tokio::test]
+    async fn connections_are_served_once_there_are_descriptors() {
+        let (sender, mut served) = mpsc::unbounded_channel();
+        let tries = AtomicU32::new(0);
+        let accept = || async {
+            match tries.fetch_add(1, Ordering::Relaxed) {
+                0 | 2 | 3 => Err(no_descriptors()),
+                number @ (1 | 4) => Ok(number),
+                _ => std::future::pending().await,
+            }
+        };
+        let serve = |number| {
+            let sender = sender.clone();
+            async move { sender.send(number).unwrap() }
+        };
+        let told = AtomicU32::new(0);
+        let failed = |_| drop(told.fetch_add(1, Ordering::Relaxed));
+        let two = async { [served.recv().await, served.recv().await] };
+        tokio::select! {
+            () = accept_with(accept, serve, failed) => unreachable!("it accepts for ever"),
+            numbers = two => assert_eq!(numbers, [Some(1), Some(4)]),
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 2, "each time that it begins to fail");
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::retry_after;
-use super::tunnel::{FromPod, REFUSAL_COMES_WITHIN, Tunnel, Tunnels};
+use super::tunnel::{FromPod, Tunnel, Tunnels};
 use super::{Route, probe};
 use crate::Error;
 
@@ -29,16 +29,17 @@ pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
             Err(e) if e.is_transient() || e.is_gone() => return Ok(Some(e.to_string())),
             Err(e) => return Err(e),
         };
-        let mut word = tokio::time::timeout(REFUSAL_COMES_WITHIN, tunnel.incoming.next()).await;
-        if let Ok(Ok(FromPod::End)) = word {
-            // What was refused ends before the kubelet says so, and then it does.
-            word = Ok(tunnel.incoming.why_ended(route.cluster.timeout()).await);
+        let mut word = tunnel.settle().await;
+        if let Some(Ok(FromPod::End)) = word {
+            // containerd ends a refused connection before the kubelet says that it was refused.
+            let reason = tokio::time::timeout(route.cluster.timeout(), tunnel.incoming.next()).await;
+            word = reason.ok();
         }
         Ok(match word {
-            Ok(Ok(FromPod::Error(message))) => Some(format!("pod {}: {message}", pod.name_any())),
-            Ok(Err(e)) => Some(format!("pod {}: {e}", pod.name_any())),
-            // It spoke, or closed without an error: either way it had accepted.
-            Ok(Ok(FromPod::Data(_) | FromPod::End | FromPod::Closed)) | Err(_) => None,
+            Some(Ok(FromPod::Error(message))) => Some(format!("pod {}: {message}", pod.name_any())),
+            Some(Err(e)) => Some(format!("pod {}: {e}", pod.name_any())),
+            // It spoke, closed without an error, or has nothing to say yet: in each case it has accepted.
+            Some(Ok(FromPod::Data(_) | FromPod::End | FromPod::Closed)) | None => None,
         })
     })
     .await

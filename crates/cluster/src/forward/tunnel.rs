@@ -63,9 +63,9 @@ pub(super) enum Outgoing {
     Channel(channels::Outgoing),
 }
 
-/// A kubelet says at once that a port refused, though containerd ends the stream of the data before that. One that has not
-/// said so by now has connected.
-pub(super) const REFUSAL_COMES_WITHIN: Duration = Duration::from_millis(250);
+/// How long a kubelet may take to find out, and to say, that a port refuses a connection. It connects within the node,
+/// so this does not hold the time on the way to the cluster.
+const REFUSAL_TAKES: Duration = Duration::from_millis(250);
 
 /// What comes out of a tunnel.
 pub(super) enum FromPod {
@@ -82,6 +82,23 @@ impl Tunnel {
         let port = route.backend.port_on(pod, &route.remote)?;
         let pod = PodId::of(pod, &route.backend.namespace);
         route.tunnels.open(&route.cluster, &pod, port).await
+    }
+
+    /// Waits until the pod's port has refused the connection or, as far as can be told, taken it. Gives what came from the
+    /// pod in that time: `None` is a connection on which nothing was said.
+    ///
+    /// No protocol of port-forwards says that a connection was made, only that it was not. So the time for that begins
+    /// when the far end has answered a ping, which shows that it has the request, and after that time another answer shows
+    /// that all it had said has come: however slow the way there is.
+    pub(super) async fn settle(&mut self) -> Option<Result<FromPod, Error>> {
+        let Self { incoming, outgoing } = self;
+        if let Some(word) = incoming.before(outgoing.round_trip()).await {
+            return Some(word);
+        }
+        if let Some(word) = incoming.before(refusal_takes()).await {
+            return Some(word);
+        }
+        incoming.before(outgoing.round_trip()).await
     }
 
     /// Has later tunnels to a pod use another connection than those that are there now.
@@ -216,9 +233,29 @@ async fn by_channels(cluster: &Cluster, namespace: &str, pod: &str, port: u16) -
 }
 
 impl Incoming {
-    /// Why the pod has ended before it answered, which a kubelet says after the end; [`FromPod::End`] if it says nothing.
-    pub(super) async fn why_ended(&mut self, within: Duration) -> Result<FromPod, Error> {
-        tokio::time::timeout(within, self.next()).await.unwrap_or(Ok(FromPod::End))
+    /// After the end of a pod's data that it sent nothing before: the kubelet's reason, which comes after that end under
+    /// containerd; [`FromPod::End`] if there is none, so that the program itself has ended its direction.
+    pub(super) async fn why_ended(&mut self) -> Result<FromPod, Error> {
+        if let Some(word) = self.before(refusal_takes()).await {
+            return word;
+        }
+        // Channels have no end of their own.
+        let Self::Streams { data, .. } = &*self else { return Ok(FromPod::End) };
+        let session = data.session().clone();
+        let round_trip = async move { session.round_trip().await.map_err(broken) };
+        self.before(round_trip).await.unwrap_or(Ok(FromPod::End))
+    }
+
+    /// What comes before `event`, or why that cannot come; `None` when it has come first.
+    async fn before(
+        &mut self,
+        event: impl Future<Output = Result<(), Error>>,
+    ) -> Option<Result<FromPod, Error>> {
+        tokio::select! {
+            biased;
+            word = self.next() => Some(word),
+            came = event => came.err().map(Err),
+        }
     }
 
     pub(super) async fn next(&mut self) -> Result<FromPod, Error> {
@@ -227,6 +264,11 @@ impl Incoming {
             Self::Channels { channels, seen } => from_channels(channels, seen).await,
         }
     }
+}
+
+async fn refusal_takes() -> Result<(), Error> {
+    tokio::time::sleep(REFUSAL_TAKES).await;
+    Ok(())
 }
 
 async fn from_streams(
@@ -281,6 +323,14 @@ impl Outgoing {
         match self {
             Self::Stream(stream) => stream.send(data).await.map_err(broken),
             Self::Channel(channel) => channel.send(DATA, &data).await,
+        }
+    }
+
+    /// Sends a ping and waits for its answer; see [`Session::round_trip`].
+    async fn round_trip(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Stream(stream) => stream.session().round_trip().await.map_err(broken),
+            Self::Channel(channel) => channel.round_trip().await,
         }
     }
 
