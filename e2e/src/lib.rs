@@ -208,7 +208,12 @@ impl Running {
         Ok(kill_process(pid, signal)?)
     }
 
-    /// The first line it prints.
+    /// Its standard input, where that is a pipe.
+    pub fn stdin(&mut self) -> Option<tokio::process::ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// The next line it prints.
     ///
     /// # Errors
     /// When it prints none.

@@ -13,7 +13,7 @@ pub use deferred::{Deferred, RunState, StateArgs};
 pub use exit::{Exit, Failure, ResultExt};
 pub use output::{print, print_text, say};
 pub use progress::Progress;
-pub use shutdown::{Shutdown, Signal};
+pub use shutdown::{Request, Shutdown, Signal};
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

@@ -1,19 +1,20 @@
-//! Ctrl-C and termination. The first signal asks the run to stop; a second one ends the process at once.
+//! Requests to stop: Ctrl-C and other signals. A [`Shutdown`] gives them in order. Most programs stop at the first;
+//! podcov-test also acts on the second.
 
 use tokio::sync::watch;
 
 use crate::Exit;
 
-/// What asked the process to end.
+/// A signal that asks the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// Ctrl-C, and what Skaffold sends to a hook when a run is cancelled (2 seconds before it kills).
+    /// SIGINT: Ctrl-C.
     Interrupt,
-    /// The polite request to end, as `kill` sends it.
+    /// SIGTERM: what `kill` sends.
     Terminate,
-    /// The terminal went away.
+    /// SIGHUP: the terminal was closed.
     Hangup,
-    /// Ctrl-\.
+    /// SIGQUIT: Ctrl-\.
     Quit,
 }
 
@@ -30,51 +31,54 @@ impl Signal {
     }
 }
 
-/// Tells a run that it should stop. Clones all see the same signals.
+/// A request to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The signal.
+    pub signal: Signal,
+    /// Whether the terminal sent it, so that every process of its foreground group has got it.
+    pub from_terminal: bool,
+}
+
+/// Tells a run that it should stop. All clones give the same requests.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
-    signals: watch::Receiver<Vec<Signal>>,
+    requests: watch::Receiver<Vec<Request>>,
 }
 
 impl Shutdown {
-    /// Starts to listen for signals; from now on they no longer end the process by themselves.
+    /// Starts to listen for signals. From now on they do not end the process by themselves.
     ///
     /// # Errors
     /// When the operating system refuses a handler.
     pub fn on_signals() -> std::io::Result<Self> {
-        let (sender, signals) = watch::channel(Vec::new());
+        let (sender, requests) = watch::channel(Vec::new());
         listen(sender)?;
-        Ok(Self { signals })
-    }
-
-    /// One whose signals come from `signals`: for tests and for callers that are no process of their own.
-    #[must_use]
-    pub fn from_channel(signals: watch::Receiver<Vec<Signal>>) -> Self {
-        Self { signals }
+        Ok(Self { requests })
     }
 
     /// One that never asks.
     #[must_use]
     pub fn never() -> Self {
-        Self { signals: watch::channel(Vec::new()).1 }
+        Self { requests: watch::channel(Vec::new()).1 }
     }
 
-    /// The first signal, now or when it comes.
+    /// The signal of the first request, now or when it comes.
     pub async fn requested(&self) -> Signal {
-        self.nth(0).await
+        self.nth(0).await.signal
     }
 
-    /// The signal number `n`, counted from 0, now or when it comes. It may never come.
-    pub async fn nth(&self, n: usize) -> Signal {
-        let mut signals = self.signals.clone();
-        let wanted = signals.wait_for(|all| all.len() > n).await.ok().and_then(|all| all.get(n).copied());
+    /// The request number `n`, counted from 0, now or when it comes. It may never come.
+    pub async fn nth(&self, n: usize) -> Request {
+        let mut requests = self.requests.clone();
+        let wanted = requests.wait_for(|all| all.len() > n).await.ok().and_then(|all| all.get(n).copied());
         match wanted {
-            Some(signal) => signal,
+            Some(request) => request,
             None => std::future::pending().await,
         }
     }
 
-    /// Runs `work` unless the first signal comes before it is done.
+    /// Runs `work` unless the first request comes before it is done.
     ///
     /// # Errors
     /// [`Exit::Signalled`] when it came; `work` is dropped then.
@@ -87,35 +91,106 @@ impl Shutdown {
     }
 }
 
+/// Who sent a signal.
 #[cfg(unix)]
-fn listen(sender: watch::Sender<Vec<Signal>>) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut quit = signal(SignalKind::quit())?;
-    tokio::spawn(async move {
-        loop {
-            let came = tokio::select! {
-                Some(()) = interrupt.recv() => Signal::Interrupt,
-                Some(()) = terminate.recv() => Signal::Terminate,
-                Some(()) = hangup.recv() => Signal::Hangup,
-                Some(()) = quit.recv() => Signal::Quit,
-                else => return,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Terminal,
+    Parent,
+    Other,
+}
+
+/// Tells which signals are requests of their own.
+///
+/// One Ctrl-C may come twice. The terminal sends SIGINT to all processes of its foreground group, and a parent process
+/// among them may pass its own on, as SIGINT or as another signal. So as many signals of the parent as the terminal has
+/// sent, and the other way round, are no further requests.
+#[cfg(unix)]
+#[derive(Debug, Default)]
+struct Counts {
+    terminal: usize,
+    parent: usize,
+}
+
+#[cfg(unix)]
+impl Counts {
+    fn is_request(&mut self, sender: Sender) -> bool {
+        let before = self.terminal.max(self.parent);
+        match sender {
+            Sender::Terminal => self.terminal += 1,
+            Sender::Parent => self.parent += 1,
+            Sender::Other => return true,
+        }
+        self.terminal.max(self.parent) > before
+    }
+}
+
+#[cfg(unix)]
+fn listen(sender: watch::Sender<Vec<Request>>) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    use signal_hook::iterator::SignalsInfo;
+    use signal_hook::iterator::exfiltrator::WithOrigin;
+
+    let mut signals = SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut counts = Counts::default();
+        for origin in signals.forever() {
+            let signal = match origin.signal {
+                SIGINT => Signal::Interrupt,
+                SIGHUP => Signal::Hangup,
+                SIGQUIT => Signal::Quit,
+                _ => Signal::Terminate,
             };
-            sender.send_modify(|all| all.push(came));
+            let from = match origin.process {
+                // What no process sent comes from the kernel, where the terminal is.
+                None => Sender::Terminal,
+                Some(process) if u32::try_from(process.pid) == Ok(std::os::unix::process::parent_id()) => {
+                    Sender::Parent
+                }
+                Some(_) => Sender::Other,
+            };
+            if counts.is_request(from) {
+                let request = Request { signal, from_terminal: from == Sender::Terminal };
+                sender.send_modify(|all| all.push(request));
+            }
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn listen(sender: watch::Sender<Vec<Request>>) -> std::io::Result<()> {
+    // Windows has Ctrl-C alone, which goes to every process at the console.
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            let request = Request { signal: Signal::Interrupt, from_terminal: true };
+            sender.send_modify(|all| all.push(request));
         }
     });
     Ok(())
 }
 
-#[cfg(not(unix))]
-fn listen(sender: watch::Sender<Vec<Signal>>) -> std::io::Result<()> {
-    // Windows has Ctrl-C alone; Skaffold kills hooks there at once.
-    tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            sender.send_modify(|all| all.push(Signal::Interrupt));
-        }
-    });
-    Ok(())
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// For each signal, whether it is a request of its own.
+    fn requests(senders: &[Sender]) -> Vec<bool> {
+        let mut counts = Counts::default();
+        senders.iter().map(|&sender| counts.is_request(sender)).collect()
+    }
+
+    #[test]
+    fn one_ctrl_c_is_one_request() {
+        use Sender::{Other, Parent, Terminal};
+        assert_eq!(requests(&[Terminal, Parent]), [true, false]);
+        assert_eq!(requests(&[Parent, Terminal]), [true, false]);
+        // Two are two, however they are mixed.
+        assert_eq!(requests(&[Terminal, Terminal]), [true, true]);
+        assert_eq!(requests(&[Parent, Parent]), [true, true]);
+        assert_eq!(requests(&[Terminal, Parent, Terminal, Parent]), [true, false, true, false]);
+        assert_eq!(requests(&[Terminal, Terminal, Parent, Parent]), [true, true, false, false]);
+        // Nobody else passes the terminal's on.
+        assert_eq!(requests(&[Terminal, Other, Other]), [true, true, true]);
+    }
 }

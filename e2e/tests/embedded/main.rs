@@ -1,6 +1,7 @@
 //! The hooks against the embedded cluster, as whole programs.
 
 mod collect;
+mod command;
 mod errors;
 mod files;
 mod forward;

@@ -1,4 +1,4 @@
-//! The user's command: started, sent the signals that podcov-test gets, and not left behind.
+//! The user's command: started, told to stop when podcov-test is, and not left behind.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -7,10 +7,20 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Result;
-use podcov_cli::{Exit, Failure, Shutdown};
+use podcov_cli::{Exit, Failure, ResultExt, Shutdown, say};
 use tokio::time::Instant;
 
-use crate::family::{self, Family};
+use crate::{NAME, guard};
+
+/// What to run.
+pub(crate) struct Command<'a> {
+    pub(crate) program: &'a OsStr,
+    pub(crate) arguments: &'a [OsString],
+    /// What its environment has besides podcov-test's own.
+    pub(crate) environment: &'a BTreeMap<String, String>,
+    /// How long it may take to end after a signal.
+    pub(crate) grace: Duration,
+}
 
 /// How the command ended.
 pub(crate) struct Ended {
@@ -21,54 +31,59 @@ pub(crate) struct Ended {
 }
 
 /// Runs the command to its end.
-pub(crate) async fn run(
-    program: &OsStr,
-    arguments: &[OsString],
-    environment: &BTreeMap<String, String>,
-    grace: Duration,
-    shutdown: &Shutdown,
-) -> Result<Ended> {
-    let mut family = Family::start(program, arguments, environment).map_err(|e| cannot_start(program, &e))?;
-    let mut signals = 0;
+///
+/// The first signal that podcov-test gets goes to the command, which is killed when the grace is over. At the second it
+/// is killed at once.
+pub(crate) async fn run(command: &Command<'_>, shutdown: &Shutdown) -> Result<Ended> {
+    if guard::is_needed() { guard::run(command, shutdown).await } else { run_here(command, shutdown).await }
+}
+
+/// Runs the command in podcov-test's own process group, which has the terminal.
+async fn run_here(command: &Command<'_>, shutdown: &Shutdown) -> Result<Ended> {
+    let Command { program, arguments, environment, grace } = command;
+    let mut child = tokio::process::Command::new(program);
+    let child = child.args(*arguments).envs(*environment).kill_on_drop(true).spawn();
+    let mut child = child.map_err(|e| cannot_start(program, &e))?;
+    let mut requests = 0;
     let mut kill_at: Option<Instant> = None;
     let status = loop {
         tokio::select! {
-            status = family.wait() => break status,
-            signal = shutdown.nth(signals) => {
-                signals += 1;
-                if signals > 1 {
-                    family.kill();
-                } else {
-                    family.hand_on(signal);
-                    kill_at = Some(Instant::now() + grace);
+            status = child.wait() => break status,
+            request = shutdown.nth(requests) => {
+                requests += 1;
+                if requests == 1 {
+                    // The terminal has sent its signal to the command, too.
+                    if !request.from_terminal {
+                        guard::hand_on(&child, request.signal);
+                    }
+                    kill_at = Some(Instant::now() + *grace);
+                    continue;
                 }
             }
             () = tokio::time::sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
-                family.kill();
-                kill_at = None;
+                say(NAME, killed_late(&program.to_string_lossy(), *grace));
             }
         }
+        kill_at = None;
+        // It may have ended in the meantime.
+        let _ = child.start_kill();
     };
-    if signals > 0 {
-        // The command is gone, but what it started may have outlived it.
-        family.kill();
-    }
-    let status =
-        status.map_err(|e| Failure::new(Exit::FellShort, format!("cannot wait for the command: {e}")))?;
-    Ok(Ended { code: code(status), interrupted: signals > 0 })
+    ended(status, requests > 0)
 }
 
-/// What the guard does: runs the command, and passes on how it ended.
-#[cfg(unix)]
-pub(crate) async fn run_guarded(arguments: &[OsString]) -> Result<Exit> {
-    let program = arguments.get(1).map(OsString::as_os_str).unwrap_or_default();
-    let mut child = family::start_guarded(arguments).map_err(|e| cannot_start(program, &e))?;
-    Ok(Exit::Command(code(child.wait().await?)))
+pub(crate) fn ended(status: io::Result<ExitStatus>, interrupted: bool) -> Result<Ended> {
+    let status = status.or_exit(Exit::FellShort, "cannot wait for the command")?;
+    Ok(Ended { code: code(status), interrupted })
+}
+
+/// What is printed when `who` has not ended within the grace.
+pub(crate) fn killed_late(who: &str, grace: Duration) -> String {
+    format!("killed {who}, which still ran {}s after it was told to stop (--grace)", grace.as_secs_f64())
 }
 
 /// The exit code, or 128 + n when signal n ended the process, as shells have it.
 pub(crate) fn code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| family::ended_by(status).map(|n| 128 + n));
+    let code = status.code().or_else(|| guard::ended_by(status).map(|n| 128 + n));
     code.and_then(|c| u8::try_from(c).ok()).unwrap_or(1)
 }
 

@@ -1,7 +1,11 @@
 //! Runs a command while local ports lead to services in a cluster, and ends with its exit code.
 
 mod command;
-mod family;
+#[cfg(unix)]
+mod guard;
+#[cfg(not(unix))]
+#[path = "no_guard.rs"]
+mod guard;
 mod routes;
 
 use std::ffi::OsString;
@@ -9,10 +13,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
+use futures_util::future::try_join_all;
 use podcov_cli::{CommonArgs, Deferred, Exit, Failure, ResultExt, Shutdown, StateArgs, say};
 use podcov_cluster::forward::Forward;
 use podcov_cluster::{Cluster, ClusterArgs, Error};
 
+use command::Command;
 use routes::Route;
 
 const NAME: &str = "podcov-test";
@@ -60,8 +66,9 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = podcov_cli::seconds, help_heading = "Run")]
     pub timeout: Duration,
 
-    /// How long the command may take to end after a signal, before it is killed
-    #[arg(long, value_name = "SECONDS", default_value = "1.5", value_parser = podcov_cli::seconds, help_heading = "Run")]
+    /// How long the command may take to end after a signal, or after podcov-test was killed, before it is killed; and
+    /// how long what it has left running may
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = podcov_cli::seconds, help_heading = "Run")]
     pub grace: Duration,
 
     /// If the command fails, end with 0 all the same and leave the failure to podcov-collect, so that the
@@ -84,15 +91,15 @@ pub struct Args {
 
 /// Does the work of a guard where this process was started as one, and gives the command's exit code.
 ///
-/// It comes before everything else in `main`; see the module `family`.
+/// It comes before everything else in `main`; see the module `guard`.
 #[cfg(unix)]
 pub fn guard() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next()? != family::GUARD {
+    if arguments.next()? != guard::GUARD {
         return None;
     }
     let arguments: Vec<OsString> = arguments.collect();
-    Some(podcov_cli::main_with(NAME, async move |_shutdown| command::run_guarded(&arguments).await))
+    Some(podcov_cli::main_with(NAME, async move |_shutdown| guard::guard(&arguments).await))
 }
 
 /// There are no guards elsewhere.
@@ -122,7 +129,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     }
     let (program, arguments) =
         args.command.split_first().ok_or_else(|| Failure::new(Exit::Usage, "no command"))?;
-    let ended = command::run(program, arguments, &environment, args.grace, &shutdown).await?;
+    let command = Command { program, arguments, environment: &environment, grace: args.grace };
+    let ended = command::run(&command, &shutdown).await?;
     if ended.code == 0 || ended.interrupted || !args.defer_failure {
         return Ok(Exit::Command(ended.code));
     }
@@ -146,13 +154,11 @@ async fn forward_all(args: &Args, routes: &[Route]) -> Result<Vec<Forward>> {
         let forward = Forward::start(&cluster, &route.target, &route.port, &namespace, args.timeout).await;
         forwards.push(forward.map_err(Error::into_failure)?);
     }
-    for (route, forward) in routes.iter().zip(&forwards) {
-        match &route.http {
-            Some(path) => forward.answers_http(path).await,
-            None => forward.accepts().await,
-        }
-        .map_err(Error::into_failure)?;
-    }
+    let waits = routes.iter().zip(&forwards).map(async |(route, forward)| match &route.http {
+        Some(path) => forward.answers_http(path).await,
+        None => forward.accepts().await,
+    });
+    try_join_all(waits).await.map_err(Error::into_failure)?;
     Ok(forwards)
 }
 
