@@ -101,7 +101,9 @@ impl RunState {
             let file = self.file.display();
             io::Error::new(
                 ErrorKind::InvalidData,
-                format!("{file} was not written by podcov-test, so it is left as it is; move it, or give another --state-dir"),
+                format!(
+                    "{file} was not written by podcov-test, so it is left as it is; move it, or give another --state-dir"
+                ),
             )
         };
         match fs::symlink_metadata(&self.file) {
@@ -152,9 +154,11 @@ fn make_folder(dir: &Path) -> io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     match fs::create_dir(dir) {
-        Ok(()) => {
-            fs::OpenOptions::new().write(true).create_new(true).open(dir.join(".gitignore"))?.write_all(b"*\n")
-        }
+        Ok(()) => fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(dir.join(".gitignore"))?
+            .write_all(b"*\n"),
         // Another hook was faster.
         Err(e) if e.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(e) => Err(e),

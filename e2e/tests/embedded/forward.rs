@@ -304,8 +304,10 @@ async fn carry_slowly(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_port_at_the_end_of_a_slow_link() -> Result<()> {
     let world = World::new().await?;
-    deploy_with(&world, &WRITES, |container, _| container["readinessProbe"] = serde_json::Value::Null).await?;
-    let options = KubeconfigOptions { server: Some(slow_link(&world).await?), ..KubeconfigOptions::default() };
+    deploy_with(&world, &WRITES, |container, _| container["readinessProbe"] = serde_json::Value::Null)
+        .await?;
+    let options =
+        KubeconfigOptions { server: Some(slow_link(&world).await?), ..KubeconfigOptions::default() };
     let kubeconfig = world.bed.write_kubeconfig(&options)?;
     let run_slowly = async |line: &str| {
         let mut command = world.command("podcov-test", line.split_whitespace());

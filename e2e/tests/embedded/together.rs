@@ -149,10 +149,9 @@ async fn a_killed_podcov_test_leaves_no_process() -> Result<()> {
     for signal in [Signal::KILL, Signal::INT, Signal::TERM] {
         // The grandchild ignores what it can, and holds the output open for as long as it lives.
         let script = "trap '' INT TERM; (trap '' INT TERM; echo ready; exec sleep 1000) & wait";
-        let mut test = start(world.command(
-            "podcov-test",
-            ["--grace", "1", "svc/writes", "70", "--", "sh", "-c", script],
-        ))?;
+        let mut test = start(
+            world.command("podcov-test", ["--grace", "1", "svc/writes", "70", "--", "sh", "-c", script]),
+        )?;
         assert_eq!(test.first_line().await?, "ready");
         test.signal(signal)?;
         // This reads the output to its end, so it ends only when the last of them has.
