@@ -207,22 +207,28 @@ async fn ask_agent<A>(
             Ok(Err(failed)) => failed,
             Err(_) => agent::Failed::Cluster(Error::Stalled(request.timeout + GRACE)),
         };
-        let again = match &failed {
-            agent::Failed::Cluster(error) => error.is_transient(),
-            agent::Failed::NoAgent(_) => {
-                begun.elapsed() < patience
-                    || matches!(
-                        cluster.what_became_of(&target.container).await,
-                        Some(Fate::Restarting(_) | Fate::Restarted)
-                    )
+        let elapsed = begun.elapsed();
+        let fate = match &failed {
+            agent::Failed::NoAgent(_) if elapsed >= patience => {
+                cluster.what_became_of(&target.container).await
             }
-            agent::Failed::Said(_) => false,
+            _ => None,
         };
-        if !again || begun.elapsed() >= request.timeout {
+        if elapsed >= request.timeout || !may_pass(&failed, elapsed < patience, fate.as_ref()) {
             return Err(failed);
         }
         tracing::info!("{}: {failed}; trying again", target.container);
         pause.wait().await;
+    }
+}
+
+/// Whether an agent may answer when it is asked again: `patient` if it may still refuse connections, else where its
+/// container is starting again.
+fn may_pass(failed: &agent::Failed, patient: bool, fate: Option<&Fate>) -> bool {
+    match failed {
+        agent::Failed::Cluster(error) => error.is_transient(),
+        agent::Failed::NoAgent(_) => patient || matches!(fate, Some(Fate::Restarting(_) | Fate::Restarted)),
+        agent::Failed::Said(_) => false,
     }
 }
 
@@ -256,6 +262,24 @@ pub fn signal_name(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_that_may_come_back_is_asked_again() {
+        let refused = agent::Failed::NoAgent("nothing listens there".to_owned());
+        let restarting =
+            Fate::Restarting("the container stopped running (Completed, exit code 0)".to_owned());
+        for (patient, fate, again) in [
+            (true, None, true),
+            (false, None, false),
+            (false, Some(restarting), true),
+            (false, Some(Fate::Restarted), true),
+            (false, Some(Fate::Over("the pod is gone".to_owned())), false),
+        ] {
+            assert_eq!(may_pass(&refused, patient, fate.as_ref()), again, "{patient} {fate:?}");
+        }
+        let said = agent::Failed::Said("the program handles no such signal".to_owned());
+        assert!(!may_pass(&said, true, Some(&Fate::Restarted)));
+    }
 
     #[test]
     fn signal_names() {

@@ -294,3 +294,28 @@ fn after_signal(fate: &Fate, target: &Target, signal: &str) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a runtime says of a container between two lives is passing, whatever its words.
+    #[test]
+    fn what_is_tried_again() {
+        let between =
+            ["failed to create exec: container not created: not found", "cannot exec in a stopped container"];
+        let no_shell = Error::NoProgram { program: "sh".into(), message: "no such file or directory".into() };
+        let errors = between.map(|words| Error::ExecFailed(words.into())).into_iter().chain([no_shell]);
+        let starting = [Fate::Restarting("the container stopped running (Error)".into()), Fate::Restarted];
+        let over = Fate::Over("the pod is gone".into());
+        for error in errors.map(ShellError::Cluster) {
+            let again = |fate| may_pass(&error, fate, &Progress::default());
+            assert!(starting.iter().all(|fate| again(Some(fate))), "{error}");
+            assert!(!again(Some(&over)), "{error}");
+            let signalled = Progress { signalled_at: Some(Instant::now()), ..Progress::default() };
+            assert!(may_pass(&error, Some(&over), &signalled), "{error}");
+        }
+        let answered = ShellError::Final("the container runs no Go program".into());
+        assert!(!may_pass(&answered, Some(&Fate::Restarted), &Progress::default()));
+    }
+}

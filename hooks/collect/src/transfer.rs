@@ -410,3 +410,42 @@ impl Read for Pieces {
         Ok(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use podcov_cluster::{AgentPort, Container, CoverVolume};
+
+    use super::*;
+
+    #[test]
+    fn what_is_tried_again() {
+        let target = |expected| Target {
+            container: Container {
+                namespace: "shop".into(),
+                pod: "cart-1".into(),
+                uid: "u".into(),
+                container: "app".into(),
+                image: "i".into(),
+                image_id: "i".into(),
+                restarts: 0,
+            },
+            dir: CoverDir::Env,
+            volume: CoverVolume::Unknown,
+            shares_process_ids: false,
+            agent: Some(AgentPort { port: 1, expected, sure: true }),
+            history: Default::default(),
+        };
+        let restarting = Fate::Restarting("the container stopped running (Error)".into());
+        let over = Fate::Over("the pod is gone".into());
+        let no_way = Shortfall::no_way("the image has no sh");
+        assert!(
+            [Some(&restarting), Some(&Fate::Restarted)]
+                .iter()
+                .all(|fate| no_way.may_pass(&target(false), *fate))
+        );
+        assert!([Some(&over), None].iter().all(|fate| !no_way.may_pass(&target(false), *fate)));
+        assert!(no_way.may_pass(&target(true), None), "its agent may be starting");
+        assert!(Shortfall::passing("the stream was cut").may_pass(&target(false), None));
+        assert!(!Shortfall::last("refused: x").may_pass(&target(true), Some(&restarting)));
+    }
+}
