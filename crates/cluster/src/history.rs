@@ -40,10 +40,14 @@ impl History {
         let last = status.and_then(|status| status.last_state.as_ref());
         let terminated = |state: Option<&ContainerState>| state.and_then(|state| state.terminated.clone());
         let running = state.and_then(|state| state.running.as_ref());
+        let waiting = state.and_then(|state| state.waiting.as_ref());
         let restarts = status.map_or(0, |status| u32::try_from(status.restart_count).unwrap_or_default());
         let last = terminated(state).or_else(|| terminated(last));
-        // One that does not run now has ended once more than it was restarted, if it ever ran.
-        let ended = restarts + u32::from(running.is_none() && last.is_some());
+        // A new process counts as a restart once it has been made, which is before it runs. So the last one has ended too
+        // where its end is the state, or where the kubelet waits before it makes another.
+        let backs_off = waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"));
+        let all_ended = backs_off || terminated(state).is_some();
+        let ended = (restarts + u32::from(all_ended && last.is_some())).max(u32::from(last.is_some()));
         let pod_started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
         Self {
             pod_started: pod_started.map(|time| time.0),
@@ -77,6 +81,38 @@ impl fmt::Display for Termination {
                 (2, None) => f.write_str("exit code 2, as after a panic"),
                 (code, None) => write!(f, "exit code {code}"),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn how_many_processes_have_ended() {
+        let end = json!({"terminated": {"exitCode": 1, "reason": "Error"}});
+        let running = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+        let waiting = |reason: &str| json!({"waiting": {"reason": reason}});
+        for (restarts, state, last, ended) in [
+            (0, running.clone(), json!({}), 0),
+            (1, running.clone(), end.clone(), 1),
+            // The kubelet keeps no more than the last one, and that not for ever.
+            (5, running, json!({}), 5),
+            (0, end.clone(), json!({}), 1),
+            (1, end.clone(), end.clone(), 2),
+            (1, waiting("CrashLoopBackOff"), end.clone(), 2),
+            // Made, and not yet running.
+            (1, waiting("ContainerCreating"), end.clone(), 1),
+            (0, waiting("CreateContainerError"), end, 1),
+            (0, waiting("ContainerCreating"), json!({}), 0),
+        ] {
+            let status: Value = json!({"name": "app", "image": "", "imageID": "", "ready": false,
+                "restartCount": restarts, "state": state, "lastState": last});
+            let status: ContainerStatus = serde_json::from_value(status.clone()).unwrap();
+            assert_eq!(History::of(&Pod::default(), Some(&status)).ended, ended, "{status:?}");
         }
     }
 }

@@ -172,6 +172,8 @@ fn kubelet_config(ports: &Ports) -> Value {
         // No systemd is needed, and no controller has to be delegated.
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": false,
+        // Without those cgroups the kubelet panics when it restarts a container that has limits (doPodResizeAction).
+        "featureGates": {"InPlacePodVerticalScaling": false},
         "cgroupRoot": format!("/{CGROUP}"),
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
