@@ -21,8 +21,8 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use lives::Written;
 use podcov_cli::{
-    CommonArgs, Exit, Failure, Progress, ResultExt, RunState, Shutdown, StateArgs, count, print, print_text,
-    say,
+    CommonArgs, Exit, Failure, Progress, ResultExt, RunState, Shutdown, Signal, StateArgs, count, print,
+    print_text, say,
 };
 use podcov_cluster::{
     Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target,
@@ -167,7 +167,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
 async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Exit> {
     let mut staging = None;
     let collected =
-        until_settled(shutdown, async |tracker| collect(args, &tracker, &mut staging).await).await;
+        until_settled(shutdown.requested(), async |tracker| collect(args, &tracker, &mut staging).await)
+            .await;
     let (manifest, percent) = match collected {
         Ok(report) => report?,
         Err(stopped) => {
@@ -192,14 +193,18 @@ async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Ex
     printed.or_exit(Exit::Usage, "cannot write to stdout").map(|()| exit)
 }
 
-/// Runs `work`, which a signal may cut short, and waits for the tasks that it has left behind: so long they may write
-/// to the staging folder.
+/// Runs `work` unless a signal is `requested` before it is done, and waits for the tasks that it has left behind: so long
+/// they may write to the staging folder.
 async fn until_settled<T>(
-    shutdown: &Shutdown,
+    requested: impl Future<Output = Signal>,
     work: impl AsyncFnOnce(TaskTracker) -> T,
 ) -> std::result::Result<T, Exit> {
     let tracker = TaskTracker::new();
-    let done = shutdown.or_stop(work(tracker.clone())).await;
+    let done = tokio::select! {
+        biased;
+        signal = requested => Err(Exit::Signalled(signal)),
+        done = work(tracker.clone()) => Ok(done),
+    };
     tracker.close();
     tracker.wait().await;
     done
@@ -438,7 +443,7 @@ fn write_out(args: &Args, manifest: &Manifest, percent: &Percent, out: &mut dyn 
 mod tests {
     use std::sync::mpsc;
 
-    use tokio::sync::watch;
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -454,11 +459,10 @@ mod tests {
             }
         }
         let dir = tempfile::tempdir().unwrap();
-        let (signals, receiver) = watch::channel(Vec::new());
-        let shutdown = Shutdown::from_channel(receiver);
+        let (signal, requested) = oneshot::channel();
         let (found, was_found) = mpsc::channel();
         let mut staging = None;
-        let stopped = until_settled(&shutdown, async |tracker| {
+        let stopped = until_settled(async { requested.await.unwrap() }, async |tracker| {
             let manifest = Manifest::begin(None, "test");
             let folder = staging
                 .insert(Staging::beside(&dir.path().join("out"), &manifest).unwrap())
@@ -470,11 +474,11 @@ mod tests {
                 found.send(folder.exists()).unwrap();
             });
             let _dropped = Dropped(dropped);
-            signals.send(vec![podcov_cli::Signal::Interrupt]).unwrap();
+            signal.send(Signal::Interrupt).unwrap();
             std::future::pending::<()>().await;
         })
         .await;
-        assert_eq!(stopped, Err(Exit::Signalled(podcov_cli::Signal::Interrupt)));
+        assert_eq!(stopped, Err(Exit::Signalled(Signal::Interrupt)));
         assert!(was_found.recv().unwrap(), "it was there when the task ended");
         drop(staging);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
