@@ -48,7 +48,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that knows how the process should end and, perhaps, what the user could do about it.
+/// An error with the exit code of the process and, perhaps, a hint at what the user can do.
 ///
 /// It goes into an [`anyhow::Error`] as context, so that `{:#}` prints the chain as usual.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Failure {
         self
     }
 
-    /// How the process should end.
+    /// The exit code of the process.
     #[must_use]
     pub fn exit(&self) -> Exit {
         self.exit
@@ -94,7 +94,7 @@ impl std::error::Error for Failure {}
 
 /// Gives an error its exit code.
 pub trait ResultExt<T> {
-    /// Says what was being done when it failed, and how the process should end.
+    /// Adds what was being done when it failed, and the exit code of the process.
     ///
     /// # Errors
     /// The error itself, with the context added.

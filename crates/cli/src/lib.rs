@@ -46,7 +46,7 @@ where
     main_with(name, |shutdown| run(args, shutdown))
 }
 
-/// [`main`] for a program that waits for nothing but files: its arguments, as the process got them, and no signals.
+/// [`main`] for a program that works on files alone: it is given its arguments, and signals end it as usual.
 pub fn main_blocking<A: clap::Parser>(
     name: &str,
     args: impl IntoIterator<Item = OsString>,
@@ -61,8 +61,8 @@ pub fn main_blocking<A: clap::Parser>(
     }
 }
 
-/// Reads arguments as clap's derive does, or ends the process with what clap says. A variable that is set and empty is
-/// none: templates of manifests and hooks leave them so.
+/// Reads arguments as clap's derive does, or ends the process with clap's message. A variable that is set to nothing
+/// counts as unset, because templates of manifests and hooks leave such variables.
 pub fn parse<A: clap::Parser>(args: impl IntoIterator<Item = OsString>) -> A {
     let matches = without_empty_variables(A::command()).get_matches_from(args);
     A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
@@ -89,7 +89,7 @@ where
         let shutdown = Shutdown::on_signals()?;
         run(shutdown).await
     });
-    // A detached task must not hold the process up: whatever mattered has been awaited by now.
+    // A task that still runs must not keep the process: all that matters has been awaited.
     runtime.shutdown_timeout(Duration::from_millis(100));
     match outcome {
         Ok(exit) => exit.into(),
@@ -103,19 +103,19 @@ where
 /// When it is no positive number.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let value: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    // What is less than a nanosecond is nothing.
+    // Less than a nanosecond becomes zero.
     let duration =
         if value <= 1e9 { Duration::try_from_secs_f64(value).unwrap_or_default() } else { Duration::ZERO };
     if duration.is_zero() { Err("must be above 0, and no more than a billion".into()) } else { Ok(duration) }
 }
 
-/// A number of things, for a person: `1 file`, `2 files`.
+/// A number with its noun: `1 file`, `2 files`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Prints the error that ends a program, and its hint; gives the exit code to end with.
+/// Prints the error that ends a program, and its hint. Returns the exit code.
 pub fn report(name: &str, error: &anyhow::Error) -> ExitCode {
     say(name, format_args!("error: {error:#}"));
     let failure = error.downcast_ref::<Failure>();
@@ -132,7 +132,7 @@ fn start_logging(verbose: u8) {
         2 => "debug,hyper=info,rustls=info",
         _ => "trace",
     };
-    // RUST_LOG serves whoever debugs podcov itself.
+    // RUST_LOG is for those who debug podcov itself.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let has_colours = std::io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
@@ -140,7 +140,7 @@ fn start_logging(verbose: u8) {
         .with_writer(move || LogLine { has_colours })
         .with_ansi(has_colours)
         .with_target(verbose > 1);
-    // A warning amid a hook's output reads better without the time; a log does not.
+    // A single warning needs no time; a log does.
     let _ = if verbose == 0 { lines.without_time().try_init() } else { lines.try_init() };
 }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What takes less than this needs no bar.
+/// Work that takes less time than this gets no bar.
 const WORTH_A_BAR: Duration = Duration::from_secs(1);
 
-/// Counts finished things on stderr, once the work has taken over a second and if stderr is a terminal.
+/// A progress bar on stderr. It appears once the work has taken over a second, if stderr is a terminal.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,

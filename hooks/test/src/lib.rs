@@ -62,17 +62,17 @@ pub struct Args {
     #[arg(long, value_name = "[NAME=]PATH", help_heading = "Run")]
     pub http: Vec<String>,
 
-    /// How long a target may take to accept, at the start and for every connection after
+    /// How long to wait until a target accepts: at the start, and for every later connection
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = podcov_cli::seconds, help_heading = "Run")]
     pub timeout: Duration,
 
-    /// How long the command may take to end after a signal, or after podcov-test was killed, before it is killed; and
-    /// how long what it has left running may
+    /// How long the command may take to end, after a signal or after podcov-test was killed, before it is killed; what
+    /// it leaves running has the same time
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = podcov_cli::seconds, help_heading = "Run")]
     pub grace: Duration,
 
-    /// If the command fails, end with 0 all the same and leave the failure to podcov-collect, so that the
-    /// coverage of failing tests is collected too
+    /// If the command fails, exit with 0 all the same and record the failure, with which podcov-collect then exits: so
+    /// the coverage of failing tests is collected too
     #[arg(long, help_heading = "Run")]
     pub defer_failure: bool,
 

@@ -33,27 +33,27 @@ pub(crate) fn parse(words: &[String], http: &[String]) -> Result<Vec<Route>> {
         let several = ports.len() > 1;
         if ports.is_empty() {
             return Err(usage(format!(
-                "no port for {}/{}: write it behind, as in service/web 80",
+                "no port for {}/{}: write it after the target, as in service/web 80",
                 target.kind, target.name
             )));
         }
         for port in ports {
             let suffix = if several { format!("_{}", port.remote) } else { String::new() };
-            let variable = format!("PODCOV_ADDR_{}", shout(&format!("{}{suffix}", target.label())));
+            let variable = format!("PODCOV_ADDR_{}", variable_name(&format!("{}{suffix}", target.label())));
             routes.push(Route { target: target.clone(), port, http: None, variable });
         }
     }
-    for wish in http {
-        let (label, path) = match wish.split_once('=') {
+    for option in http {
+        let (label, path) = match option.split_once('=') {
             Some((label, path)) if !label.starts_with('/') => (Some(label), path),
-            _ => (None, wish.as_str()),
+            _ => (None, option.as_str()),
         };
         if !path.starts_with('/') {
-            return Err(usage(format!("--http {wish}: the path must begin with /")));
+            return Err(usage(format!("--http {option}: the path must begin with /")));
         }
-        let meant = routes.iter_mut().find(|r| label.is_none_or(|label| r.target.label() == label));
+        let selected = routes.iter_mut().find(|r| label.is_none_or(|label| r.target.label() == label));
         let why = if label.is_some() { "no target has that name" } else { "there is no target" };
-        let route = meant.ok_or_else(|| usage(format!("--http {wish}: {why}")))?;
+        let route = selected.ok_or_else(|| usage(format!("--http {option}: {why}")))?;
         route.http = Some(path.to_owned());
     }
     Ok(routes)
@@ -76,7 +76,8 @@ pub(crate) fn environment(routes: &[Route], addresses: &[SocketAddr]) -> Result<
     Ok(environment)
 }
 
-fn shout(name: &str) -> String {
+/// What of a variable's name stands for a target: capitals, digits and underscores.
+fn variable_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 

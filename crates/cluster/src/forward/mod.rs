@@ -192,7 +192,7 @@ mod tests {
             assert!(tries.fetch_add(1, Ordering::Relaxed) < 8, "it spins");
             Err::<(), _>(no_descriptors())
         };
-        let failed = |_| drop(told.fetch_add(1, Ordering::Relaxed));
+        let failed = |_| _ = told.fetch_add(1, Ordering::Relaxed);
         let accepting = accept_with(accept, async |()| {}, failed);
         assert!(tokio::time::timeout(Duration::from_secs(1), accepting).await.is_err());
         assert_eq!(told.load(Ordering::Relaxed), 1, "it is said once");
@@ -215,7 +215,7 @@ mod tests {
             async move { sender.send(number).unwrap() }
         };
         let told = AtomicU32::new(0);
-        let failed = |_| drop(told.fetch_add(1, Ordering::Relaxed));
+        let failed = |_| _ = told.fetch_add(1, Ordering::Relaxed);
         let two = async { [served.recv().await, served.recv().await] };
         tokio::select! {
             () = accept_with(accept, serve, failed) => unreachable!("it accepts for ever"),
