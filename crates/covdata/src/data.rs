@@ -12,7 +12,7 @@ use crate::binary::Counted;
 use crate::encode::{self, CounterFileBuilder, PackageBuilder};
 use crate::meta::Package;
 use crate::profile::Covered;
-use crate::text::package_of;
+use crate::text::{TextFile, package_of};
 use crate::{Error, FileName, MetaHash, Mode, Profile, TextProfile};
 
 /// The counters of any number of runs of any number of binaries, and text profiles beside them.
@@ -20,7 +20,8 @@ use crate::{Error, FileName, MetaHash, Mode, Profile, TextProfile};
 pub struct Data<'a> {
     /// Sorted by hash.
     pub(crate) binaries: Vec<Counted<'a>>,
-    pub(crate) texts: Vec<TextProfile<'a>>,
+    /// All text profiles, added up.
+    pub(crate) text: Option<TextProfile>,
 }
 
 /// A coverage file that is to be written: its name and its bytes.
@@ -30,20 +31,20 @@ impl<'a> Data<'a> {
     /// Whether there is nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.binaries.is_empty() && self.texts.is_empty()
+        self.binaries.is_empty() && self.text.is_none()
     }
 
     /// Whether there are text profiles in it, which coverage files cannot hold.
     #[must_use]
     pub fn has_text(&self) -> bool {
-        !self.texts.is_empty()
+        self.text.is_some()
     }
 
     /// The import paths of all packages, some of them several times.
     pub fn package_paths(&self) -> impl Iterator<Item = &str> {
         let binaries = self.binaries.iter().flat_map(|counted| &counted.binary.file.packages);
-        let files = self.texts.iter().flat_map(|text| &text.files);
-        binaries.map(|package| package.path).chain(files.map(|(name, _)| package_of(name)))
+        let files = self.text.iter().flat_map(|text| text.files.keys());
+        binaries.map(|package| package.path).chain(files.map(|name| package_of(name)))
     }
 
     /// The names of all source files, some of them several times.
@@ -52,26 +53,14 @@ impl<'a> Data<'a> {
         let functions =
             packages.flat_map(|package| package.functions().map(move |function| (package, function.file)));
         let binaries = functions.map(|(package, file)| package.string(file));
-        let texts = self.texts.iter().flat_map(|text| &text.files);
-        binaries.chain(texts.map(|(name, _)| *name))
+        let texts = self.text.iter().flat_map(|text| text.files.keys());
+        binaries.chain(texts.map(String::as_str))
     }
 
     /// The counts of every block, over all binaries and text profiles.
     #[must_use]
     pub fn profile(&self) -> Profile<'_> {
         Profile::merge(self)
-    }
-
-    /// Adds other data of the same files.
-    pub(crate) fn merge(mut self, other: Self) -> Self {
-        for counted in other.binaries {
-            match self.binaries.binary_search_by_key(&counted.binary.file.hash, |own| own.binary.file.hash) {
-                Ok(index) => self.binaries[index].merge(counted),
-                Err(index) => self.binaries.insert(index, counted),
-            }
-        }
-        self.texts.extend(other.texts);
-        self
     }
 
     /// The binaries as files, as `go tool covdata merge` writes them: for each its meta-data and one counter file.
@@ -153,24 +142,18 @@ impl<'a> Data<'a> {
         Ok(pair(hash, Cow::Owned(meta), out.finish()).into())
     }
 
-    /// Takes out what others covered: the count of a block that ran in any of them becomes 0.
+    /// Takes out what other data covered: the count of a block that ran there becomes 0.
     ///
     /// Blocks are compared by file and place, so that other binaries, also of the same source, count. Go compares
     /// functions by number in binaries of one hash alone.
-    pub fn subtract(&mut self, others: &[Self]) {
-        for other in others {
-            let covered = other.profile().covered();
-            self.retain(|covered_here| !covered_here, &covered);
-        }
+    pub fn subtract(&mut self, other: &Data<'_>) {
+        self.retain(|covered_here| !covered_here, &other.profile().covered());
     }
 
-    /// Keeps what all others covered too: the count of a block that did not run in each of them becomes 0. Blocks
-    /// are compared as in [`subtract`](Self::subtract).
-    pub fn intersect(&mut self, others: &[Self]) {
-        for other in others {
-            let covered = other.profile().covered();
-            self.retain(|covered_here| covered_here, &covered);
-        }
+    /// Keeps what other data covered too: the count of a block that did not run there becomes 0. Blocks are compared as
+    /// in [`subtract`](Self::subtract).
+    pub fn intersect(&mut self, other: &Data<'_>) {
+        self.retain(|covered_here| covered_here, &other.profile().covered());
     }
 
     fn retain(&mut self, keep: impl Fn(bool) -> bool, covered: &Covered<'_>) {
@@ -184,7 +167,7 @@ impl<'a> Data<'a> {
                 }
             }
         }
-        for (name, blocks) in self.texts.iter_mut().flat_map(|text| &mut text.files) {
+        for (name, TextFile { blocks, .. }) in self.text.iter_mut().flat_map(|text| &mut text.files) {
             let file = covered.file(name);
             for block in blocks.iter_mut().filter(|block| !keep(file.has(&block.unit))) {
                 block.count = 0;

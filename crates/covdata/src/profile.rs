@@ -5,11 +5,11 @@
 //! and so counts a block twice whose function was renamed between two builds; `go tool cover` does not.)
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::binary::Counted;
 use crate::meta::{Package, pair};
-use crate::text::{TextProfile, package_of};
+use crate::text::{TextFile, TextProfile, package_of};
 use crate::{Coverage, Data, Mode, Unit, parallel};
 
 /// The merged counts of any number of runs of any number of binaries, and of text profiles. Names are borrowed from
@@ -39,8 +39,9 @@ pub struct FileProfile<'a> {
     /// The blocks, each once, in Go's order: by first line, last line, first column, last column. Blocks of one
     /// version of the source do not overlap, so this is their order in the source.
     pub blocks: Vec<Block>,
-    /// Blocks overlap, and there were several inputs: they were built from different versions of the source, and
-    /// percentages count both.
+    /// The inputs were built from different versions of the source, so percentages count the statements of all of them:
+    /// blocks overlap, and no single input has all of the blocks; or one place has two numbers of statements, which no
+    /// single build has.
     pub mixed: bool,
 }
 
@@ -92,8 +93,8 @@ impl<'a> Profile<'a> {
         let Some(mode) = data.mode() else { return Self::default() };
         let parts = data.parts(|_| true);
         let mut packages = parallel::map_bytes(&groups(&parts), data.size(), |group| group.merge(mode));
-        if !data.texts.is_empty() {
-            add_texts(&mut packages, &data.texts, mode);
+        if let Some(text) = &data.text {
+            add_text(&mut packages, text, mode);
         }
         Self { mode: Some(mode), packages }
     }
@@ -134,7 +135,7 @@ impl Data<'_> {
     /// What the counts count, over all inputs.
     pub(crate) fn mode(&self) -> Option<Mode> {
         let modes = self.binaries.iter().map(|counted| counted.binary.file.mode);
-        modes.chain(self.texts.iter().map(|text| text.mode)).max()
+        modes.chain(self.text.iter().map(|text| text.mode)).max()
     }
 
     /// How many bytes of meta-data there are.
@@ -151,6 +152,15 @@ impl Data<'_> {
         let mut parts: Vec<Part<'_>> = packages.filter(|part| wanted(part.package.path)).collect();
         parts.sort_by_key(|part| part.package.path);
         parts
+    }
+}
+
+impl Part<'_> {
+    /// How many different blocks a file has.
+    fn count_blocks(&self, file: &str) -> usize {
+        let functions =
+            self.package.functions().filter(|function| self.package.string(function.file) == file);
+        functions.flat_map(|function| function.units()).collect::<HashSet<_>>().len()
     }
 }
 
@@ -203,7 +213,9 @@ impl<'a> Group<'_, 'a> {
         package.files.retain(|file| !file.blocks.is_empty());
         for file in &mut package.files {
             merge_blocks(&mut file.blocks, mode);
-            file.mixed = parts.len() > 1 && overlap(file.blocks.iter());
+            file.mixed = is_mixed(&file.blocks, || {
+                parts.iter().map(|part| part.count_blocks(file.name)).max().unwrap_or_default()
+            });
         }
         package.files.sort_by_key(|file| file.name);
         package
@@ -341,7 +353,7 @@ impl<'a> PackageProfile<'a> {
 }
 
 /// Adds text profiles, which know files but no packages.
-fn add_texts<'a>(packages: &mut Vec<PackageProfile<'a>>, texts: &'a [TextProfile<'_>], mode: Mode) {
+fn add_text<'a>(packages: &mut Vec<PackageProfile<'a>>, text: &'a TextProfile, mode: Mode) {
     let mut places: HashMap<&str, (usize, usize)> = HashMap::new();
     for (package, profile) in packages.iter().enumerate() {
         places
@@ -349,10 +361,8 @@ fn add_texts<'a>(packages: &mut Vec<PackageProfile<'a>>, texts: &'a [TextProfile
     }
     let mut numbers: HashMap<&str, usize> =
         packages.iter().enumerate().map(|(number, package)| (package.path, number)).collect();
-    let mut changed = HashMap::<(usize, usize), bool>::new();
-    for (name, blocks) in texts.iter().flat_map(|text| &text.files) {
-        let known = places.get(name).copied();
-        let place = known.unwrap_or_else(|| {
+    for (name, TextFile { blocks, largest }) in &text.files {
+        let (package, file) = places.get(name.as_str()).copied().unwrap_or_else(|| {
             let path = package_of(name);
             let package = *numbers.entry(path).or_insert_with(|| {
                 packages.push(PackageProfile { path, ..PackageProfile::default() });
@@ -360,19 +370,30 @@ fn add_texts<'a>(packages: &mut Vec<PackageProfile<'a>>, texts: &'a [TextProfile
             });
             let files = &mut packages[package].files;
             files.push(FileProfile { name, ..FileProfile::default() });
-            places.insert(name, (package, files.len() - 1));
             (package, files.len() - 1)
         });
-        packages[place.0].files[place.1].blocks.extend(blocks);
-        *changed.entry(place).or_default() |= known.is_some();
-    }
-    for ((package, file), several) in changed {
         let file = &mut packages[package].files[file];
+        let largest = file.blocks.len().max(*largest);
+        file.blocks.extend(blocks);
         merge_blocks(&mut file.blocks, mode);
-        file.mixed |= several && overlap(file.blocks.iter());
+        if mode == Mode::Set {
+            file.blocks.iter_mut().for_each(|block| block.count = block.count.min(1));
+        }
+        file.mixed |= is_mixed(&file.blocks, || largest);
     }
     packages.iter_mut().for_each(|package| package.files.sort_by_key(|file| file.name));
     packages.sort_by_key(|package| package.path);
+}
+
+/// Whether these blocks, in order, are of different versions of a file: see [`FileProfile::mixed`]. `largest` gives the
+/// largest number of them that one input has.
+///
+/// Blocks of one version may overlap, where `//line` directives have made two places in generated code one place in its
+/// source. But the Go command gives no place twice: `dedup` in `cmd/cover`.
+fn is_mixed(blocks: &[Block], largest: impl FnOnce() -> usize) -> bool {
+    let place = |unit: &Unit| (unit.start(), unit.end());
+    let same_place = |two: &[Block]| place(&two[0].unit) == place(&two[1].unit);
+    blocks.windows(2).any(same_place) || overlap(blocks.iter()) && largest() < blocks.len()
 }
 
 /// Sorts blocks, and makes one of those that are the same.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::Metadata;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,16 +31,17 @@ pub struct Builder {
     problems: Vec<Problem>,
 }
 
-/// Coverage files: the bytes of each binary's meta-data and of text profiles, and the names of counter files, however
-/// many these are.
+/// Coverage files: the bytes of each binary's meta-data, and the names of counter files and text profiles, however many
+/// these are.
 #[derive(Debug)]
 pub struct Files {
     inputs: usize,
     /// A thousand replicas have a thousand equal ones.
     metas: Vec<(MetaHash, Meta)>,
-    /// Of each input.
-    counters: Vec<Vec<(MetaHash, File)>>,
-    texts: Vec<Loaded>,
+    /// By input.
+    counters: Vec<(MetaHash, File)>,
+    /// By input.
+    texts: Vec<File>,
     problems: Vec<Problem>,
 }
 
@@ -128,18 +130,23 @@ impl Builder {
         self.input += 1;
     }
 
-    /// Reads what has to be held: all but the counter files.
+    /// Reads what has to be held: the meta-data files.
     #[must_use]
     pub fn load(self) -> Files {
         let Self { input, mut metas, counters, mut texts, mut problems } = self;
         // Of two different files of one hash the first counts, so their order must not hang on the system's.
         metas.sort_by(|(_, a), (_, b)| (a.input, &a.path).cmp(&(b.input, &b.path)));
         texts.sort_by(|a, b| (a.input, &a.path).cmp(&(b.input, &b.path)));
-        let mut load = |file: File| file.load().map_err(|problem| problems.push(problem)).ok();
         let mut loaded = Vec::<(MetaHash, Meta)>::new();
         let mut firsts = HashMap::new();
         for (hash, file) in metas {
-            let Some(file) = load(file) else { continue };
+            let file = match file.load() {
+                Ok(file) => file,
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
             let as_in = *firsts.entry(hash).or_insert(loaded.len());
             let meta = match loaded.get(as_in) {
                 Some((_, Meta::First(first))) if *first.bytes == *file.bytes => {
@@ -149,12 +156,7 @@ impl Builder {
             };
             loaded.push((hash, meta));
         }
-        let texts = texts.into_iter().filter_map(load).collect();
-        let mut by_input: Vec<Vec<_>> = (0..=input).map(|_| Vec::new()).collect();
-        for (hash, file) in counters {
-            by_input[file.input].push((hash, file));
-        }
-        Files { inputs: input + 1, metas: loaded, counters: by_input, texts, problems }
+        Files { inputs: input + 1, metas: loaded, counters, texts, problems }
     }
 
     fn add_path(&mut self, path: PathBuf, bytes: Option<Vec<u8>>) {
@@ -176,41 +178,39 @@ impl Builder {
 }
 
 impl Files {
-    /// Parses everything, adds up the counters, and gives all that was wrong, sorted by path.
-    ///
-    /// Counter files on disk are read some at a time on each processor, and added up as they are read: what is held
-    /// is a number a unit and processor for each binary.
+    /// How many inputs there are: one more than calls of [`Builder::next_input`].
     #[must_use]
-    pub fn read(&self) -> (Data<'_>, Vec<Problem>) {
-        let (each, problems) = self.read_each();
-        (each.into_iter().reduce(Data::merge).unwrap_or_default(), problems)
+    pub fn inputs(&self) -> usize {
+        self.inputs
     }
 
-    /// As [`read`](Self::read), but keeps the inputs apart. Meta-data of one serves the counters of all.
+    /// Parses everything, adds up the counters, and gives all that was wrong, sorted by path.
+    ///
+    /// However many inputs and files there are, each processor reads one file at a time and adds it to its sum. The sums
+    /// are what is held: a number for each unit that ran, of each binary and text profile.
     #[must_use]
-    pub fn read_each(&self) -> (Vec<Data<'_>>, Vec<Problem>) {
+    pub fn read(&self) -> (Data<'_>, Vec<Problem>) {
         let mut problems = self.problems.clone();
         let binaries = self.binaries(&mut problems);
-        let mut each: Vec<Data<'_>> =
-            (0..self.inputs).map(|input| self.read_input(input, &binaries, &mut problems)).collect();
-        for file in &self.texts {
-            match TextProfile::parse(&file.bytes) {
-                Ok((profile, bad)) => {
-                    each[file.input].texts.push(profile);
-                    problems.extend(bad.map(|error| Problem::new(&file.path, error)));
-                }
-                Err(error) => problems.push(Problem::new(&file.path, error)),
-            }
+        let data = self.read_inputs(0..self.inputs, &binaries, &mut problems);
+        (data, sorted(problems))
+    }
+
+    /// As [`read`](Self::read), but gives each input for itself, one after the other. Meta-data of one serves the
+    /// counters of all.
+    pub fn read_each<'f>(&'f self, mut each: impl FnMut(Data<'f>)) -> Vec<Problem> {
+        let mut problems = self.problems.clone();
+        let binaries = self.binaries(&mut problems);
+        for input in 0..self.inputs {
+            each(self.read_inputs(input..input + 1, &binaries, &mut problems));
         }
-        problems.sort_by(|a, b| a.path.cmp(&b.path));
-        (each, problems)
+        sorted(problems)
     }
 
     /// Parses the meta-data files, and says which of them have no counters beside them.
     fn binaries(&self, problems: &mut Vec<Problem>) -> HashMap<MetaHash, Arc<Binary<'_>>> {
-        let counters = self.counters.iter().flatten();
         let with_counters: HashSet<(&Path, MetaHash)> =
-            counters.map(|(hash, file)| (folder(&file.path), *hash)).collect();
+            self.counters.iter().map(|(hash, file)| (folder(&file.path), *hash)).collect();
         let mut binaries = HashMap::<MetaHash, Arc<Binary<'_>>>::new();
         let mut outcomes: Vec<Result<(), Reason>> = Vec::with_capacity(self.metas.len());
         for (hash, meta) in &self.metas {
@@ -237,22 +237,15 @@ impl Files {
         binaries
     }
 
-    /// Reads one input's counter files.
-    fn read_input<'a>(
+    /// Reads the counter files and text profiles of some inputs.
+    fn read_inputs<'a>(
         &self,
-        input: usize,
+        inputs: Range<usize>,
         binaries: &HashMap<MetaHash, Arc<Binary<'a>>>,
         problems: &mut Vec<Problem>,
     ) -> Data<'a> {
-        let files = &self.counters[input];
-        // One part for each processor, as each holds its own sums; a small part is not worth that.
-        let parts: Vec<Part<'a>> = if files.len() < 2 * WORTH_FILES {
-            vec![Part::read(files, binaries)]
-        } else {
-            let part = files.len().div_ceil(parallel::processors()).max(WORTH_FILES);
-            let parts: Vec<_> = files.chunks(part).collect();
-            parallel::map(&parts, |files| Part::read(files, binaries))
-        };
+        let counters = of_inputs(&self.counters, &inputs, |(_, file)| file.input);
+        let parts = map_parts(counters, 2 * WORTH_FILES, |files| Part::read(files, binaries));
         let mut counted = BTreeMap::new();
         for part in parts {
             problems.extend(part.problems);
@@ -263,13 +256,67 @@ impl Files {
                 }
             }
         }
-        for (hash, _) in self.metas.iter().filter(|(_, meta)| meta.input() == input) {
+        for (hash, _) in self.metas.iter().filter(|(_, meta)| inputs.contains(&meta.input())) {
             if let Some(binary) = binaries.get(hash) {
                 counted.entry(*hash).or_insert_with(|| Counted::new(Arc::clone(binary)));
             }
         }
-        Data { binaries: counted.into_values().collect(), texts: Vec::new() }
+        let texts = of_inputs(&self.texts, &inputs, |file| file.input);
+        let mut text = None;
+        for (new, new_problems) in map_parts(texts, 2, read_texts) {
+            problems.extend(new_problems);
+            add_text(&mut text, new);
+        }
+        Data { binaries: counted.into_values().collect(), text }
     }
+}
+
+/// What some inputs have of a list that is sorted by input.
+fn of_inputs<'l, T>(list: &'l [T], inputs: &Range<usize>, input: impl Fn(&T) -> usize) -> &'l [T] {
+    let [start, end] =
+        [inputs.start, inputs.end].map(|bound| list.partition_point(|item| input(item) < bound));
+    &list[start..end]
+}
+
+/// Maps parts of a list of files: one for each processor, as each part holds its own sums. Fewer than `worth` files are
+/// one part.
+fn map_parts<T: Sync, R: Send>(files: &[T], worth: usize, map: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+    if files.len() < worth {
+        return vec![map(files)];
+    }
+    let part = files.len().div_ceil(parallel::processors()).max(worth / 2);
+    let parts: Vec<_> = files.chunks(part).collect();
+    parallel::map(&parts, |files| map(files))
+}
+
+/// Reads text profiles and adds them up.
+fn read_texts(files: &[File]) -> (Option<TextProfile>, Vec<Problem>) {
+    let (mut sum, mut problems, mut buffer) = (None, Vec::new(), Vec::new());
+    for file in files {
+        let parsed =
+            file.read(&mut buffer).map_err(Reason::from).and_then(|bytes| Ok(TextProfile::parse(bytes)?));
+        match parsed {
+            Ok((profile, bad)) => {
+                add_text(&mut sum, Some(profile));
+                problems.extend(bad.map(|error| Problem::new(&file.path, error)));
+            }
+            Err(reason) => problems.push(Problem::new(&file.path, reason)),
+        }
+    }
+    (sum, problems)
+}
+
+fn add_text(sum: &mut Option<TextProfile>, new: Option<TextProfile>) {
+    match (sum, new) {
+        (Some(sum), Some(new)) => sum.add(new),
+        (sum @ None, new) => *sum = new,
+        (Some(_), None) => {}
+    }
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by(|a, b| a.path.cmp(&b.path));
+    problems
 }
 
 impl Meta {

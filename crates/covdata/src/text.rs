@@ -6,19 +6,28 @@
 //!
 //! Unlike Go's reader this one takes what `cat` makes of several profiles, with a line of the mode amid the others.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, btree_map};
 use std::io::{self, Write};
 
 use crate::profile::{Block, merge_blocks};
 use crate::{FileProfile, Mode, Profile, Unit};
 
-/// The blocks of a text profile.
+/// The blocks of a text profile, or of several that were added up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextProfile<'a> {
+pub struct TextProfile {
     pub(crate) mode: Mode,
-    /// The files by name, in order of appearance, with their blocks, each once, sorted.
-    pub(crate) files: Vec<(&'a str, Vec<Block>)>,
+    /// By name.
+    pub(crate) files: BTreeMap<String, TextFile>,
+}
+
+/// A source file of a [`TextProfile`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TextFile {
+    /// Each once, sorted. The counts are plain sums, also in mode set: a block that ran in three profiles has 3.
+    pub(crate) blocks: Vec<Block>,
+    /// The largest number of blocks that one profile has.
+    pub(crate) largest: usize,
 }
 
 /// Why text is not the profile which it should be.
@@ -43,13 +52,13 @@ fn bad_lines(first: usize, lines: usize) -> String {
     format!("line {first}{more}: not `file:line.column,line.column statements count`; left out")
 }
 
-impl<'a> TextProfile<'a> {
+impl TextProfile {
     /// Parses a profile. Lines that are no blocks are left out, and given as the error beside it.
     ///
     /// # Errors
     ///
     /// [`TextError::NoMode`] where the first line is not the mode's.
-    pub fn parse(text: &'a [u8]) -> Result<(Self, Option<TextError>), TextError> {
+    pub fn parse(text: &[u8]) -> Result<(Self, Option<TextError>), TextError> {
         // Editors put a mark of the encoding before it.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let mut lines =
@@ -85,15 +94,33 @@ impl<'a> TextProfile<'a> {
             }
             files[current.1].1.push(block);
         }
-        for (_, blocks) in &mut files {
-            merge_blocks(blocks, mode);
+        let files = files.into_iter().map(|(name, mut blocks)| {
+            merge_blocks(&mut blocks, mode);
             if mode == Mode::Set {
-                // Go writes no other, but who sums up profiles may.
+                // Go writes no other count, but a tool that adds up profiles may.
                 blocks.iter_mut().for_each(|block| block.count = block.count.min(1));
             }
-        }
+            (name.to_owned(), TextFile { largest: blocks.len(), blocks })
+        });
         let error = (bad > 0).then_some(TextError::BadLines { first: first_bad, lines: bad });
-        Ok((Self { mode, files }, error))
+        Ok((Self { mode, files: files.collect() }, error))
+    }
+
+    /// Adds another profile.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.mode = self.mode.max(other.mode);
+        for (name, new) in other.files {
+            match self.files.entry(name) {
+                btree_map::Entry::Vacant(entry) => drop(entry.insert(new)),
+                btree_map::Entry::Occupied(entry) => {
+                    let file = entry.into_mut();
+                    file.blocks.extend(new.blocks);
+                    // Not by this profile's own mode, which may not be the result's: then each run in mode set counts.
+                    merge_blocks(&mut file.blocks, Mode::Count);
+                    file.largest = file.largest.max(new.largest);
+                }
+            }
+        }
     }
 }
 
@@ -224,7 +251,7 @@ mod tests {
 
     fn parse(text: &str) -> (Vec<String>, Option<TextError>) {
         let (profile, error) = TextProfile::parse(text.as_bytes()).unwrap();
-        let lines = profile.files.iter().flat_map(|(file, blocks)| {
+        let lines = profile.files.iter().flat_map(|(file, TextFile { blocks, .. })| {
             blocks.iter().map(move |Block { unit: u, count, .. }| {
                 let (start, end) = ((u.start_line, u.start_column), (u.end_line, u.end_column));
                 format!("{file} {start:?} {end:?} {} {count}", u.statements)
@@ -240,7 +267,7 @@ mod tests {
         );
         assert_eq!(
             lines,
-            ["m/b.go (1, 10) (2, 2) 3 1", "m/b.go (3, 1) (4, 2) 1 7", "m/a.go (9, 1) (9, 5) 1 0"]
+            ["m/a.go (9, 1) (9, 5) 1 0", "m/b.go (1, 10) (2, 2) 3 1", "m/b.go (3, 1) (4, 2) 1 7"]
         );
         assert_eq!(error, None);
         assert_eq!(parse("mode: set\na.go:1.1,2.2 1 1\na.go:1.1,2.2 1 1").0, ["a.go (1, 1) (2, 2) 1 1"]);
@@ -257,7 +284,7 @@ mod tests {
     fn concatenated_profiles() {
         let (profile, error) =
             TextProfile::parse(b"mode: set\na.go:1.1,2.2 1 1\nmode: count\na.go:1.1,2.2 1 4\n").unwrap();
-        assert_eq!((profile.mode, profile.files[0].1[0].count, error), (Mode::Count, 5, None));
+        assert_eq!((profile.mode, profile.files["a.go"].blocks[0].count, error), (Mode::Count, 5, None));
     }
 
     #[test]

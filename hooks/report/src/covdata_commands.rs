@@ -111,26 +111,31 @@ pub(crate) fn merge(Merge { input, output, pcombine }: &Merge) -> Result<Exit> {
 
 pub(crate) fn subtract(args: &SetOperation) -> Result<Exit> {
     let files = args.input.load()?;
-    let (mut first, others) = first_and_others(args, &files)?;
-    first.subtract(&others);
-    write(&args.input, &first, &args.output, false)?;
-    Ok(args.input.messages.exit())
+    set_operation(args, &files, Data::subtract)
 }
 
 pub(crate) fn intersect(args: &SetOperation) -> Result<Exit> {
     let files = args.input.load()?;
-    let (mut first, others) = first_and_others(args, &files)?;
-    first.intersect(&others);
-    write(&args.input, &first, &args.output, false)?;
-    Ok(args.input.messages.exit())
+    set_operation(args, &files, Data::intersect)
 }
 
-fn first_and_others<'f>(args: &SetOperation, files: &'f covdata::Files) -> Result<(Data<'f>, Vec<Data<'f>>)> {
-    let mut each = args.input.read_each(files)?.into_iter();
-    match (each.next(), each.len()) {
-        (Some(first), 1..) => Ok((first, each.collect())),
-        _ => Err(Failure::new(Exit::Usage, "at least two inputs are needed").into()),
+fn set_operation<'f>(
+    args: &SetOperation,
+    files: &'f covdata::Files,
+    operation: fn(&mut Data<'f>, &Data<'_>),
+) -> Result<Exit> {
+    if files.inputs() < 2 {
+        return Err(Failure::new(Exit::Usage, "at least two inputs are needed").into());
     }
+    let mut first = None;
+    args.input.read_each(files, |data| match &mut first {
+        None => first = Some(data),
+        Some(first) => operation(first, &data),
+    })?;
+    if let Some(first) = first {
+        write(&args.input, &first, &args.output, false)?;
+    }
+    Ok(args.input.messages.exit())
 }
 
 /// Writes a folder; a text profile where a folder could not hold the data.

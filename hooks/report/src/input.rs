@@ -125,15 +125,21 @@ impl InputArgs {
         Ok(ManuallyDrop::new(data))
     }
 
-    /// Reads the files of each input for itself.
-    pub(crate) fn read_each<'f>(&self, files: &'f Files) -> Result<Vec<Data<'f>>> {
-        let (each, problems) = files.read_each();
+    /// Reads the files of each input for itself, one after the other.
+    pub(crate) fn read_each<'f>(&self, files: &'f Files, mut each: impl FnMut(Data<'f>)) -> Result<()> {
+        let mut checks = Vec::new();
+        let problems = files.read_each(|data| {
+            // The warnings about patterns are for the first input alone, of which something is kept.
+            let checked = self.not_empty(&data).and_then(|()| match checks.len() {
+                0 => self.check_selection(&data, NothingSelected::IsPrinted),
+                _ => Ok(()),
+            });
+            checks.push(checked);
+            each(data);
+        });
+        // The files' problems explain why an input is empty, so they come first.
         self.say_problems(&problems);
-        each.iter().try_for_each(|data| self.not_empty(data))?;
-        if let Some(first) = each.first() {
-            self.check_selection(first, NothingSelected::IsPrinted)?;
-        }
-        Ok(each)
+        checks.into_iter().collect()
     }
 
     /// Whether a package is selected.

@@ -110,6 +110,62 @@ fn two_builds_of_a_changed_program() {
     let (alone, both) = (same(&[&old]), same(&[&old, &new]));
     // The old blocks and the new are all there, as in Go.
     assert!(both.percent().total().total > alone.percent().total().total);
+    assert_eq!(mixed(&alone), [""; 0]);
+    assert_eq!(mixed(&both), ["sample/lib/lib.go"]);
+}
+
+/// The files of which the inputs have different versions.
+fn mixed<'a>(profile: &Profile<'a>) -> Vec<&'a str> {
+    profile.files().filter(|file| file.mixed).map(|file| file.name).collect()
+}
+
+#[test]
+fn generated_code_whose_blocks_overlap_is_one_version() {
+    // As goyacc writes it: several places in the generated file are one place in the grammar.
+    let parser = |step: &str| {
+        format!(
+            "package parser\n\n//line parser.y:1\nfunc Parse(n int) int {{\n\tif n > 1 {{\n\t\tn{step}\n\t}}\n\treturn n\n}}\n\n\
+             //line parser.y:2\nfunc Next(n int) int {{\n\tif n > 2 {{\n\t\tn{step}\n\t}}\n\treturn n\n}}\n"
+        )
+    };
+    let build = |step: &str| {
+        let module = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = module.path().join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        };
+        write("go.mod", "module shop\n\ngo 1.24\n");
+        write("parser/parser.go", &parser(step));
+        for command in ["one", "two"] {
+            let call = if command == "one" { "Parse(2)" } else { "Next(3)" };
+            let main = format!(
+                "package main\n\nimport \"shop/parser\"\n\nfunc main() {{\n\tprintln(parser.{call})\n}}\n"
+            );
+            write(&format!("{command}/main.go"), &main);
+        }
+        Sample::build_from(module.path(), "count")
+    };
+    let sample = build("++");
+    let (one, two) = (sample.run("one", "one", &[]), sample.run("two", "two", &[]));
+    let both = same(&[&one, &two]);
+    let file = both.files().find(|file| file.name == "shop/parser/parser.y").unwrap();
+    let places: Vec<_> =
+        file.blocks.iter().map(|block| (block.unit.start_line, block.unit.end_line)).collect();
+    assert!(places.windows(2).any(|two| two[1].0 < two[0].1), "the blocks overlap: {places:?}");
+    assert_eq!(mixed(&both), [""; 0]);
+    // As text profiles too, and one with the other.
+    let text = |dir: &Path| go::textfmt(&[dir]);
+    let mut builder = Builder::new();
+    builder.add_dir(&one);
+    builder.add_text_bytes("two.out", text(&two));
+    builder.add_text_bytes("one.out", text(&one));
+    assert_eq!(mixed(&go::read(builder).0), [""; 0]);
+
+    // Another version of it is noticed all the same.
+    let changed = build("++\n\t\tn++");
+    let three = changed.run("three", "one", &[]);
+    assert_eq!(mixed(&go::read_dirs([&one, &two, &three]).0), ["shop/parser/parser.y"]);
 }
 
 #[test]
@@ -249,15 +305,16 @@ fn subtract_and_intersect_on_one_binary_are_gos() {
         builder.next_input();
         builder.add_dir(&b);
         let files = builder.load();
-        type Operation = for<'a> fn(&mut Data<'a>, &[Data<'a>]);
+        type Operation = for<'a> fn(&mut Data<'a>, &Data<'a>);
         let operations: [(&str, Operation); 2] =
             [("subtract", |a, b| a.subtract(b)), ("intersect", |a, b| a.intersect(b))];
         for (name, operation) in operations {
-            let (mut each, problems) = files.read_each();
+            let mut each = Vec::new();
+            let problems = files.read_each(|data| each.push(data));
             assert!(problems.is_empty(), "{problems:?}");
-            let [first, others @ ..] = each.as_mut_slice() else { panic!("two inputs") };
+            let [first, second] = each.as_mut_slice() else { panic!("two inputs") };
             let before = first.profile().percent().total().covered;
-            operation(first, others);
+            operation(first, second);
             let after = first.profile().percent().total().covered;
             assert!(0 < after && after < before, "{name} {mode}");
             let out = sample.path(name);
@@ -301,13 +358,14 @@ fn set_operations_across_builds_and_text_profiles() {
             builder.add_text(other);
         }
         let files = builder.load();
-        let (mut each, _) = files.read_each();
-        let others = each.split_off(1);
-        let mut subtracted = each[0].clone();
-        subtracted.subtract(&others);
+        let mut each = Vec::new();
+        files.read_each(|data| each.push(data));
+        let [first, second] = each.as_mut_slice() else { panic!("two inputs") };
+        let mut subtracted = first.clone();
+        subtracted.subtract(second);
         assert_eq!(covered(&subtracted.profile()), only_one);
-        each[0].intersect(&others);
-        assert_eq!(covered(&each[0].profile()), both);
+        first.intersect(second);
+        assert_eq!(covered(&first.profile()), both);
     }
 }
 

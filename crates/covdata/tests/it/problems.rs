@@ -226,7 +226,15 @@ fn blocks_of_different_versions_are_recognised() {
     assert_eq!(mixed(&[old, "b.go:1.1,4.2 1 1\n"]), [""; 0]);
     assert_eq!(mixed(&[old, "a.go:9.1,12.2 1 1\n"]), [""; 0], "a part of the same file");
     assert_eq!(mixed(&[old, new]), ["a.go"]);
-    assert_eq!(mixed(&[old, "a.go:1.1,3.2 2 1\n"]), ["a.go"], "the same place with more statements");
+    let more = "a.go:1.1,3.2 2 1\n";
+    assert_eq!(mixed(&[old, more]), ["a.go"], "the same place with more statements");
+    assert_eq!(mixed(&[&format!("{old}{more}")]), ["a.go"], "in one profile");
+    // Blocks overlap in each version: code that was generated from another file.
+    let generated = "a.y:1.1,5.2 1 1\na.y:2.1,3.2 1 0\n";
+    assert_eq!(mixed(&[generated]), [""; 0]);
+    assert_eq!(mixed(&[generated, generated]), [""; 0]);
+    assert_eq!(mixed(&[generated, "a.y:1.1,5.2 1 1\n"]), [""; 0], "a part of it");
+    assert_eq!(mixed(&[generated, "a.y:1.1,5.2 1 1\na.y:2.1,4.2 1 0\n"]), ["a.y"]);
 }
 
 #[test]
