@@ -3,6 +3,7 @@
 mod covdata;
 mod formats;
 mod gates;
+mod large;
 mod outputs;
 mod selection;
 mod sources;
