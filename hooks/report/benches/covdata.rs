@@ -1,5 +1,6 @@
 //! podcov-report beside `go tool covdata` and `go tool cover`, process against process, and beside `cat`, which does
-//! nothing but read the same files: wall time (the median) and peak memory.
+//! nothing but read the same files: wall time (the median) and peak memory. What both print and write is compared before
+//! it is timed.
 //!
 //! The large program is the `go` command itself, built here with coverage of all its packages, or whatever has left its
 //! files in the folder that PODCOV_BENCH_DATA names.
@@ -132,6 +133,7 @@ fn compare() -> Result<()> {
         let files = format!("cat {}/cov* >/dev/null", folder.display());
         let input = folder.display().to_string();
         for command in ["percent", "textfmt", "func", "merge"] {
+            compare_results(tool.trim(), ours, command, &input, dir.path())?;
             let (out, copy) = (dir.path().join("out"), dir.path().join("copy"));
             let to = match command {
                 "textfmt" => Some(out.join("cover.out")),
@@ -158,10 +160,53 @@ fn compare() -> Result<()> {
     let profile = dir.path().join("cover.out").display().to_string();
     output(Command::new(ours).args(["textfmt", "-o", &profile]).arg(&small))?;
     std::env::set_current_dir(module)?;
+    let words = |text: String| {
+        text.replace("total:", "total").split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    ensure!(
+        words(output(Command::new("go").args(["tool", "cover", "-func", &profile]))?)
+            == words(output(Command::new(ours).args(["func", &profile]))?),
+        "func of a text profile: podcov-report and go tool cover print different things"
+    );
     let cases = [Case::new(["go", "tool", "cover", "-func", &profile]), Case::new([ours, "func", &profile])];
     let [go, podcov] = run(&cases, 11)?;
     println!("(a) as a text profile, with the source");
     print("    func, beside go tool cover", &go, &podcov, None);
+    Ok(())
+}
+
+/// Runs a command of both programs, and fails where they print or write different things.
+fn compare_results(go: &str, podcov: &str, command: &str, input: &str, dir: &Path) -> Result<()> {
+    let result = |program: &str, out: &Path| -> Result<Vec<String>> {
+        fs::create_dir(out)?;
+        let mut run = Command::new(program);
+        run.args([command, "-i", input]);
+        let file = out.join("cover.out");
+        match command {
+            "textfmt" => run.arg("-o").arg(&file),
+            "merge" => run.arg("-o").arg(out),
+            _ => &mut run,
+        };
+        let mut results = vec![output(&mut run)?];
+        if command == "merge" {
+            // The counter files hold functions in any order, and their names the time.
+            let names = fs::read_dir(out)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+            let is_meta = |path: &&PathBuf| path.to_string_lossy().contains("covmeta.");
+            results.extend(names.iter().filter(is_meta).map(|path| {
+                let name = path.file_name().unwrap_or_default();
+                format!("{name:?} {:?}", fs::read(path).map_err(|error| error.to_string()))
+            }));
+            results.sort();
+            output(Command::new(go).arg("textfmt").arg("-i").arg(out).arg("-o").arg(&file))?;
+        }
+        if file.exists() {
+            results.push(fs::read_to_string(file)?);
+        }
+        fs::remove_dir_all(out)?;
+        Ok(results)
+    };
+    let same = result(go, &dir.join("of-go"))? == result(podcov, &dir.join("of-podcov"))?;
+    ensure!(same, "{command} -i {input}: podcov-report and go tool covdata give different results");
     Ok(())
 }
 
