@@ -83,7 +83,9 @@ pub async fn flush(cluster: &Cluster, target: &Target, request: &Request<'_>) ->
         Ask::Stop => agent.stop().await.map(|()| Vec::new()),
     };
     let by_shell = async |signal: &str| {
-        let then = async |Evidence { session, files, processes }| {
+        let then = async |mut evidence: Evidence| {
+            shell::check_that_files_stay(&mut evidence, target, signal, request.timeout).await?;
+            let Evidence { session, files, processes } = evidence;
             let verified = shell::verify(session, &files).await?;
             Ok((files, processes, verified))
         };

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read;
+use std::time::Duration;
 
 use covdata::{FileName, MetaFile, Mode};
 use podcov_cluster::{Cluster, CoverVolume, Error, Fate, Target};
@@ -190,6 +191,33 @@ async fn attempt(
     }
 }
 
+/// Fails if the program ends on the signal and what it wrote goes with its container. Waits, until the time is over,
+/// where the signal is one that programs end on: the file is there before its process has ended.
+pub(crate) async fn check_that_files_stay(
+    evidence: &mut Evidence,
+    target: &Target,
+    signal: &str,
+    timeout: Duration,
+) -> Result<(), ShellError> {
+    let number = |number: &str| matches!(number, "1" | "2" | "3" | "6" | "9" | "15");
+    let ends = matches!(signal, "HUP" | "INT" | "QUIT" | "ABRT" | "KILL" | "TERM") || number(signal);
+    if target.volume != CoverVolume::None || !ends {
+        return Ok(());
+    }
+    let deadline = Instant::now() + timeout;
+    let mut pause = Pause::default();
+    while Instant::now() < deadline {
+        match evidence.session.count(&evidence.processes).await {
+            Ok(ShellReply::Count(_)) => pause.wait().await,
+            // The shell ends with the container.
+            Ok(ShellReply::Gone) | Err(_) => {
+                return Err(ShellError::Final(on_no_volume("the process has ended", target, signal)));
+            }
+        }
+    }
+    Ok(())
+}
+
 impl EarlyExit {
     fn into_error(self, target: &Target) -> ShellError {
         let message = self.message(target);
@@ -283,16 +311,22 @@ fn message(
 /// Why a container that ended after the signal has no new counter file.
 fn after_signal(fate: &Fate, target: &Target, signal: &str) -> String {
     match (fate, target.volume) {
-        (Fate::Restarting(_) | Fate::Restarted, CoverVolume::None) => format!(
-            "{fate} after SIG{signal}, and GOCOVERDIR is on no volume: whatever the program wrote to {} at its end \
-             is gone; mount a volume there, an emptyDir will do",
-            target.dir
-        ),
+        (Fate::Restarting(_) | Fate::Restarted, CoverVolume::None) => {
+            on_no_volume(&fate.to_string(), target, signal)
+        }
         _ => format!(
             "{fate} after SIG{signal}; does the program handle that signal? If it is meant to end on it, Kubernetes \
              may take longer to start it again: see --timeout"
         ),
     }
+}
+
+fn on_no_volume(what: &str, target: &Target, signal: &str) -> String {
+    format!(
+        "{what} after SIG{signal}, and GOCOVERDIR is on no volume: whatever the program wrote to {} at its end is gone; \
+         mount a volume there, an emptyDir will do",
+        target.dir
+    )
 }
 
 #[cfg(test)]

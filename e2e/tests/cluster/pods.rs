@@ -240,7 +240,7 @@ async fn a_thousand_files_in_one_folder() -> Result<()> {
     let pod = space.pod("writes").await?;
     // Whole files under other processes' names, as a program leaves them that was restarted very often.
     let copy = r#"cd /coverage-data && set -- covcounters.* && base=${1%.*.*} &&
-        i=1; while [ $i -lt 1000 ]; do cp "$1" "$base.$i.$i" || exit; i=$((i + 1)); done"#;
+        i=1; while [ $i -lt 1000 ]; do cp "$1" "$base.$((i + 1)).${1##*.}" || exit; i=$((i + 1)); done"#;
     let status = space.kubectl().args(["exec", &pod, "--", "sh", "-c", copy]).status().await?;
     assert!(status.success());
     let collected = collect(&space).await?;

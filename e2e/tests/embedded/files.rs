@@ -31,9 +31,9 @@ async fn ten_thousand_files_and_more() -> Result<()> {
     const FILES: usize = 10_050;
     let world = World::new().await?;
     let folder = one_run(&world, "many")?;
-    let (hash, _) = COUNTERS.rsplit_once(".19644.").expect("the fixture's process");
+    let (hash, time) = COUNTERS.split_once(".19644.").expect("the fixture's process");
     for pid in 1..FILES {
-        fs::copy(fixture().join(COUNTERS), folder.join(format!("{hash}.{}.{pid}", pid + 100_000)))?;
+        fs::copy(fixture().join(COUNTERS), folder.join(format!("{hash}.{}.{time}", pid + 100_000)))?;
     }
     for other in [".gitkeep", "notes.txt"] {
         fs::write(folder.join(other), "")?;
