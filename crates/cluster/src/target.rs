@@ -17,8 +17,10 @@ use crate::{Cluster, Error, History, Scope, Termination};
 /// How many pods one answer of the API server may hold; what kubectl asks for as well.
 const PAGE: u32 = 500;
 
-/// How often to look whether a container has been started again.
-const RESTART_LOOK: Duration = Duration::from_millis(200);
+/// After how long to look whether a container has been started again: at first, and at most. Each pause is twice as long
+/// as the one before, for a look lists all pods of the scope.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The variable that names the folder a program built with `go build -cover` writes to.
 const GOCOVERDIR: &str = "GOCOVERDIR";
@@ -317,13 +319,15 @@ impl Cluster {
     /// and a namespace that was named does not exist.
     pub async fn find_targets(&self, scope: &Scope) -> Result<Found, Error> {
         let deadline = Instant::now() + self.timeout();
+        let mut pause = FIRST_LOOK;
         loop {
             let found = self.list_targets(scope).await?;
             let restarting = found.skipped.iter().any(|s| matches!(s.why, Why::Restarting(_)));
             if !restarting || Instant::now() >= deadline {
                 return Ok(found);
             }
-            tokio::time::sleep(RESTART_LOOK).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
