@@ -22,6 +22,9 @@ const PAGE: u32 = 500;
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a pod's status may take to say how a container's last process ended.
+const LAST_END_IN: Duration = Duration::from_secs(10);
+
 /// The variable that names the folder a program built with `go build -cover` writes to.
 const GOCOVERDIR: &str = "GOCOVERDIR";
 
@@ -378,13 +381,26 @@ impl Cluster {
     }
 
     /// The histories of the scope's containers as they are now: to see what has happened to them since they were found.
+    /// A status may count a restart a moment before it says how the process before that ended, so this looks again for
+    /// [`LAST_END_IN`].
     ///
     /// # Errors
     /// As [`Self::find_targets`].
     pub async fn list_histories(&self, scope: &Scope) -> Result<Vec<(Container, History)>, Error> {
-        let found = self.list_targets(scope).await?;
-        let running = found.targets.into_iter().map(|target| (target.container, target.history));
-        Ok(running.chain(found.skipped.into_iter().filter_map(|skipped| skipped.history)).collect())
+        let deadline = Instant::now() + LAST_END_IN;
+        let mut pause = FIRST_LOOK;
+        loop {
+            let found = self.list_targets(scope).await?;
+            let running = found.targets.into_iter().map(|target| (target.container, target.history));
+            let all: Vec<_> =
+                running.chain(found.skipped.into_iter().filter_map(|skipped| skipped.history)).collect();
+            let whole = all.iter().all(|(_, history)| history.ended == 0 || history.last.is_some());
+            if whole || Instant::now() >= deadline {
+                return Ok(all);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     /// What happened to a container since it was found, if anything did: for explaining a failure, and for telling

@@ -128,13 +128,12 @@ pub(crate) fn judge(history: &History, written: &Written, known: &[Life]) -> Liv
 fn judge_unknown(unknown: usize, written: &Written, files: usize) -> (FinalCounters, Option<String>) {
     let processes = match unknown {
         0 => return (FinalCounters::Written, None),
-        1 => "one more process".to_owned(),
-        n => format!("{n} more processes"),
+        1 => "one process".to_owned(),
+        n => format!("{n} processes"),
     };
     if files < unknown {
         let loss = format!(
-            "it was restarted more than once, and {processes} of it wrote {files} counter files; \
-             what the others had counted is lost"
+            "it was restarted, and {processes} of it left {files} counter files; what the others had counted is lost"
         );
         return (FinalCounters::Unknown, Some(loss));
     }
@@ -143,7 +142,7 @@ fn judge_unknown(unknown: usize, written: &Written, files: usize) -> (FinalCount
         return (FinalCounters::Written, None);
     }
     let loss = format!(
-        "it was restarted more than once, and how {processes} of it ended is not known; \
+        "it was restarted, and how {processes} of it ended is not known; \
          what they had counted since their last counter files may be lost"
     );
     (FinalCounters::Unknown, Some(loss))
@@ -314,14 +313,10 @@ mod tests {
         for (mode, written, expected) in [
             (Mode::Set, &[3.0, 7.0, 20.0][..], None),
             (Mode::Count, &[3.0, 7.0, 20.0], None),
-            (Mode::Set, &[3.0, 20.0], Some("2 more processes of it wrote 1 counter files; what the others")),
-            (
-                Mode::Atomic,
-                &[3.0, 20.0],
-                Some("2 more processes of it wrote 1 counter files; what the others"),
-            ),
+            (Mode::Set, &[3.0, 20.0], Some("2 processes of it left 1 counter files; what the others")),
+            (Mode::Atomic, &[3.0, 20.0], Some("2 processes of it left 1 counter files; what the others")),
             // They may be two of one process.
-            (Mode::Atomic, &[3.0, 7.0, 20.0], Some("how 2 more processes of it ended is not known")),
+            (Mode::Atomic, &[3.0, 7.0, 20.0], Some("how 2 processes of it ended is not known")),
         ] {
             let found = losses(&history(3, clean()), &files(written, mode));
             assert_eq!(found.len(), usize::from(expected.is_some()), "{mode:?} {written:?} {found:?}");
