@@ -119,7 +119,8 @@ impl Pair {
 fn named<'l>(space: &Space, line: &'l str) -> Option<&'l str> {
     let (pod, what) = line
         .strip_prefix(&format!("podcov-collect: error: pod {}/", space.name))?
-        .split_once(" container app: it was restarted during the run (")?;
+        // A kubelet that has removed the old container knows no more of its end.
+        .split_once(" container app: it was restarted")?;
     (what.ends_with("is lost") || what.ends_with("may be lost")).then_some(pod)
 }
 
