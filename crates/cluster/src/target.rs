@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
+use podcov_control::DEFAULT_PORT;
 
 use crate::{Cluster, Error, History, Scope, Termination};
 
@@ -28,8 +29,8 @@ const LAST_END_IN: Duration = Duration::from_secs(10);
 /// The variable that names the folder a program built with `go build -cover` writes to.
 const GOCOVERDIR: &str = "GOCOVERDIR";
 
-/// Where podcov-agent listens unless it is told otherwise.
-const AGENT_PORT: u16 = 19998;
+/// The longest name that the kernel takes for a host.
+const HOSTNAME_LENGTH: usize = 63;
 
 /// One container of one pod.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -107,6 +108,8 @@ pub struct Target {
     pub agent: Option<AgentPort>,
     /// Which processes it has had.
     pub history: History,
+    /// The host's name in the pod. `None` for a pod on the host's network: it has the node's.
+    pub hostname: Option<String>,
 }
 
 /// The control endpoint of a podcov-agent in a container.
@@ -307,6 +310,7 @@ impl Found {
                     dir,
                     agent,
                     history,
+                    hostname: hostname(pod),
                 }),
             }
         }
@@ -493,7 +497,7 @@ fn agent_port(container: &ContainerSpec) -> Option<AgentPort> {
     let port = match control {
         Some("off") => return None,
         Some(address) => address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())?,
-        None => AGENT_PORT,
+        None => DEFAULT_PORT,
     };
     let expected = variables().any(|v| v.name.starts_with("PODCOV_") || v.name == "INTEGCOV_STORAGE")
         || words().any(|word| word.rsplit('/').next() == Some("podcov-agent"));
@@ -504,6 +508,18 @@ fn agent_port(container: &ContainerSpec) -> Option<AgentPort> {
 fn is_sure(spec: &PodSpec, agent: AgentPort) -> bool {
     let same = |other: &AgentPort| other.port == agent.port && (other.expected || !agent.expected);
     long_running(spec).filter_map(agent_port).filter(same).count() == 1
+}
+
+/// The host's name in a pod with a network of its own.
+fn hostname(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    if spec.host_network == Some(true) {
+        return None;
+    }
+    let name =
+        spec.hostname_override.as_ref().or(spec.hostname.as_ref()).cloned().unwrap_or_else(|| pod.name_any());
+    // Longer ones are cut, as the kubelet does: `truncatePodHostnameIfNeeded`.
+    Some(name.get(..HOSTNAME_LENGTH).map_or(name.clone(), |cut| cut.trim_end_matches(['-', '.']).to_owned()))
 }
 
 /// Init containers proper have ended when the pod runs; those with `restartPolicy: Always` are sidecars.

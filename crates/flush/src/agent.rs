@@ -1,30 +1,40 @@
 //! The conversation with a podcov-agent in the container: HTTP over a port-forward. No exec, which costs the node far
 //! more, and nothing is needed in the image but the agent.
+//!
+//! What listens on the port may be anything, so it is asked who it is before it is asked or told anything else: see
+//! [`podcov_control`].
+
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Collected, Empty, Limited};
+use http_body_util::{BodyExt, Collected, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use podcov_cluster::forward::{Dialled, Failure};
 use podcov_cluster::{AgentPort, Cluster, Container, Error, Target};
+use podcov_control::{AGENT, IDENTITY, Introduction, NONCE, Nonce, Place, TOKEN, Token};
 use serde::Deserialize;
 
 use crate::flush::Ask;
 
-/// The variable with the token for agents that want one, the same on both sides.
-const TOKEN: &str = "PODCOV_TOKEN";
-
 /// The largest answer that is no coverage.
 const MOST: usize = 16 << 20;
+
+/// The largest answer of what is yet unknown.
+const MOST_OF_A_STRANGER: usize = 64 << 10;
+
+/// How long what listens on the port may take to say who it is.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A connection to an agent.
 pub(crate) struct Agent {
     sender: SendRequest<Empty<Bytes>>,
     failure: Failure,
-    container: Container,
+    /// What proves to the agent that the next request is from who has the token.
+    proof: Option<(Token, Nonce)>,
 }
 
 /// Why something asked of an agent did not come about.
@@ -72,28 +82,60 @@ impl Agent {
         let (sender, connection) = handshake.map_err(|e| broken(&failure, &e))?;
         // It ends with its last user, and what it fails with shows there.
         tokio::spawn(connection);
-        let mut agent = Self { sender, failure, container: target.container.clone() };
-        if !sure {
-            agent.check_container().await?;
+        let mut agent = Self { sender, failure, proof: None };
+        let Container { namespace, pod, uid, container, .. } = &target.container;
+        let place = Place {
+            namespace,
+            pod,
+            pod_uid: uid,
+            hostname: target.hostname.as_deref(),
+            container,
+            only_container: sure,
+        };
+        match tokio::time::timeout(IDENTITY_TIMEOUT, agent.meet(port, &place)).await {
+            Ok(met) => met.map(|()| agent),
+            Err(_) => {
+                let seconds = IDENTITY_TIMEOUT.as_secs();
+                Err(Failed::NoAgent(format!(
+                    "what listens on port {port} did not say who it is within {seconds}s"
+                )))
+            }
         }
-        Ok(agent)
     }
 
-    /// That it is this container's, for containers of a pod share their addresses.
-    async fn check_container(&mut self) -> Result<(), Failed> {
-        #[derive(Deserialize)]
-        struct Health {
-            container: String,
-        }
-        let health: Health = self.json(Method::GET, "/health").await?;
-        if health.container == self.container.container {
-            return Ok(());
-        }
-        Err(Failed::NoAgent(format!(
-            "what answers is the podcov-agent of {}; each needs PODCOV_CONTAINER, its container's name, and a \
-             PODCOV_CONTROL of its own",
-            health.container
-        )))
+    /// Asks who answers, and checks that it is the agent that is meant. Nothing that only that agent may know is sent.
+    async fn meet(&mut self, port: u16, place: &Place<'_>) -> Result<(), Failed> {
+        let token = std::env::var(TOKEN).ok().and_then(|text| Token::new(&text));
+        let nonce = Nonce::random();
+        let response = self.send(Method::GET, &format!("{IDENTITY}?{NONCE}={nonce}")).await?;
+        let status = response.status();
+        let body = match Limited::new(response.into_body(), MOST_OF_A_STRANGER).collect().await {
+            Ok(body) => body.to_bytes(),
+            // So much is no introduction.
+            Err(e) if e.is::<LengthLimitError>() => Bytes::new(),
+            Err(e) => return Err(Error::Broken(e.to_string()).into()),
+        };
+        let introduction = serde_json::from_slice::<Introduction>(&body).ok();
+        let Some(introduction) =
+            introduction.filter(|met| status == StatusCode::OK && met.identity.agent == AGENT)
+        else {
+            return Err(Failed::NoAgent(format!(
+                "what listens on port {port} is no podcov-agent, or an older one: it answered GET {IDENTITY} with \
+                 {status}"
+            )));
+        };
+        introduction
+            .check(place, token.as_ref(), &nonce)
+            .map_err(|why| Failed::NoAgent(format!("the podcov-agent on port {port} {why}")))?;
+        self.proof = match (token, introduction.challenge) {
+            (None, Some(_)) => {
+                return Err(Failed::Said(format!(
+                    "its podcov-agent wants a token; set {TOKEN} to that token"
+                )));
+            }
+            (token, challenge) => token.zip(challenge),
+        };
+        Ok(())
     }
 
     /// Has the program write its counters; gives the new files' names.
@@ -131,24 +173,10 @@ impl Agent {
         serde_json::from_slice(&body).map_err(|_| not_ours("its answer is none of podcov-agent's"))
     }
 
+    /// Asks something of the agent, once it is known.
     async fn ask(&mut self, method: Method, path: &str) -> Result<Response<Incoming>, Failed> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
-        if let Ok(token) = std::env::var(TOKEN) {
-            request = request.header(AUTHORIZATION, format!("Bearer {}", token.trim()));
-        }
-        let request = request.body(Empty::new()).map_err(|e| Failed::Said(format!("{TOKEN}: {e}")))?;
-        let response = match self.sender.send_request(request).await {
-            Ok(response) => response,
-            Err(_) if self.failure.is_refusal() => return Err(not_ours("nothing listens there")),
-            Err(e) => return Err(broken(&self.failure, &e).into()),
-        };
+        let response = self.send(method, path).await?;
         let status = response.status();
-        let ours = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
-            value.as_bytes() == b"application/json" || value.as_bytes() == b"application/x-tar"
-        });
-        if !ours {
-            return Err(not_ours("what answers is something else"));
-        }
         if status == StatusCode::OK {
             return Ok(response);
         }
@@ -162,6 +190,21 @@ impl Agent {
             StatusCode::UNAUTHORIZED => format!("podcov-agent: {said}; set {TOKEN} to its token"),
             _ => said,
         }))
+    }
+
+    /// Sends a request, with the proof of the token if the agent wants one.
+    async fn send(&mut self, method: Method, path: &str) -> Result<Response<Incoming>, Failed> {
+        let mut request = Request::builder().method(&method).uri(path).header(HOST, "localhost");
+        if let Some((token, challenge)) = self.proof.take() {
+            request = request.header(AUTHORIZATION, token.sign(&challenge, method.as_str(), path));
+        }
+        let request = request.body(Empty::new()).map_err(|e| Failed::Said(e.to_string()))?;
+        match self.sender.send_request(request).await {
+            Ok(response) => Ok(response),
+            Err(_) if self.failure.is_refusal() => Err(not_ours("nothing listens there")),
+            Err(e) if e.is_parse() => Err(not_ours("what listens there does not speak HTTP")),
+            Err(e) => Err(broken(&self.failure, &e).into()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use fs_err as fs;
+use podcov_control::{Nonce, Token};
 use podcov_e2e::{as_go_says, go_percent, program};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -206,6 +207,116 @@ async fn another_address_needs_a_token() -> Result<()> {
         }
     }
     assert_eq!(ask(port, "POST", "/stop", "Authorization: Bearer s3cret\r\n").await?.status, 200);
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+/// A request and its answer on a connection that stays open.
+async fn ask_on(
+    stream: &mut TcpStream,
+    method: &str,
+    path: &str,
+    authorization: Option<&str>,
+) -> Result<Answer> {
+    let authorization = authorization.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default();
+    stream
+        .write_all(format!("{method} {path} HTTP/1.1\r\nHost: x\r\n{authorization}\r\n").as_bytes())
+        .await?;
+    let mut answer = Vec::new();
+    let answered = async {
+        loop {
+            let text = String::from_utf8_lossy(&answer).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length =
+                    head.to_lowercase().split_once("content-length: ").context("no length")?.1.to_owned();
+                let length: usize = length.split("\r\n").next().unwrap_or_default().parse()?;
+                if body.len() == length {
+                    let status = head.split(' ').nth(1).context("no status")?.parse()?;
+                    return anyhow::Ok(Answer { status, body: body.as_bytes().to_vec() });
+                }
+            }
+            anyhow::ensure!(stream.read_buf(&mut answer).await? > 0, "it closed: {text}");
+        }
+    };
+    tokio::time::timeout(HUNG, answered).await?
+}
+
+/// Who answers is told to everybody; the rest only to who signs the challenge that came with it, once.
+#[tokio::test]
+async fn a_proof_of_the_token_serves_one_request_on_one_connection() -> Result<()> {
+    let mut bench = Bench::new()?
+        .with("PODCOV_TOKEN", "s3cret")
+        .with("PODCOV_NAMESPACE", "shop")
+        .with("PODCOV_POD", "cart-1")
+        .with("PODCOV_POD_UID", "u-1")
+        .with("HOSTNAME", "node-7");
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    let token = Token::new("s3cret").context("a token")?;
+    let connect = async || anyhow::Ok(TcpStream::connect(("127.0.0.1", port)).await?);
+    let introduce = async |stream: &mut TcpStream| {
+        let answer = ask_on(stream, "GET", &format!("/identity?nonce={}", Nonce::random()), None).await?;
+        assert_eq!(answer.status, 200);
+        anyhow::Ok(answer.json()?)
+    };
+    let challenge = |met: &serde_json::Value| -> Result<Nonce> {
+        Ok(met["challenge"].as_str().context("no challenge")?.parse()?)
+    };
+
+    let mut stream = connect().await?;
+    let met = introduce(&mut stream).await?;
+    let known = [
+        ("agent", "podcov-agent"),
+        ("namespace", "shop"),
+        ("pod", "cart-1"),
+        ("pod_uid", "u-1"),
+        ("hostname", "node-7"),
+        ("program", "wrapped-set"),
+    ];
+    for (field, value) in known {
+        assert_eq!(met[field], value);
+    }
+    assert_eq!(met["container"], serde_json::Value::Null, "nobody has said it");
+    let signed = token.sign(&challenge(&met)?, "GET", "/health");
+    assert_eq!(ask_on(&mut stream, "GET", "/health", Some(&signed)).await?.status, 200);
+    for (method, path) in [("GET", "/health"), ("POST", "/stop")] {
+        assert_eq!(
+            ask_on(&mut stream, method, path, Some(&signed)).await?.status,
+            401,
+            "it has served already"
+        );
+    }
+
+    let met = introduce(&mut stream).await?;
+    let signed = token.sign(&challenge(&met)?, "GET", "/health");
+    let mut other = connect().await?;
+    introduce(&mut other).await?;
+    assert_eq!(
+        ask_on(&mut other, "GET", "/health", Some(&signed)).await?.status,
+        401,
+        "another connection's"
+    );
+    assert_eq!(ask_on(&mut stream, "POST", "/stop", Some(&signed)).await?.status, 401, "another request's");
+    assert_eq!(
+        ask_on(&mut stream, "GET", "/health", Some(&signed)).await?.status,
+        401,
+        "a wrong one ends it too"
+    );
+    let met = introduce(&mut stream).await?;
+    let wrong = Token::new("another").context("a token")?.sign(&challenge(&met)?, "GET", "/health");
+    assert_eq!(ask_on(&mut stream, "GET", "/health", Some(&wrong)).await?.status, 401);
+
+    for (method, path, status) in [
+        ("POST", "/identity", 405),
+        ("GET", "/identity", 400),
+        ("GET", "/identity?nonce=0", 400),
+        ("GET", "/identity/", 401),
+        ("GET", "//identity", 401),
+    ] {
+        assert_eq!(ask_on(&mut stream, method, path, None).await?.status, status, "{method} {path}");
+    }
+    let met = introduce(&mut stream).await?;
+    let signed = token.sign(&challenge(&met)?, "POST", "/stop");
+    assert_eq!(ask_on(&mut stream, "POST", "/stop", Some(&signed)).await?.status, 200);
     assert_eq!(agent.end().await?.code, 7);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The hooks against the embedded cluster, as whole programs.
 
+mod agent;
 mod collect;
 mod command;
 mod errors;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::ValueEnum;
 use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_control::ControlAddress;
 use podcov_storage::Address;
 
 use crate::signals;
@@ -104,6 +105,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME", env = "PODCOV_POD", help_heading = "Storage")]
     pub(crate) pod: Option<String>,
 
+    /// The pod's UID, by which the hooks know the agent of a pod on the host's network
+    #[arg(long, value_name = "UID", env = "PODCOV_POD_UID", help_heading = "Control")]
+    pub(crate) pod_uid: Option<String>,
+
     /// The container's name [default: the program's]
     #[arg(long, value_name = "NAME", env = "PODCOV_CONTAINER", help_heading = "Storage")]
     pub(crate) container: Option<String>,
@@ -116,9 +121,9 @@ pub(crate) struct RunArgs {
         env = "PODCOV_CONTROL",
         help_heading = "Control"
     )]
-    pub(crate) control: Control,
+    pub(crate) control: ControlAddress,
 
-    /// A file with the token that callers must give ("Authorization: Bearer …") [env: PODCOV_TOKEN is the token itself]
+    /// A file with the token that callers must have [env: PODCOV_TOKEN is the token itself]
     #[arg(long, value_name = "FILE", env = "PODCOV_TOKEN_FILE", help_heading = "Control")]
     pub(crate) token_file: Option<PathBuf>,
 
@@ -136,28 +141,6 @@ pub(crate) enum Restart {
     OnFailure,
     /// End with it
     Never,
-}
-
-/// Where the control endpoint listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Control {
-    Off,
-    At(SocketAddr),
-}
-
-impl std::str::FromStr for Control {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        // As Go writes "all addresses".
-        let text = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-        text.parse()
-            .map(Self::At)
-            .map_err(|_| "not \"off\", and no address such as 127.0.0.1:19998".to_owned())
-    }
 }
 
 impl RunArgs {

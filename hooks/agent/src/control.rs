@@ -1,13 +1,19 @@
 //! The control endpoint: HTTP for whoever may talk to the pod.
 //!
+//! `GET /identity?nonce=NONCE` says whose agent this is, to everybody. All else takes the token, if there is one:
+//! `Authorization: Bearer TOKEN`, or a signature of the challenge that `/identity` gave on the same connection
+//! ([`podcov_control::Token::sign`]).
+//!
 //! `GET /health`, `POST /flush`, `POST /stop`, `POST /reset`, `GET /coverage`, `POST /coverage?after=flush` or `stop`.
 //! Answers are JSON but that of the last, which is a tar stream; an error is `{"error": …}`. Flushing takes
 //! `?signal=NAME`. No name of a file is taken from a request.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,19 +26,21 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::http::request;
+use hyper::http::uri::PathAndQuery;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use podcov_cli::{Exit, Failure, ResultExt, say};
+use podcov_control::{ControlAddress, IDENTITY, Identity, Introduction, NONCE, Nonce, TOKEN, Token};
 use podcov_storage::Place;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::args::{Control, RunArgs};
+use crate::args::RunArgs;
 use crate::flush::Flush;
 use crate::program::{Program, State};
 use crate::{NAME, files, signals, tarball};
@@ -64,6 +72,7 @@ pub(crate) struct Agent {
     pub(crate) program: Program,
     pub(crate) flush: Flush,
     pub(crate) folder: PathBuf,
+    pub(crate) identity: Identity,
     pub(crate) place: Place,
     pub(crate) storage: Option<String>,
     pub(crate) stop_signal: i32,
@@ -82,14 +91,17 @@ pub(crate) struct Port {
 
 #[derive(Clone)]
 enum Kind {
-    /// Everything, for callers with the token of which this is the hash, if there is one.
+    /// Everything, for callers with the token, if there is one.
     Control {
-        token: Option<[u8; 32]>,
+        token: Option<Token>,
     },
     KillSwitch,
 }
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// What the next request on a connection must sign, once: a signature that was seen serves nobody.
+type Challenge = Rc<Cell<Option<Nonce>>>;
 
 /// Opens the ports that the arguments ask for.
 ///
@@ -97,7 +109,7 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// When one cannot be had, or lacks the token that it needs.
 pub(crate) async fn open(args: &RunArgs) -> Result<Vec<Port>> {
     let mut ports = Vec::new();
-    if let Control::At(address) = args.control {
+    if let ControlAddress::At(address) = args.control {
         let token = token(args)?;
         if token.is_none() && !address.ip().is_loopback() {
             return Err(Failure::new(
@@ -115,16 +127,16 @@ pub(crate) async fn open(args: &RunArgs) -> Result<Vec<Port>> {
     Ok(ports)
 }
 
-fn token(args: &RunArgs) -> Result<Option<[u8; 32]>> {
-    let token = match &args.token_file {
+fn token(args: &RunArgs) -> Result<Option<Token>> {
+    let text = match &args.token_file {
         Some(path) => fs::read_to_string(path).or_exit(Exit::Usage, "the token cannot be read")?,
-        None => std::env::var("PODCOV_TOKEN").unwrap_or_default(),
+        None => std::env::var(TOKEN).unwrap_or_default(),
     };
-    let token = token.trim();
-    if token.is_empty() && args.token_file.is_some() {
+    let token = Token::new(&text);
+    if token.is_none() && args.token_file.is_some() {
         return Err(Failure::new(Exit::Usage, "the token's file is empty").into());
     }
-    Ok((!token.is_empty()).then(|| Sha256::digest(token).into()))
+    Ok(token)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {
@@ -182,9 +194,10 @@ async fn serve_port(port: Port, agent: Arc<Agent>) {
 
 async fn serve_connection(stream: tokio::net::TcpStream, agent: Arc<Agent>, kind: Kind) {
     let mut over = agent.program.watch();
+    let challenge = Challenge::default();
     let service = service_fn(|request| {
-        let (agent, kind) = (Arc::clone(&agent), kind.clone());
-        async move { Ok::<_, Infallible>(answer(request, &agent, &kind).await) }
+        let (agent, kind, challenge) = (Arc::clone(&agent), kind.clone(), challenge.clone());
+        async move { Ok::<_, Infallible>(answer(request, &agent, &kind, &challenge).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -200,20 +213,23 @@ async fn serve_connection(stream: tokio::net::TcpStream, agent: Arc<Agent>, kind
     let _ = connection.await;
 }
 
-async fn answer(request: Request<Incoming>, agent: &Arc<Agent>, kind: &Kind) -> Response<Body> {
+async fn answer(
+    request: Request<Incoming>,
+    agent: &Arc<Agent>,
+    kind: &Kind,
+    challenge: &Challenge,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
     match kind {
         Kind::KillSwitch if head.method == Method::GET => return stop(agent).await,
         Kind::KillSwitch => return error(StatusCode::METHOD_NOT_ALLOWED, "GET stops the program"),
-        Kind::Control { token: Some(token) } => {
-            let given =
-                head.headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-            // Hashes, so that how long it takes tells nothing of the token.
-            if given.is_none_or(|given| Sha256::digest(given)[..] != token[..]) {
-                return error(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
-            }
+        Kind::Control { token } if head.uri.path() == IDENTITY => {
+            return introduce(&head, agent, token.as_ref(), challenge);
         }
-        Kind::Control { token: None } => {}
+        Kind::Control { token: Some(token) } if !is_authorized(&head, token, challenge.take()) => {
+            return error(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
+        }
+        Kind::Control { .. } => {}
     }
     let body = tokio::time::timeout(HEADERS, Limited::new(body, BODY).collect());
     if !matches!(body.await, Ok(Ok(_))) {
@@ -249,8 +265,40 @@ async fn answer(request: Request<Incoming>, agent: &Arc<Agent>, kind: &Kind) -> 
         ("/health", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET"),
         ("/coverage", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET, or a POST with ?after="),
         ("/flush" | "/stop" | "/reset", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a POST"),
-        _ => error(StatusCode::NOT_FOUND, "there are /health, /flush, /stop, /reset and /coverage"),
+        _ => {
+            error(StatusCode::NOT_FOUND, "there are /identity, /health, /flush, /stop, /reset and /coverage")
+        }
     }
+}
+
+/// Says whose agent this is, with a proof that it has the token, and a challenge for the next request.
+fn introduce(
+    head: &request::Parts,
+    agent: &Agent,
+    token: Option<&Token>,
+    challenge: &Challenge,
+) -> Response<Body> {
+    if head.method != Method::GET {
+        return error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET");
+    }
+    let nonce = head.uri.query().and_then(|query| query.strip_prefix(NONCE)?.strip_prefix('=')?.parse().ok());
+    let Some(nonce) = nonce else {
+        return error(StatusCode::BAD_REQUEST, "that takes ?nonce= and 64 hexadecimal digits");
+    };
+    let next = Nonce::random();
+    let introduction = Introduction::new(agent.identity.clone(), token, &nonce, &next);
+    challenge.set(Some(next));
+    answer_json(StatusCode::OK, &json!(introduction))
+}
+
+/// Whether a request carries the token, or the signature of the connection's challenge by who has it.
+fn is_authorized(head: &request::Parts, token: &Token, challenge: Option<Nonce>) -> bool {
+    let Some(header) = head.headers.get(AUTHORIZATION).map(|value| value.as_bytes()) else { return false };
+    if let Some(given) = header.strip_prefix(b"Bearer ") {
+        return token.is(given);
+    }
+    let path = head.uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
+    challenge.is_some_and(|challenge| token.has_signed(header, &challenge, head.method.as_str(), path))
 }
 
 /// What may follow a path's `?`.

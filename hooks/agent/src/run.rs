@@ -43,7 +43,8 @@ pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
 }
 
 async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
-    let place = place::place(args);
+    let identity = place::identity(args);
+    let place = place::place(args, &identity);
     let folder = files::folder(args, &place)?;
     let address = args.address()?;
     let ports = control::open(args).await?;
@@ -67,6 +68,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         program,
         flush: Flush::new(folder.clone(), args.flush_signal, args.flush_timeout),
         folder,
+        identity,
         place,
         storage: address.as_ref().map(ToString::to_string),
         stop_signal: args.stop_signal,

@@ -31,6 +31,7 @@ pub struct FixedPod {
     pod: Pod,
     mounts: Vec<(String, String, PathBuf)>,
     tools: Vec<(String, Tools)>,
+    ports: Vec<(u16, u16)>,
     on_signal: Option<OnSignal>,
 }
 
@@ -40,7 +41,7 @@ impl FixedPod {
     /// A pod with exactly this object. Metadata that only a server gives (uid, creation time) is added where it is
     /// missing. Its containers have all tools.
     pub fn new(pod: Pod) -> Self {
-        Self { pod, mounts: Vec::new(), tools: Vec::new(), on_signal: None }
+        Self { pod, mounts: Vec::new(), tools: Vec::new(), ports: Vec::new(), on_signal: None }
     }
 
     /// Has `container` see a host folder or file at a path, such as `/coverage-data`. It stays when the pod goes.
@@ -54,6 +55,13 @@ impl FixedPod {
     #[must_use]
     pub fn tools(mut self, container: &str, tools: Tools) -> Self {
         self.tools.push((container.to_owned(), tools));
+        self
+    }
+
+    /// Has a port of the pod lead to one of this machine, where a test listens.
+    #[must_use]
+    pub fn port(mut self, port: u16, local: u16) -> Self {
+        self.ports.push((port, local));
         self
     }
 
@@ -81,7 +89,7 @@ impl fmt::Debug for FixedPod {
 }
 
 /// Puts the pod in the store.
-pub(crate) fn add_fixed(cluster: &Cluster, fixed: FixedPod) -> anyhow::Result<()> {
+pub(crate) fn add_fixed(cluster: &Cluster, mut fixed: FixedPod) -> anyhow::Result<()> {
     let mut pod = serde_json::to_value(&fixed.pod)?;
     if object::namespace(&pod).is_empty() {
         pod["metadata"]["namespace"] = "default".into();
@@ -116,7 +124,11 @@ pub(crate) fn add_fixed(cluster: &Cluster, fixed: FixedPod) -> anyhow::Result<()
         let folder = target.as_ref().map_or_else(|| cluster.root.clone(), |target| target.folder.clone());
         slots.push((container.name.clone(), Slot { owner, folder, target, ..Slot::default() }));
     }
+    let ports = std::mem::take(&mut fixed.ports);
     let runtime = PodRuntime::bare(&namespace, &name, uid, Some(fixed));
+    for (port, local) in ports {
+        runtime.set_port(port, local);
+    }
     for (container, slot) in slots {
         runtime.put_slot(&container, slot);
     }
