@@ -52,6 +52,37 @@ async fn every_signal_arrives_as_itself() -> Result<()> {
     Ok(())
 }
 
+/// The agent writes to a stderr that nobody reads any more, and the kernel sends it SIGPIPE for that.
+#[tokio::test]
+async fn the_agents_own_sigpipe_is_not_the_programs() -> Result<()> {
+    let storage = tempfile::tempdir()?;
+    let bench = Bench::new()?
+        .flag(format!("--storage=file://{}", storage.path().display()))
+        .flag("--flush-every=0.02")
+        .flag("--flush-timeout=0.02");
+    // It writes nothing when it is told to, which the agent says each time.
+    let program = "trap 'echo 13' PIPE; trap 'echo flush' USR1; trap 'echo 12; exit 3' USR2; echo ready; \
+                   while :; do sleep 0.01; done";
+    let mut agent = bench.start("env", &["--default-signal", BASH, "-c", program])?;
+    agent.hear("ready").await?;
+    agent.hear("flush").await?;
+    let mut heard = Vec::new();
+    agent.close_stderr();
+    // The agent says it before it sends the next one, so this many times.
+    for _ in 0..5 {
+        heard.push(agent.line().await?);
+    }
+    agent.signal(Signal::USR2)?;
+    while heard.last().context("a line")? != "12" {
+        heard.push(agent.line().await?);
+        anyhow::ensure!(heard.last().is_some_and(|line| !line.is_empty()), "{heard:?}");
+    }
+    assert!(heard.iter().all(|line| line == "flush" || line == "12"), "{heard:?}");
+    // From somebody else it is the program's, as every signal is: every_signal_arrives_as_itself.
+    assert_eq!(agent.end().await?.code, 3);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_program_ends_in_good_order_on_the_second_sigterm() -> Result<()> {
     let bench = Bench::new()?;

@@ -91,7 +91,7 @@ pub(crate) fn names(folder: &Path, start: &str) -> Vec<String> {
 pub(crate) struct Agent {
     pub(crate) child: Child,
     stdout: BufReader<ChildStdout>,
-    stderr: BufReader<ChildStderr>,
+    stderr: Option<BufReader<ChildStderr>>,
     said: String,
 }
 
@@ -99,7 +99,7 @@ impl Agent {
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let mut child = command.spawn().context("podcov-agent: `make test` builds it")?;
         let stdout = BufReader::new(child.stdout.take().context("no output")?);
-        let stderr = BufReader::new(child.stderr.take().context("no stderr")?);
+        let stderr = Some(BufReader::new(child.stderr.take().context("no stderr")?));
         Ok(Self { child, stdout, stderr, said: String::new() })
     }
 
@@ -114,9 +114,15 @@ impl Agent {
     /// The port that it has chosen, which is the first that it says.
     pub(crate) async fn port(&mut self) -> Result<u16> {
         let mut line = String::new();
-        tokio::time::timeout(HUNG, self.stderr.read_line(&mut line)).await.context("no word")??;
+        let stderr = self.stderr.as_mut().context("stderr is closed")?;
+        tokio::time::timeout(HUNG, stderr.read_line(&mut line)).await.context("no word")??;
         let (_, port) = line.trim_end().rsplit_once(':').with_context(|| line.clone())?;
         port.parse().with_context(|| line.clone())
+    }
+
+    /// Reads no more of what it says.
+    pub(crate) fn close_stderr(&mut self) {
+        self.stderr = None;
     }
 
     /// The next line that the program prints.
@@ -141,10 +147,13 @@ impl Agent {
         drop(self.child.stdin.take());
         let mut stderr = String::new();
         let all = async {
-            tokio::try_join!(
-                self.stdout.read_to_string(&mut self.said),
-                self.stderr.read_to_string(&mut stderr)
-            )?;
+            let errors = async {
+                match &mut self.stderr {
+                    Some(errors) => errors.read_to_string(&mut stderr).await,
+                    None => Ok(0),
+                }
+            };
+            tokio::try_join!(self.stdout.read_to_string(&mut self.said), errors)?;
             self.child.wait().await
         };
         let status = tokio::time::timeout(HUNG, all).await.context("the agent hangs")??;

@@ -5,7 +5,7 @@ use std::io;
 use nix::sys::signal::{SigSet, Signal as Named};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use rustix::fd::AsFd;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 use rustix_libc_wrappers::libc;
 use rustix_libc_wrappers::process::SignalExt;
 use tokio::io::AsyncReadExt;
@@ -28,8 +28,9 @@ pub(crate) enum Came {
     Child { handed_on: bool },
     /// One that is to be handed on, by number.
     For(i32),
-    /// The kernel sent it, by number, to this process alone, or to the whole foreground group of a terminal, of which the
-    /// program is one.
+    /// One that is not to be handed on, by number. The kernel sent it to this process alone, or to the whole foreground
+    /// group of a terminal, of which the program is one; or the agent raised it itself: SIGPIPE, where whom it writes to
+    /// has gone.
     NotForUs(i32),
 }
 
@@ -59,15 +60,18 @@ impl Signals {
         // A read gives one `struct signalfd_siginfo` or more, always whole ones.
         let mut info = [0; size_of::<siginfo>()];
         self.0.read_exact(&mut info).await?;
-        // Its first fields are ssi_signo, ssi_errno and ssi_code.
-        let [signo, _, code, ..] = info.as_chunks::<4>().0 else { return Ok(Came::NotForUs(0)) };
-        Ok(came(i32::from_ne_bytes(*signo), i32::from_ne_bytes(*code)))
+        // Its first fields are ssi_signo, ssi_errno, ssi_code and ssi_pid.
+        let [signo, _, code, sender, ..] = info.as_chunks::<4>().0 else { return Ok(Came::NotForUs(0)) };
+        let [signo, code, sender] = [signo, code, sender].map(|field| i32::from_ne_bytes(*field));
+        Ok(came(signo, code, sender == getpid().as_raw_nonzero().get()))
     }
 }
 
-fn came(number: i32, code: i32) -> Came {
+/// What a signal means for the program. `own`: this process is its sender; of a child's end that field is the child.
+fn came(number: i32, code: i32, own: bool) -> Came {
     let by_kernel = code == SI_KERNEL;
     match number {
+        _ if own && code <= 0 => Came::NotForUs(number),
         libc::SIGCHLD => Came::Child { handed_on: code <= 0 },
         // A terminal that goes away tells its session's first process alone.
         libc::SIGHUP | libc::SIGCONT => Came::For(number),
@@ -109,6 +113,15 @@ pub(crate) fn parse(text: &str) -> Result<i32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_agent_raised_itself_is_not_for_the_program() {
+        // As the kernel sends it to who writes to a pipe that nobody reads: SI_USER, from the process itself.
+        assert_eq!(came(libc::SIGPIPE, 0, true), Came::NotForUs(libc::SIGPIPE));
+        assert_eq!(came(libc::SIGPIPE, 0, false), Came::For(libc::SIGPIPE));
+        assert_eq!(came(libc::SIGXFSZ, 0, true), Came::NotForUs(libc::SIGXFSZ));
+        assert_eq!(came(libc::SIGCHLD, 1, false), Came::Child { handed_on: false });
+    }
 
     #[test]
     fn signal_names() {
