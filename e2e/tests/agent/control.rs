@@ -14,17 +14,17 @@ use tokio::net::TcpStream;
 use crate::support::{Agent, BASH, Bench, HUNG, names, wrapped};
 
 /// An answer of the endpoint.
-struct Answer {
-    status: u16,
-    body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> Result<serde_json::Value> {
+    pub(crate) fn json(&self) -> Result<serde_json::Value> {
         Ok(serde_json::from_slice(&self.body)?)
     }
 
-    fn error(&self) -> Result<String> {
+    pub(crate) fn error(&self) -> Result<String> {
         Ok(self.json()?["error"].as_str().context("no error")?.to_owned())
     }
 }
@@ -39,7 +39,7 @@ async fn raw(port: u16, request: &[u8]) -> Result<Vec<u8>> {
     Ok(answer)
 }
 
-async fn ask(port: u16, method: &str, path: &str, headers: &str) -> Result<Answer> {
+pub(crate) async fn ask(port: u16, method: &str, path: &str, headers: &str) -> Result<Answer> {
     // HTTP/1.0: no chunks, and the connection's end is the answer's.
     let answer = raw(port, format!("{method} {path} HTTP/1.0\r\n{headers}\r\n").as_bytes()).await?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").context("no end of the headers")?;
@@ -49,7 +49,11 @@ async fn ask(port: u16, method: &str, path: &str, headers: &str) -> Result<Answe
 }
 
 /// An agent with an endpoint, and its port.
-async fn start(bench: &mut Bench, program: impl AsRef<Path>, args: &[&str]) -> Result<(Agent, u16)> {
+pub(crate) async fn start(
+    bench: &mut Bench,
+    program: impl AsRef<Path>,
+    args: &[&str],
+) -> Result<(Agent, u16)> {
     bench.flags[0] = "--control=127.0.0.1:0".to_owned();
     let mut agent = bench.start(program, args)?;
     let port = agent.port().await?;

@@ -1,6 +1,7 @@
 //! podcov-agent as a whole program, on this machine.
 
 mod control;
+mod folders;
 mod processes;
 mod restart;
 mod storage;

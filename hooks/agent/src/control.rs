@@ -12,7 +12,6 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -41,6 +40,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::args::RunArgs;
+use crate::files::CoverFolder;
 use crate::flush::Flush;
 use crate::program::{Program, State};
 use crate::{NAME, files, signals, tarball};
@@ -71,7 +71,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Agent {
     pub(crate) program: Program,
     pub(crate) flush: Flush,
-    pub(crate) folder: PathBuf,
+    pub(crate) folder: Arc<CoverFolder>,
     pub(crate) identity: Identity,
     pub(crate) place: Place,
     pub(crate) storage: Option<String>,
@@ -248,7 +248,7 @@ async fn answer(
         ("/stop", &Method::POST) => stop(agent).await,
         ("/reset", &Method::POST) => match reset(agent) {
             Ok(removed) => answer_json(StatusCode::OK, &json!({ "removed": removed })),
-            Err(e) => error(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string()),
+            Err(e) => error(StatusCode::CONFLICT, &e.to_string()),
         },
         ("/coverage", &Method::GET) => coverage(agent),
         ("/coverage", &Method::POST) => match query.after {
@@ -321,7 +321,9 @@ impl Query {
             match pair.split_once('=') {
                 Some(("after", "flush")) => query.after = Some(After::Flush),
                 Some(("after", "stop")) => query.after = Some(After::Stop),
-                Some(("signal", name)) => query.signal = Some(signals::parse(name)?),
+                Some(("signal", name)) => {
+                    query.signal = Some(signals::parse(name).map_err(|e| format!("{name:?}: {e}"))?)
+                }
                 _ => return Err("only after=flush, after=stop and signal=NAME are known".to_owned()),
             }
         }
@@ -341,7 +343,7 @@ fn health(agent: &Agent) -> Value {
         "pid": pid,
         "exit_code": exit_code,
         "starts": agent.starts.load(Ordering::Relaxed),
-        "coverdir": agent.folder,
+        "coverdir": agent.folder.path(),
         "storage": agent.storage,
         "run": agent.place.run,
         "namespace": agent.place.namespace,
@@ -377,21 +379,16 @@ async fn stop(agent: &Agent) -> Response<Body> {
     }
 }
 
-/// Removes what has been counted so far; what the program is stays.
+/// Removes what has been counted since the agent started; what the program is stays.
 fn reset(agent: &Agent) -> io::Result<usize> {
-    let mut removed = 0;
-    for (name, parsed) in files::list(&agent.folder)? {
-        if files::has_counts(&parsed) {
-            fs::remove_file(agent.folder.join(name))?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
+    let listed = files::list(agent.folder.path())?;
+    let counts = listed.into_iter().filter(|(_, parsed)| files::has_counts(parsed));
+    agent.folder.remove(counts.map(|(name, _)| name))
 }
 
 fn coverage(agent: &Arc<Agent>) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::task::spawn_local(tarball::send(agent.folder.clone(), sender));
+    tokio::task::spawn_local(tarball::send(agent.folder.path().to_owned(), sender));
     let start = (receiver, Bytes::new(), Arc::clone(agent));
     let pieces = futures_util::stream::unfold(start, |(mut receiver, mut file, agent)| async {
         if file.is_empty() {

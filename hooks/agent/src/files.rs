@@ -1,6 +1,6 @@
 //! The folder of coverage files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,21 +24,24 @@ const SHARED: &str = "/dev/shm/podcov";
 ///
 /// # Errors
 /// When it cannot be made.
-pub(crate) fn folder(args: &RunArgs, Place { container, start, .. }: &Place) -> Result<PathBuf> {
+pub(crate) fn folder(args: &RunArgs, Place { container, start, .. }: &Place) -> Result<CoverFolder> {
     let variable = || std::env::var_os(GOCOVERDIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     if let Some(dir) = args.coverdir.clone().or_else(variable) {
-        return make(&dir).or_exit(Exit::Usage, "the folder for coverage files cannot be made");
+        let dir = make(&dir).or_exit(Exit::Usage, "the folder for coverage files cannot be made")?;
+        return Ok(CoverFolder::open(dir));
     }
     if let Ok(dir) = make(Path::new(DEFAULT)) {
-        return Ok(dir);
+        return Ok(CoverFolder::open(dir));
     }
     let shared = Path::new(SHARED);
     if fs::create_dir(shared).is_ok() {
         // Other containers' users make theirs beside it.
         let _ = fs::set_permissions(shared, PermissionsExt::from_mode(0o1777));
     }
-    // Another container may have that name for want of one of its own, and another user.
-    let own = make(&shared.join(container)).or_else(|_| make(&shared.join(format!("{container}-{start}"))));
+    // Another container may have that name for want of one of its own.
+    let alone = make(&shared.join(container)).map(CoverFolder::open).ok().filter(CoverFolder::is_alone);
+    let own =
+        alone.map_or_else(|| make(&shared.join(format!("{container}-{start}"))).map(CoverFolder::open), Ok);
     own.map_err(|error| {
         Failure::new(
             Exit::Usage,
@@ -58,6 +61,58 @@ fn make(dir: &Path) -> io::Result<PathBuf> {
         io::Error::new(io::Error::from(e).kind(), format!("{} cannot be written", dir.display()))
     })?;
     Ok(dir)
+}
+
+/// The folder of coverage files, and what in it may be removed: only what has come since the agent started, and only
+/// while no other agent uses the folder. All else may be somebody else's, or of an earlier run.
+pub(crate) struct CoverFolder {
+    path: PathBuf,
+    /// What was there before. `None` where that is not known.
+    earlier: Option<BTreeSet<String>>,
+    /// Locked, shared, by each agent that uses the folder, for as long as it lives.
+    lock: Option<fs::File>,
+}
+
+impl CoverFolder {
+    fn open(path: PathBuf) -> Self {
+        let lock = fs::File::open(&path).ok().filter(|folder| folder.file().lock_shared().is_ok());
+        let earlier = list(&path).ok().map(|listed| listed.into_keys().collect());
+        Self { path, earlier, lock }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether no other agent uses the folder now.
+    fn is_alone(&self) -> bool {
+        let Some(folder) = &self.lock else { return false };
+        let alone = folder.file().try_lock().is_ok();
+        // This agent goes on using it. Another one holds the lock for itself only as briefly as this one.
+        let _ = folder.file().lock_shared();
+        alone
+    }
+
+    /// Removes files, but for those that may not be this agent's. Gives how many it has removed.
+    ///
+    /// # Errors
+    /// When another agent uses the folder, or the first failure to remove a file.
+    pub(crate) fn remove(&self, names: impl IntoIterator<Item = String>) -> io::Result<usize> {
+        let earlier = self.earlier.as_ref();
+        let own = |name: &String| earlier.is_some_and(|earlier| !earlier.contains(name));
+        let names: Vec<_> = names.into_iter().filter(own).collect();
+        if !names.is_empty() && !self.is_alone() {
+            let folder = self.path.display();
+            return Err(io::Error::other(format!(
+                "another podcov-agent uses {folder}, or may use it, so no counters are removed from it; give each \
+                 container a folder of its own"
+            )));
+        }
+        for name in &names {
+            fs::remove_file(self.path.join(name))?;
+        }
+        Ok(names.len())
+    }
 }
 
 /// The whole coverage files of the folder, with what their names say.

@@ -1,30 +1,59 @@
 //! Copying the agent to where another container finds it.
 
-use std::io;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::Result;
 use fs_err as fs;
-use podcov_cli::{Exit, ResultExt};
+use podcov_cli::{Exit, Failure, ResultExt};
 
 use crate::place::nanos;
+
+/// What every podcov-agent has in it, and no other file: by this an older one is known, which may be replaced.
+#[used]
+static MARK: [u8; 48] = *b"podcov-agent: this program, and no file of yours";
+
+/// How an executable file begins.
+const ELF: &[u8] = b"\x7fELF";
 
 /// Copies this program to DIR/podcov-agent: under another name first, for whoever looks must find all of it. The name is
 /// its own, for others may do the same at the same time.
 pub(crate) fn install(dir: &Path) -> Result<()> {
+    let place = dir.join(crate::NAME);
+    let failed = || format!("cannot install podcov-agent in {}", dir.display());
+    if !may_replace(&place).or_exit(Exit::Usage, failed())? {
+        let message = format!("{} is there and is no podcov-agent, so it is not replaced", place.display());
+        return Err(Failure::new(Exit::Usage, message).with_hint("name another folder").into());
+    }
     let staged = dir.join(format!(".podcov-agent.{}.{}", std::process::id(), nanos()));
     let copy = || {
         fs::create_dir_all(dir)?;
         let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&staged)?;
-        io::copy(&mut fs::File::open(std::env::current_exe()?)?, &mut file)?;
-        file.set_permissions(PermissionsExt::from_mode(0o755))?;
-        drop(file);
-        fs::rename(&staged, dir.join(crate::NAME))
+        let copied = (|| {
+            io::copy(&mut fs::File::open(std::env::current_exe()?)?, &mut file)?;
+            file.set_permissions(PermissionsExt::from_mode(0o755))?;
+            fs::rename(&staged, &place)
+        })();
+        if copied.is_err() {
+            let _ = fs::remove_file(&staged);
+        }
+        copied
     };
-    let copied = copy();
-    if copied.is_err() {
-        let _ = fs::remove_file(&staged);
+    copy().or_exit(Exit::Usage, failed())
+}
+
+/// Whether nothing is at a path, or a podcov-agent.
+fn may_replace(path: &Path) -> io::Result<bool> {
+    let there = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        there => there?,
+    };
+    // A link is somebody's, whatever it leads to.
+    if !there.is_file() {
+        return Ok(false);
     }
-    copied.or_exit(Exit::Usage, format!("cannot install podcov-agent in {}", dir.display()))
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes.starts_with(ELF) && bytes.windows(MARK.len()).any(|window| window == MARK))
 }

@@ -4,7 +4,7 @@
 //! same name, so it is moved among the other coverage files under a name of its own.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -55,7 +55,7 @@ impl Profile {
             .map_err(|e| io::Error::other(format!("{} is not whole: {e}", self.path.display())))?;
         // It may be on another file system, and whoever looks must find all of it or nothing.
         let staged = folder.join(format!(".{name}"));
-        fs::write(&staged, bytes)?;
+        fs::OpenOptions::new().write(true).create_new(true).open(&staged)?.write_all(&bytes)?;
         fs::rename(staged, folder.join(name.to_string()))?;
         // Where it cannot be removed, the next one will have another time.
         let _ = fs::remove_file(&self.path);

@@ -45,7 +45,7 @@ pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
 async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
     let identity = place::identity(args);
     let place = place::place(args, &identity);
-    let folder = files::folder(args, &place)?;
+    let folder = Arc::new(files::folder(args, &place)?);
     let address = args.address()?;
     let ports = control::open(args).await?;
     let signals = Signals::new(&blocked).context("cannot read signals")?;
@@ -55,18 +55,19 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
     }
     let uploader = address.as_ref().map(|address| {
         let remove = args.flush_every.is_some();
-        Arc::new(Uploader::new(address.clone(), place.clone(), folder.clone(), remove))
+        Arc::new(Uploader::new(address.clone(), place.clone(), Arc::clone(&folder), remove))
     });
     if uploader.is_some() {
         // The thread that reads files, before the program: that may start so many that there is none left.
         drop(tokio::task::spawn_blocking(|| ()));
     }
     let profile = Profile::of(&args.program);
-    let before = names(&folder);
-    let (program, pid) = Program::start(&args.program, &folder).context("cannot start another process")?;
+    let before = names(folder.path());
+    let (program, pid) =
+        Program::start(&args.program, folder.path()).context("cannot start another process")?;
     let agent = Arc::new(Agent {
         program,
-        flush: Flush::new(folder.clone(), args.flush_signal, args.flush_timeout),
+        flush: Flush::new(folder.path().to_owned(), args.flush_signal, args.flush_timeout),
         folder,
         identity,
         place,
@@ -126,8 +127,8 @@ impl Supervisor<'_> {
             if self.paused(pause).await? {
                 return Ok(end);
             }
-            self.before = names(&self.agent.folder);
-            pid = match self.agent.program.restart(&self.args.program, &self.agent.folder) {
+            self.before = names(self.agent.folder.path());
+            pid = match self.agent.program.restart(&self.args.program, self.agent.folder.path()) {
                 Ok(pid) => pid,
                 Err(error) => {
                     say(NAME, format_args!("error: cannot start another process: {error}"));
@@ -218,7 +219,7 @@ impl Supervisor<'_> {
     /// Sees to what the program has left, and says so if that is nothing.
     fn after(&mut self, pid: Pid, end: End) {
         let number = u32::try_from(pid.as_raw_nonzero().get()).unwrap_or_default();
-        let taken = self.profile.as_mut().map(|profile| profile.take(number, &self.agent.folder));
+        let taken = self.profile.as_mut().map(|profile| profile.take(number, self.agent.folder.path()));
         if let Some(Err(error)) = &taken {
             say(NAME, format_args!("error: the text profile cannot be taken: {error}"));
             if let Some(uploader) = &self.uploader {
@@ -233,8 +234,8 @@ impl Supervisor<'_> {
                 ),
             );
         }
-        let folder = self.agent.folder.display();
-        let listed = files::list(&self.agent.folder).unwrap_or_default();
+        let folder = self.agent.folder.path().display();
+        let listed = files::list(self.agent.folder.path()).unwrap_or_default();
         // In a folder that outlives the container a process of the same number may have written before.
         let mut new = listed.iter().filter(|(name, _)| !self.before.contains(*name));
         let wrote = new.any(|(_, parsed)| files::written_by(parsed, number));

@@ -1,9 +1,10 @@
 //! Coverage files on their way to storage.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::Arc;
 
 use covdata::FileName;
 use fs_err as fs;
@@ -13,6 +14,7 @@ use podcov_storage::{Address, Manifest, Place, Storage, StoredFile};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::files::CoverFolder;
 use crate::{NAME, files};
 
 /// How many files travel at a time.
@@ -21,12 +23,14 @@ const AT_A_TIME: usize = 8;
 /// Uploads what is in a folder.
 pub(crate) struct Uploader {
     address: Address,
-    folder: PathBuf,
+    folder: Arc<CoverFolder>,
     /// Whether counters go from the folder when they have been uploaded.
     remove: bool,
     state: Mutex<Uploaded>,
     /// Whether the last upload has been asked for.
     last: watch::Sender<bool>,
+    /// Whether it was said that counters could not be removed.
+    warned: Cell<bool>,
     /// What never got into the folder, for the manifest.
     lost: std::sync::Mutex<Vec<String>>,
 }
@@ -39,7 +43,7 @@ struct Uploaded {
 }
 
 impl Uploader {
-    pub(crate) fn new(address: Address, place: Place, folder: PathBuf, remove: bool) -> Self {
+    pub(crate) fn new(address: Address, place: Place, folder: Arc<CoverFolder>, remove: bool) -> Self {
         let manifest = Manifest {
             version: Manifest::VERSION,
             podcov: env!("CARGO_PKG_VERSION").to_owned(),
@@ -50,7 +54,8 @@ impl Uploader {
         };
         let state = Uploaded { storage: None, files: BTreeMap::new(), manifest };
         let (last, lost) = (watch::Sender::new(false), std::sync::Mutex::default());
-        Self { address, folder, remove, state: Mutex::new(state), last, lost }
+        let warned = Cell::new(false);
+        Self { address, folder, remove, state: Mutex::new(state), last, warned, lost }
     }
 
     /// Has the manifest tell of something that was lost before it was a file, and that has been said.
@@ -68,10 +73,11 @@ impl Uploader {
         }
         let missing = match timeout_at(deadline, self.state.lock()).await {
             Ok(mut state) => state.upload(self, deadline, exit_code).await,
-            Err(_) => vec![format!("{}: an earlier upload has not ended", self.folder.display())],
+            Err(_) => vec![format!("{}: an earlier upload has not ended", self.folder.path().display())],
         };
         for missing in missing {
-            say(NAME, format_args!("error: not uploaded, stays in {}: {missing}", self.folder.display()));
+            let folder = self.folder.path().display();
+            say(NAME, format_args!("error: not uploaded, stays in {folder}: {missing}"));
         }
     }
 }
@@ -81,7 +87,7 @@ impl Uploaded {
         let mut missing = Vec::new();
         let mut files = Vec::new();
         let mut removable = Vec::new();
-        match files::list(&to.folder) {
+        match files::list(to.folder.path()) {
             Ok(listed) => {
                 for (name, parsed) in listed {
                     if !self.files.contains_key(&name) {
@@ -150,9 +156,11 @@ impl Uploaded {
         if let Err(error) = storage.put_manifest(&self.manifest, deadline).await {
             missing.push(format!("the manifest of {}: {error}", count(self.files.len(), "file")));
         } else {
-            for name in removable {
-                // A file that cannot be removed is not uploaded again.
-                let _ = fs::remove_file(to.folder.join(name));
+            // A file that cannot be removed is not uploaded again.
+            if let Err(error) = to.folder.remove(removable)
+                && !to.warned.replace(true)
+            {
+                say(NAME, format_args!("warning: uploaded counters stay: {error}"));
             }
             if exit_code.is_some() {
                 let files = count(self.files.len(), "file");
@@ -171,7 +179,7 @@ async fn put(
     parsed: &FileName,
     deadline: Instant,
 ) -> Result<Option<StoredFile>, String> {
-    let path = from.folder.join(name);
+    let path = from.folder.path().join(name);
     let read = tokio::task::spawn_blocking(move || fs::read(path)).await;
     let bytes = match read.map_err(|e| e.to_string())? {
         // What was counted is removed by who has asked for it: POST /reset.
