@@ -72,7 +72,7 @@ impl Address {
     /// Makes the client, which reads the environment and the certificates. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Address`] when the environment does not have what it takes.
+    /// [`Error::Address`] when the environment does not have what it takes, or there is no such folder.
     pub fn open(&self) -> Result<Storage, Error> {
         let store = match &self.kind {
             #[cfg(feature = "gcp")]
@@ -81,10 +81,24 @@ impl Address {
             Kind::Amazon => amazon(&self.text),
             #[cfg(feature = "azure")]
             Kind::Azure => azure(&self.text),
-            Kind::Folder(path) => folder(path),
+            Kind::Folder(path) if !path.is_dir() => {
+                return Err(Error::Address(format!("{self}: no such folder")));
+            }
+            Kind::Folder(path) => LocalFileSystem::new_with_prefix(path).map(|store| Arc::new(store) as _),
         };
         let store = store.map_err(|e| Error::Address(format!("{self}: {e}")))?;
         Ok(Storage { address: self.text.clone(), store, folder: self.folder.clone() })
+    }
+
+    /// [`Address::open`] for who writes: makes the folder of a `file://` address.
+    ///
+    /// # Errors
+    /// As [`Address::open`], and when the folder cannot be made.
+    pub fn open_to_write(&self) -> Result<Storage, Error> {
+        if let Kind::Folder(path) = &self.kind {
+            fs::create_dir_all(path).map_err(|e| Error::Address(format!("{self}: {e}")))?;
+        }
+        self.open()
     }
 }
 
@@ -134,13 +148,6 @@ impl fmt::Debug for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Storage").field("address", &self.address).finish_non_exhaustive()
     }
-}
-
-fn folder(path: &std::path::Path) -> object_store::Result<Arc<dyn ObjectStore>> {
-    let failed =
-        |source: std::io::Error| object_store::Error::Generic { store: "folder", source: source.into() };
-    fs::create_dir_all(path).map_err(failed)?;
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(path)?))
 }
 
 #[cfg(feature = "gcp")]

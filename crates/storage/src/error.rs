@@ -1,6 +1,7 @@
 //! What can go wrong with storage, in words.
 
 use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
 
 use object_store::Error as StoreError;
 #[cfg(feature = "cloud")]
@@ -75,6 +76,11 @@ impl From<StoreError> for Error {
             return Self::Refused(message.to_owned());
         }
         let cause = one_line(&cause);
+        if let Some(error) = chain(&error).find_map(|e| e.downcast_ref::<io::Error>())
+            && is_lasting(error.kind())
+        {
+            return Self::Refused(cause);
+        }
         #[cfg(feature = "cloud")]
         if let Some(unreached) = unreached(&error, &cause) {
             return unreached;
@@ -94,6 +100,18 @@ impl From<StoreError> for Error {
             _ => Self::Passing(cause),
         }
     }
+}
+
+/// What a folder's file system says, and will say again. A connection that is refused may be taken later.
+fn is_lasting(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotADirectory
+            | ErrorKind::IsADirectory
+            | ErrorKind::InvalidFilename
+    )
 }
 
 /// An error and those that it is due to.

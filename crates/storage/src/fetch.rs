@@ -1,8 +1,10 @@
 //! All files of many starts, in parallel.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use covdata::FileName;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
@@ -27,9 +29,27 @@ pub struct Fetched<T> {
 /// One file to fetch: the number of its start, its name, and what the manifest says of it.
 type Item = (usize, String, Option<StoredFile>);
 
+/// How much is fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of all files of one container, over all of its starts in a run.
+    pub container: u64,
+    /// Bytes of one file: as much as is held in memory to check it.
+    pub file: u64,
+    /// Files of one container.
+    pub files: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { container: 1 << 30, file: 256 << 20, files: 1_000_000 }
+    }
+}
+
 impl Storage {
-    /// Fetches the files of the starts that are wanted, so many at a time, checks them against the manifests, and hands
-    /// them over to `keep`, which may find fault with them too.
+    /// Fetches the coverage files of the starts that are wanted, so many at a time, checks them against the manifests, and
+    /// hands them over to `keep`, which may find fault with them too. What has another name, or is too much, is not
+    /// fetched: that is in [`Fetched::errors`].
     ///
     /// # Errors
     /// When what there is cannot be listed. What goes wrong with single files is in [`Fetched::errors`].
@@ -37,6 +57,7 @@ impl Storage {
         &self,
         address: &Address,
         parallel: usize,
+        limits: Limits,
         wanted: impl Fn(&Place) -> bool,
         keep: impl Fn(&Place, &str, Bytes) -> Result<T, String>,
     ) -> Result<Vec<Fetched<T>>, Error> {
@@ -45,7 +66,7 @@ impl Storage {
         let manifests: Vec<_> = futures_util::stream::iter(&starts)
             .map(|start| async move {
                 match start.has_manifest {
-                    true => self.manifest(start, Instant::now() + OBJECT).await.map(Some),
+                    true => self.manifest(start, limits.file, Instant::now() + OBJECT).await.map(Some),
                     false => Ok(None),
                 }
             })
@@ -54,16 +75,28 @@ impl Storage {
             .await;
         let mut fetched = Vec::new();
         let mut items = Vec::new();
+        let mut taken = BTreeMap::<_, Taken>::new();
         for (number, (start, manifest)) in starts.iter().zip(manifests).enumerate() {
-            let (errors, open) = word(address, start, &manifest);
+            let (mut errors, open) = word(address, start, &manifest);
             let listed = manifest.ok().flatten().map(|manifest| manifest.files).unwrap_or_default();
-            items.extend(items_of(number, start, listed));
+            let Place { run, namespace, pod, container, .. } = &start.place;
+            let of_container = taken.entry((run, namespace, pod, container)).or_default();
+            for item in items_of(number, start, listed) {
+                let (_, name, _) = &item;
+                match of_container.take(name, start.files.get(name).copied(), limits) {
+                    Ok(()) => items.push(item),
+                    Err(why) if !errors.contains(&why) => errors.push(why),
+                    Err(_) => {}
+                }
+            }
             fetched.push(Fetched { place: start.place.clone(), files: Vec::new(), errors, open });
         }
         let starts = &starts;
         let mut files = futures_util::stream::iter(items)
             .map(|(number, name, expected)| async move {
-                let got = self.get(&starts[number], &name, expected.as_ref(), Instant::now() + OBJECT).await;
+                let got = self
+                    .get(&starts[number], &name, expected.as_ref(), limits.file, Instant::now() + OBJECT)
+                    .await;
                 (number, name, got)
             })
             .buffered(parallel);
@@ -76,6 +109,36 @@ impl Storage {
         }
         drop(files);
         Ok(fetched)
+    }
+}
+
+/// How much of a container is to be fetched.
+#[derive(Default)]
+struct Taken {
+    bytes: u64,
+    files: usize,
+}
+
+impl Taken {
+    /// Adds a file, if that is allowed. Its size is not known where it is not there, which its reading will tell.
+    fn take(&mut self, name: &str, size: Option<u64>, limits: Limits) -> Result<(), String> {
+        let shown = name.escape_default();
+        if name.parse::<FileName>().is_err() {
+            return Err(format!("not fetched: {shown} is no name of a coverage file"));
+        }
+        let size = size.unwrap_or_default();
+        if size > limits.file {
+            return Err(format!("not fetched: {shown} has {size} bytes, over {} MiB", limits.file >> 20));
+        }
+        if self.files >= limits.files {
+            return Err(format!("not fetched: more than {} files of one container", limits.files));
+        }
+        if self.bytes + size > limits.container {
+            return Err(format!("not fetched: more than {} MiB of one container", limits.container >> 20));
+        }
+        self.bytes += size;
+        self.files += 1;
+        Ok(())
     }
 }
 
@@ -104,5 +167,32 @@ fn word(address: &Address, start: &Start, manifest: &Result<Option<Manifest>, Er
             (vec![error], true)
         }
         Err(error) => (vec![error.to_string()], true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { container: 5 << 20, file: 3 << 20, files: 3 };
+
+    fn name(pid: u32) -> String {
+        format!("covcounters.62ff98db792937fd37f18adced298d04.{pid}.1795224885693041480")
+    }
+
+    #[test]
+    fn what_has_another_name_or_is_too_much_is_not_fetched() {
+        let mut taken = Taken::default();
+        let mut take = |name: &str, mib: u64| taken.take(name, Some(mib << 20), LIMITS);
+        let not = |why: &str| Err(format!("not fetched: {why}"));
+        assert_eq!(take("backup.sql", 1), not("backup.sql is no name of a coverage file"));
+        assert_eq!(take("covmeta.\u{1b}[31m", 1), not("covmeta.\\u{1b}[31m is no name of a coverage file"));
+        let large = format!("{} has {} bytes, over 3 MiB", name(1), 4 << 20);
+        assert_eq!(take(&name(1), 4), not(&large));
+        assert_eq!(take(&name(1), 3), Ok(()));
+        assert_eq!(take(&name(2), 3), not("more than 5 MiB of one container"));
+        assert_eq!(take(&name(3), 1), Ok(()));
+        assert_eq!(take(&name(4), 1), Ok(()));
+        assert_eq!(take(&name(5), 0), not("more than 3 files of one container"));
     }
 }

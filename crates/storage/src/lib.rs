@@ -15,7 +15,7 @@ mod write;
 
 pub use address::{Address, Storage};
 pub use error::Error;
-pub use fetch::Fetched;
+pub use fetch::{Fetched, Limits};
 pub use manifest::{MANIFEST, Manifest, StoredFile};
 pub use place::Place;
 pub use read::Start;

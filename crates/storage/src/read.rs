@@ -55,13 +55,13 @@ impl Storage {
         .await
     }
 
-    /// Reads a start's manifest.
+    /// Reads a start's manifest, of so many bytes at most.
     ///
     /// # Errors
     /// The last cause, or that it is not one of a form that is known.
-    pub async fn manifest(&self, start: &Start, deadline: Instant) -> Result<Manifest, Error> {
+    pub async fn manifest(&self, start: &Start, most: u64, deadline: Instant) -> Result<Manifest, Error> {
         let path = start.folder.clone().join(MANIFEST);
-        let text = self.until(deadline, async || Ok(self.store.get(&path).await?.bytes().await?)).await?;
+        let text = self.until(deadline, async || self.read(&path, most).await).await?;
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| {
             let podcov = env!("CARGO_PKG_VERSION");
             Error::Corrupt(format!("{path} is no manifest that podcov {podcov} knows: {e}")).at(&self.address)
@@ -74,7 +74,7 @@ impl Storage {
         Ok(manifest)
     }
 
-    /// Reads a file, until it is the one that `expected` describes, if that is known.
+    /// Reads a file, of so many bytes at most, until it is the one that `expected` describes, if that is known.
     ///
     /// # Errors
     /// The last cause.
@@ -83,11 +83,12 @@ impl Storage {
         start: &Start,
         name: &str,
         expected: Option<&StoredFile>,
+        most: u64,
         deadline: Instant,
     ) -> Result<Bytes, Error> {
         let path = start.folder.clone().join(name);
         self.until(deadline, async || {
-            let bytes = self.store.get(&path).await?.bytes().await?;
+            let bytes = self.read(&path, most).await?;
             match expected {
                 Some(expected) if StoredFile::of(name, &bytes) != *expected => Err(Error::Corrupt(format!(
                     "{path} is not as the manifest says ({} bytes, {} there)",
@@ -98,6 +99,18 @@ impl Storage {
             }
         })
         .await
+    }
+}
+
+impl Storage {
+    /// Reads an object once, unless it has more than so many bytes.
+    async fn read(&self, path: &Path, most: u64) -> Result<Bytes, Error> {
+        let object = self.store.get(path).await?;
+        let size = object.meta.size;
+        if size > most {
+            return Err(Error::Refused(format!("{path} has {size} bytes, over {} MiB", most >> 20)));
+        }
+        Ok(object.bytes().await?)
     }
 }
 

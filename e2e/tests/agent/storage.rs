@@ -176,6 +176,81 @@ async fn what_came_to_harm_in_storage_is_named_and_the_rest_is_kept() -> Result<
     Ok(())
 }
 
+/// Sparse files, which take no room here and as much as they say where they are read.
+#[tokio::test]
+async fn only_coverage_files_within_the_limits_are_fetched() -> Result<()> {
+    let (bench, storage) = bench()?;
+    assert_eq!(bench.run(wrapped("count")?, &["exit", "0"]).await?.code, 0);
+    let start = only(&storage.join("run-1/shop/cart-0/app"))?;
+    let hash = bench.files("covmeta.")[0].strip_prefix("covmeta.").context("a hash")?.to_owned();
+    let sparse =
+        |name: &str, mib: u64| -> Result<()> { Ok(fs::File::create(start.join(name))?.set_len(mib << 20)?) };
+    // Were it read, it would be 8 TiB.
+    sparse("backup.sql", 8 << 20)?;
+    let large = format!("covcounters.{hash}.1.9");
+    sparse(&large, 257)?;
+    // Each is within the limit of a file, all together are not within that of a container.
+    for number in 2..7 {
+        sparse(&format!("covcounters.{hash}.{number}.9"), 250)?;
+    }
+    let refused = [
+        "not fetched: backup.sql is no name of a coverage file".to_owned(),
+        format!("not fetched: {large} has {} bytes, over 256 MiB", 257 << 20),
+        "not fetched: more than 1024 MiB of one container".to_owned(),
+    ];
+    for program in ["podcov-collect", "podcov-report"] {
+        let read = hook(&bench, program, &format!("--from file://{}", storage.display())).await?;
+        assert_eq!(read.code, 4, "{program}: {}", read.stderr);
+        for why in &refused {
+            assert!(read.stderr.contains(why), "{program}: {why}: {}", read.stderr);
+        }
+        // What is fetched of them is no counter file.
+        assert_eq!(read.stderr.matches(" is not whole: ").count(), 4, "{program}: {}", read.stderr);
+    }
+    let collected =
+        hook(&bench, "podcov-collect", &format!("--from file://{} --max-size 1", storage.display())).await?;
+    assert!(
+        collected.stderr.contains("not fetched: more than 1 MiB of one container"),
+        "{}",
+        collected.stderr
+    );
+    assert!(!collected.stderr.contains(" is not whole: "), "{}", collected.stderr);
+    assert!(collected.stdout.contains("2 files of 1 container"), "{}", collected.stdout);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_not_made_by_who_reads() -> Result<()> {
+    let bench = Bench::new()?;
+    let typo = bench.dir.path().join("typo");
+    for program in ["podcov-collect", "podcov-report"] {
+        let read = hook(&bench, program, &format!("--from file://{}", typo.display())).await?;
+        assert_eq!(read.code, 2, "{program}: {}", read.stderr);
+        let why = format!("{program}: error: file://{}: no such folder\n", typo.display());
+        assert_eq!(read.stderr, why);
+        assert!(!typo.exists());
+    }
+    Ok(())
+}
+
+/// What the file system refuses it refuses again: nothing is gained by trying until the deadline.
+#[tokio::test]
+async fn a_folder_that_refuses_is_not_tried_until_the_deadline() -> Result<()> {
+    let (bench, storage) = bench()?;
+    // No folder can be made where a file is, whoever tries.
+    fs::create_dir(&storage)?;
+    fs::write(storage.join("run-1"), "a file")?;
+    let bench = bench.flag("--deadline=100000");
+    let ended = bench.run(wrapped("set")?, &["exit", "3"]).await?;
+    assert_eq!(ended.code, 3);
+    assert!(
+        ended.stderr.contains("Not a directory") && ended.stderr.contains("not uploaded"),
+        "{}",
+        ended.stderr
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_program_that_leaves_nothing_is_told_where_it_is_read() -> Result<()> {
     let (bench, storage) = bench()?;

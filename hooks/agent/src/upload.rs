@@ -105,7 +105,7 @@ impl Uploaded {
         }
         let storage = match &self.storage {
             Some(storage) => storage.clone(),
-            None => match to.address.open() {
+            None => match to.address.open_to_write() {
                 Ok(storage) => self.storage.insert(storage).clone(),
                 Err(error) => {
                     missing.extend(files.into_iter().map(|(name, _)| format!("{name}: {error}")));

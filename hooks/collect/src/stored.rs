@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use podcov_cli::{Exit, Failure, say};
-use podcov_storage::{Address, Error, Place};
+use podcov_storage::{Address, Error, Limits, Place};
 use podcov_unpack::take;
 
 use crate::manifest::{Collected, Manifest, Way, report_folder};
@@ -30,8 +30,11 @@ pub(crate) async fn collect(
     let keep = |place: &Place, name: &str, bytes: bytes::Bytes| {
         take(&staging.path().join(folder(place)), name, bytes.into(), args.sanitize)
     };
-    let fetched =
-        storage.fetch(address, args.parallel.into(), wanted, keep).await.map_err(Error::into_failure)?;
+    let limits = Limits { container: args.max_size << 20, file: crate::MAX_FILE, files: crate::MAX_ENTRIES };
+    let fetched = storage
+        .fetch(address, args.parallel.into(), limits, wanted, keep)
+        .await
+        .map_err(Error::into_failure)?;
     if fetched.is_empty() {
         let message = format!("nothing to collect at {address}{}", select.describe_stored());
         return Err(Failure::new(Exit::Incomplete, message)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use podcov_cli::{Exit, Failure, ResultExt, say};
-use podcov_storage::{Address, Error, Place};
+use podcov_storage::{Address, Error, Limits, Place};
 use tempfile::TempDir;
 
 use crate::NAME;
@@ -37,7 +37,7 @@ pub(crate) fn fetch(addresses: &[Address]) -> Result<Fetched> {
         };
         let storage = address.open().map_err(Error::into_failure)?;
         let starts = runtime
-            .block_on(storage.fetch(address, AT_A_TIME, |_| true, keep))
+            .block_on(storage.fetch(address, AT_A_TIME, Limits::default(), |_| true, keep))
             .map_err(Error::into_failure)?;
         if starts.is_empty() {
             return Err(Failure::new(Exit::Incomplete, format!("there is nothing at {address}"))
