@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use podcov_control::DEFAULT_PORT;
+use podcov_control::{CONTROL, ControlAddress, DEFAULT_PORT};
 
 use crate::{Cluster, Error, History, Scope, Termination};
 
@@ -490,17 +490,35 @@ fn candidates<'a>(pod: &'a Pod, scope: &Scope) -> Vec<(&'a ContainerSpec, CoverD
 /// Where podcov-agent would answer for a container: it takes the same variable and flag.
 fn agent_port(container: &ContainerSpec) -> Option<AgentPort> {
     let variables = || container.env.iter().flatten();
-    let words = || container.command.iter().chain(&container.args).flatten();
-    let control = words()
+    let words: Vec<&str> =
+        container.command.iter().chain(&container.args).flatten().map(String::as_str).collect();
+    let named = words.iter().position(|word| word.rsplit('/').next() == Some("podcov-agent"));
+    // The agent's own flags end at the dashes; after them are the program and its arguments. Where the image's entrypoint
+    // is the agent, the container's arguments may begin with flags of it.
+    let dashes = words.iter().position(|word| *word == "--");
+    let flags = match (named, dashes) {
+        (Some(named), Some(dashes)) if named < dashes => &words[named..dashes],
+        (Some(named), None) => &words[named..],
+        (None, Some(dashes)) => &words[..dashes],
+        _ => &[],
+    };
+    let after =
+        |flag: &str| flags.iter().position(|word| *word == flag).and_then(|at| flags.get(at + 1).copied());
+    let control = flags
+        .iter()
         .find_map(|word| word.strip_prefix("--control="))
-        .or_else(|| variables().rfind(|v| v.name == "PODCOV_CONTROL")?.value.as_deref());
-    let port = match control {
-        Some("off") => return None,
-        Some(address) => address.rsplit_once(':').and_then(|(_, port)| port.parse().ok())?,
+        .or_else(|| after("--control"))
+        .or_else(|| variables().rfind(|v| v.name == CONTROL)?.value.as_deref())
+        // What is set and empty is not set, as for the agent.
+        .filter(|address| !address.is_empty());
+    let port = match control.map(str::parse) {
+        Some(Ok(ControlAddress::At(address))) => address.port(),
+        // The agent refuses what is no address, and does not start.
+        Some(Ok(ControlAddress::Off) | Err(_)) => return None,
         None => DEFAULT_PORT,
     };
-    let expected = variables().any(|v| v.name.starts_with("PODCOV_") || v.name == "INTEGCOV_STORAGE")
-        || words().any(|word| word.rsplit('/').next() == Some("podcov-agent"));
+    let expected =
+        named.is_some() || variables().any(|v| v.name.starts_with("PODCOV_") || v.name == "INTEGCOV_STORAGE");
     Some(AgentPort { port, expected, sure: false })
 }
 

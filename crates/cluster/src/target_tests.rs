@@ -171,6 +171,30 @@ fn where_an_agent_would_answer() {
             json!([{"name": "app", "args": ["/x/podcov-agent", "run", "--control=127.0.0.1:5", "--"]}]),
             agent(5, true, true),
         ),
+        (
+            json!([{"name": "app", "command": ["/podcov-agent", "run", "--control", "127.0.0.1:5", "--", "/app"]}]),
+            agent(5, true, true),
+        ),
+        (
+            json!([{"name": "app", "command": ["/podcov-agent", "run", "--control", "off", "--", "/app"]}]),
+            None,
+        ),
+        // Where the image's entrypoint is the agent.
+        (
+            json!([{"name": "app", "env": control(""), "args": ["--control", "127.0.0.1:5", "--", "/app"]}]),
+            agent(5, true, true),
+        ),
+        // Flags of the program.
+        (
+            json!([{"name": "app", "command": ["/podcov-agent", "run", "--", "/app", "--control=127.0.0.1:5"]}]),
+            agent(19998, true, true),
+        ),
+        (
+            json!([{"name": "app", "env": control(""), "args": ["--control", "0.0.0.0:8080"]}]),
+            agent(19998, true, true),
+        ),
+        // Set and empty is not set, for the agent too.
+        (json!([{"name": "app", "env": control("")}]), agent(19998, true, true)),
         // A proxy may have an agent in its image; it is not as likely as one that is spoken of.
         (
             json!([{"name": "app", "env": [{"name": "PODCOV_RUN", "value": "1"}]}, {"name": "proxy"}]),
