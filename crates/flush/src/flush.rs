@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use podcov_cluster::{Cluster, Container, Error, Fate, Target};
+use podcov_control::{NotASignal, Signal};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -234,31 +235,12 @@ fn may_pass(failed: &agent::Failed, patient: bool, fate: Option<&Fate>) -> bool 
     }
 }
 
-/// The signals that `kill -s` knows by name on Linux.
-const SIGNALS: [&str; 32] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
-    "VTALRM", "PROF", "WINCH", "IO", "POLL", "PWR", "SYS",
-];
-
-/// `USR1`, `SIGUSR1`, `usr1` or a number, as `kill -s` takes it.
+/// The name of a signal, without `SIG`: for clap's `value_parser`.
 ///
 /// # Errors
-/// When it is none of these, or 0, which is no signal.
-pub fn signal_name(text: &str) -> Result<String, String> {
-    let name = text.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let is_number = name.bytes().all(|b| b.is_ascii_digit()) && matches!(name.parse(), Ok(1..=64_u8));
-    let is_real_time = match name.strip_prefix("RTMIN") {
-        Some("") => true,
-        Some(more) => more.strip_prefix('+').is_some_and(|more| matches!(more.parse(), Ok(1..=30_u8))),
-        None => false,
-    };
-    if is_number || is_real_time || SIGNALS.contains(&name) {
-        Ok(name.to_owned())
-    } else {
-        Err("not a signal's name, nor its number".to_owned())
-    }
+/// When it is no signal's name or number.
+pub fn signal_name(text: &str) -> Result<String, NotASignal> {
+    text.parse().map(Signal::name)
 }
 
 #[cfg(test)]
@@ -281,24 +263,5 @@ mod tests {
         }
         let said = agent::Failed::Said("the program handles no such signal".to_owned());
         assert!(!may_pass(&said, true, Some(&Fate::Restarted)));
-    }
-
-    #[test]
-    fn signal_names() {
-        let names = [
-            ("USR1", "USR1"),
-            ("SIGUSR2", "USR2"),
-            ("usr1", "USR1"),
-            ("10", "10"),
-            ("SIGRTMIN+1", "RTMIN+1"),
-        ];
-        for (text, name) in names {
-            assert_eq!(signal_name(text).as_deref(), Ok(name));
-        }
-        for wrong in
-            ["", "SIG", "USR1; reboot", "-9", "0", "00", "+9", "65", "USR3", "RTMIN+", "RTMIN+31", "RTMIN-1"]
-        {
-            assert!(signal_name(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use podcov_cluster::{Cluster, CoverDir, Error, Exec, Output, Target};
+use podcov_control::Signal;
 
 use crate::archive_stream::ArchiveStream;
 use crate::process::{Candidate, Process};
@@ -123,6 +124,8 @@ impl Session {
         signal: &str,
         processes: &[Process],
     ) -> Result<Result<(BTreeSet<u32>, String), EarlyExit>, Error> {
+        // Not every shell knows the names of all.
+        let signal = signal.parse().map_or_else(|_| signal.to_owned(), Signal::for_kill);
         self.exec.write(format!("signal {signal} {}\n", pids(processes)).as_bytes()).await?;
         let mut said = Vec::new();
         loop {
