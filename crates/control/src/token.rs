@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -18,7 +19,9 @@ const NONCE_LENGTH: usize = 32;
 
 /// A secret that hooks and agent share.
 #[derive(Clone)]
-pub struct Token {
+pub struct Token(Arc<Keys>);
+
+struct Keys {
     key: hmac::Key,
     /// The signature of the token itself, to compare another with it in constant time.
     own: hmac::Tag,
@@ -44,13 +47,13 @@ impl Token {
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes());
         let own = hmac::sign(&key, text.as_bytes());
-        Some(Self { key, own })
+        Some(Self(Arc::new(Keys { key, own })))
     }
 
     /// Whether this text is the token.
     #[must_use]
     pub fn is(&self, text: &[u8]) -> bool {
-        hmac::verify(&self.key, text, self.own.as_ref()).is_ok()
+        hmac::verify(&self.0.key, text, self.0.own.as_ref()).is_ok()
     }
 
     /// The value of the `Authorization` header with which a request proves that its sender has the token. `challenge` is
@@ -73,13 +76,13 @@ impl Token {
 
     /// Signs texts for a purpose.
     pub(crate) fn prove(&self, purpose: &[u8], texts: &[&str]) -> String {
-        hex(hmac::sign(&self.key, &message(purpose, texts)).as_ref())
+        hex(hmac::sign(&self.0.key, &message(purpose, texts)).as_ref())
     }
 
     /// Whether `proof` is what [`Token::prove`] gives for the same purpose and texts.
     pub(crate) fn has_proved(&self, proof: &str, purpose: &[u8], texts: &[&str]) -> bool {
         let Some(proof) = unhex(proof) else { return false };
-        hmac::verify(&self.key, &message(purpose, texts), &proof).is_ok()
+        hmac::verify(&self.0.key, &message(purpose, texts), &proof).is_ok()
     }
 }
 

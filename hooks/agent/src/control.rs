@@ -24,7 +24,7 @@ use futures_util::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::http::request;
 use hyper::http::uri::PathAndQuery;
 use hyper::service::service_fn;
@@ -293,7 +293,7 @@ fn introduce(
 
 /// Whether a request carries the token, or the signature of the connection's challenge by who has it.
 fn is_authorized(head: &request::Parts, token: &Token, challenge: Option<Nonce>) -> bool {
-    let Some(header) = head.headers.get(AUTHORIZATION).map(|value| value.as_bytes()) else { return false };
+    let Some(header) = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes) else { return false };
     if let Some(given) = header.strip_prefix(b"Bearer ") {
         return token.is(given);
     }
@@ -322,7 +322,7 @@ impl Query {
                 Some(("after", "flush")) => query.after = Some(After::Flush),
                 Some(("after", "stop")) => query.after = Some(After::Stop),
                 Some(("signal", name)) => {
-                    query.signal = Some(signals::parse(name).map_err(|e| format!("{name:?}: {e}"))?)
+                    query.signal = Some(signals::parse(name).map_err(|e| format!("{name:?}: {e}"))?);
                 }
                 _ => return Err("only after=flush, after=stop and signal=NAME are known".to_owned()),
             }
@@ -416,6 +416,6 @@ fn answer_json(status: StatusCode, value: &Value) -> Response<Body> {
 fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

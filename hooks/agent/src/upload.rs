@@ -1,10 +1,10 @@
 //! Coverage files on their way to storage.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use covdata::FileName;
 use fs_err as fs;
@@ -30,7 +30,7 @@ pub(crate) struct Uploader {
     /// Whether the last upload has been asked for.
     last: watch::Sender<bool>,
     /// Whether it was said that counters could not be removed.
-    warned: Cell<bool>,
+    warned: AtomicBool,
     /// What never got into the folder, for the manifest.
     lost: std::sync::Mutex<Vec<String>>,
 }
@@ -54,7 +54,7 @@ impl Uploader {
         };
         let state = Uploaded { storage: None, files: BTreeMap::new(), manifest };
         let (last, lost) = (watch::Sender::new(false), std::sync::Mutex::default());
-        let warned = Cell::new(false);
+        let warned = AtomicBool::new(false);
         Self { address, folder, remove, state: Mutex::new(state), last, warned, lost }
     }
 
@@ -158,7 +158,7 @@ impl Uploaded {
         } else {
             // A file that cannot be removed is not uploaded again.
             if let Err(error) = to.folder.remove(removable)
-                && !to.warned.replace(true)
+                && !to.warned.swap(true, Ordering::Relaxed)
             {
                 say(NAME, format_args!("warning: uploaded counters stay: {error}"));
             }
