@@ -68,11 +68,16 @@ struct Agent {
 
 impl Agent {
     async fn start(variables: &[(&str, &str)]) -> Result<Self> {
+        Self::start_at(0, variables).await
+    }
+
+    /// On a port; 0 is any that is free.
+    async fn start_at(port: u16, variables: &[(&str, &str)]) -> Result<Self> {
         let wrapped = go_build("e2e/wrapped", "wrapped-atomic", &["-cover", "-covermode=atomic"])?;
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(program("podcov-agent"));
         command
-            .args(["run", "--control=127.0.0.1:0", "--restart=always", "--"])
+            .args(["run", &format!("--control=127.0.0.1:{port}"), "--restart=always", "--"])
             .arg(wrapped)
             .args(["terms", "1"]);
         command.env_clear().envs(variables.iter().copied()).env("GOCOVERDIR", folder.path().join("coverage"));
@@ -80,9 +85,15 @@ impl Agent {
         let mut child = command.spawn().context("podcov-agent: `make test` builds it")?;
         let (mut out, mut err) =
             (child.stdout.take().context("stdout")?, child.stderr.take().context("stderr")?);
-        let mut line = String::new();
-        tokio::time::timeout(HUNG, BufReader::with_capacity(1, &mut err).read_line(&mut line)).await??;
-        let port = line.trim_end().rsplit_once(':').context(line.clone())?.1.parse().context(line.clone())?;
+        let port = match port {
+            0 => {
+                let mut line = String::new();
+                let mut err = BufReader::with_capacity(1, &mut err);
+                tokio::time::timeout(HUNG, err.read_line(&mut line)).await??;
+                line.trim_end().rsplit_once(':').context(line.clone())?.1.parse().context(line.clone())?
+            }
+            port => port,
+        };
         let ready = async {
             let mut lines = BufReader::with_capacity(1, &mut out).lines();
             while lines.next_line().await?.context("it has ended")? != "ready" {}
@@ -340,5 +351,36 @@ async fn another_pods_or_containers_agent_is_refused_by_name() -> Result<()> {
         let ended = hook(&world, "podcov-signal --stop", token).await?;
         assert_eq!(ended.code, 0, "{ended:?}");
     }
+    Ok(())
+}
+
+/// What `podcov-signal --stop` leaves behind: a container that is being started again, of which the status tells later.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_about_to_start_is_waited_for() -> Result<()> {
+    let world = World::new().await?;
+    let free = TcpListener::bind("127.0.0.1:0").await?;
+    let port = free.local_addr()?.port();
+    drop(free);
+    let pod = |restarts: u32| {
+        let mut pod = with_agent("shop");
+        pod["metadata"]["uid"] = json!("7f1c1d4e-0000-4000-8000-000000000001");
+        pod["status"]["containerStatuses"][0]["restartCount"] = json!(restarts);
+        pod
+    };
+    add_pod(&world, pod(0), port)?;
+    let starting = async {
+        while world.bed.requests().count("list", "pods") == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        add_pod(&world, pod(1), port)?;
+        while world.bed.requests().iter().filter(|one| one.resource == "pods/portforward").count() < 3 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Agent::start_at(port, &[("HOSTNAME", "shop")]).await
+    };
+    let (ended, agent) = tokio::join!(hook(&world, "podcov-signal --stop --timeout 100", None), starting);
+    let ended = ended?;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    drop(agent?);
     Ok(())
 }
