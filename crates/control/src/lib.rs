@@ -7,11 +7,13 @@
 
 mod address;
 mod identity;
+mod lives;
 mod signal;
 mod token;
 
 pub use address::{ControlAddress, NotAnAddress};
 pub use identity::{AGENT, Identity, Introduction, Mismatch, Place};
+pub use lives::{Life, Lives};
 pub use signal::{NotASignal, Signal};
 pub use token::{Nonce, NotANonce, SCHEME, Token};
 
@@ -29,3 +31,6 @@ pub const CONTROL: &str = "PODCOV_CONTROL";
 
 /// The port of the control endpoint where nothing names another.
 pub const DEFAULT_PORT: u16 = 19998;
+
+/// The header of an answer with coverage that has the agent's [`Lives`], in JSON.
+pub const LIVES: &str = "podcov-lives";

@@ -15,7 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use podcov_cluster::forward::{Dialled, Failure};
 use podcov_cluster::{AgentPort, Cluster, Container, Error, Target};
-use podcov_control::{AGENT, IDENTITY, Introduction, NONCE, Nonce, Place, TOKEN, Token};
+use podcov_control::{AGENT, IDENTITY, Introduction, LIVES, Lives, NONCE, Nonce, Place, TOKEN, Token};
 use serde::Deserialize;
 
 use crate::flush::Ask;
@@ -65,6 +65,8 @@ impl From<Error> for Failed {
 
 /// A tar stream from an agent.
 pub struct Coverage {
+    /// The processes of its program that have ended.
+    pub lives: Lives,
     body: Incoming,
     failure: Failure,
     /// The connection ends with it.
@@ -149,9 +151,28 @@ impl Agent {
         Ok(flushed.files)
     }
 
-    /// Has the program end in good order.
+    /// Has the program end, and so write its counters.
     pub(crate) async fn stop(&mut self) -> Result<(), Failed> {
-        self.json::<serde::de::IgnoredAny>(Method::POST, "/stop").await.map(drop)
+        #[derive(Deserialize)]
+        struct Stopped {
+            #[serde(default)]
+            exit_code: Option<u8>,
+            #[serde(default = "yes")]
+            counters_written: bool,
+        }
+        fn yes() -> bool {
+            true
+        }
+        let stopped: Stopped = self.json(Method::POST, "/stop").await?;
+        match stopped {
+            Stopped { counters_written: true, .. } => Ok(()),
+            Stopped { exit_code, .. } => {
+                let code = exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+                Err(Failed::Said(format!(
+                    "the program has ended{code} and wrote no counters then; does it handle the stop signal?"
+                )))
+            }
+        }
     }
 
     /// Asks for the coverage, maybe after the program has done something.
@@ -165,7 +186,14 @@ impl Agent {
             }
         };
         let response = self.ask(method, &path).await?;
-        Ok(Coverage { body: response.into_body(), failure: self.failure, _sender: self.sender })
+        let lives =
+            response.headers().get(LIVES).and_then(|lives| serde_json::from_slice(lives.as_bytes()).ok());
+        Ok(Coverage {
+            lives: lives.unwrap_or_default(),
+            body: response.into_body(),
+            failure: self.failure,
+            _sender: self.sender,
+        })
     }
 
     async fn json<T: for<'de> Deserialize<'de>>(&mut self, method: Method, path: &str) -> Result<T, Failed> {

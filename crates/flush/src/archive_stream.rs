@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use podcov_cluster::{Cluster, Error, Exec, Output, Target};
+use podcov_control::Lives;
 
 use crate::agent::{Agent, Coverage, Failed};
 
@@ -69,6 +70,15 @@ impl ArchiveStream {
         match self {
             Self::Exec { exec, .. } => exec.ended().map(|end| end.code),
             Self::Agent(_) => Ok(0),
+        }
+    }
+
+    /// The processes of the program that have ended, if an agent sends it.
+    #[must_use]
+    pub fn lives(&self) -> Option<&Lives> {
+        match self {
+            Self::Exec { .. } => None,
+            Self::Agent(coverage) => Some(&coverage.lives),
         }
     }
 

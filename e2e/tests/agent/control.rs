@@ -138,11 +138,47 @@ async fn a_flush_that_cannot_be_says_why() -> Result<()> {
     Ok(())
 }
 
+/// Of a process that a signal ended, or a panic, what was counted since its last flush is lost.
+#[tokio::test]
+async fn the_lives_of_the_program_are_told() -> Result<()> {
+    let mut bench = Bench::new()?.flag("--restart=always");
+    let (mut agent, port) = start(&mut bench, wrapped("atomic")?, &["terms", "1"]).await?;
+    assert_eq!(ask(port, "GET", "/health", "").await?.json()?["lives"]["ended"], 0);
+    // It ends in good order; then it is killed after it has written its counters once.
+    assert_eq!(ask(port, "POST", "/stop", "").await?.json()?["counters_written"], true);
+    agent.hear("ready").await?;
+    assert_eq!(ask(port, "POST", "/flush", "").await?.status, 200);
+    rustix::process::kill_process(crate::processes::child_of(agent.pid()?)?, Signal::KILL)?;
+    agent.hear("ready").await?;
+    // Go ends with 2 on SIGQUIT, as after a panic.
+    assert_eq!(ask(port, "POST", "/flush", "").await?.status, 200);
+    rustix::process::kill_process(crate::processes::child_of(agent.pid()?)?, Signal::QUIT)?;
+    agent.hear("ready").await?;
+    let lives = ask(port, "GET", "/health", "").await?.json()?["lives"].clone();
+    assert_eq!((&lives["ended"], &lives["lost"]), (&3.into(), &2.into()), "{lives}");
+    let last = lives["last"].as_array().context("last")?;
+    let told: Vec<_> =
+        last.iter().map(|life| (&life["exit_code"], &life["signal"], &life["counters_written"])).collect();
+    let null = serde_json::Value::Null;
+    let expected = [
+        (&7.into(), &null, &true.into()),
+        (&137.into(), &9.into(), &false.into()),
+        (&2.into(), &null, &false.into()),
+    ];
+    assert_eq!(told, expected);
+    agent.signal(Signal::TERM)?;
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_program_that_ignores_a_stop_that_was_asked_for_is_killed_too() -> Result<()> {
     let mut bench = Bench::new()?.flag("--kill-after=0.2");
     let (agent, port) = start(&mut bench, wrapped("set")?, &["forever"]).await?;
-    assert_eq!(ask(port, "POST", "/stop", "").await?.json()?, serde_json::json!({ "exit_code": 137 }));
+    assert_eq!(
+        ask(port, "POST", "/stop", "").await?.json()?,
+        serde_json::json!({ "exit_code": 137, "counters_written": false })
+    );
     assert_eq!(agent.end().await?.code, 137);
     Ok(())
 }
@@ -152,7 +188,10 @@ async fn stop_ends_the_program_and_then_it_is_started_again() -> Result<()> {
     let mut bench = Bench::new()?.flag("--restart=always");
     let (mut agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
     for counters in 1..=3 {
-        assert_eq!(ask(port, "POST", "/stop", "").await?.json()?, serde_json::json!({ "exit_code": 7 }));
+        assert_eq!(
+            ask(port, "POST", "/stop", "").await?.json()?,
+            serde_json::json!({ "exit_code": 7, "counters_written": true })
+        );
         assert_eq!(bench.files("covcounters.").len(), counters);
         agent.hear("ready").await?;
     }
@@ -169,7 +208,10 @@ async fn stop_ends_the_program_and_then_it_is_started_again() -> Result<()> {
 async fn stop_gets_its_answer_though_the_agent_ends_with_the_program() -> Result<()> {
     let mut bench = Bench::new()?;
     let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
-    assert_eq!(ask(port, "POST", "/stop", "").await?.json()?, serde_json::json!({ "exit_code": 7 }));
+    assert_eq!(
+        ask(port, "POST", "/stop", "").await?.json()?,
+        serde_json::json!({ "exit_code": 7, "counters_written": true })
+    );
     assert_eq!(agent.end().await?.code, 7);
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use podcov_e2e::{Ended, World, go_build, program, run};
 use podcov_testbed::Tools;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -382,5 +383,35 @@ async fn an_agent_that_is_about_to_start_is_waited_for() -> Result<()> {
     let ended = ended?;
     assert_eq!(ended.code, 0, "{ended:?}");
     drop(agent?);
+    Ok(())
+}
+
+/// The pod's status says nothing of it: the container was not restarted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_was_killed_and_started_again_by_its_agent_is_a_loss() -> Result<()> {
+    let agent = Agent::start(&[("HOSTNAME", "shop")]).await?;
+    let world = World::new().await?;
+    add_pod(&world, with_agent("shop"), agent.port)?;
+    let collected = hook(&world, "podcov-collect --signal USR1", None).await?;
+    assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
+
+    let pid = agent.child.id().context("it has ended")?;
+    let children = fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let program = Pid::from_raw(children.trim().parse()?).context("its program")?;
+    kill_process(program, Signal::KILL)?;
+    tokio::time::timeout(HUNG, async {
+        while agent.starts("").await? < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    })
+    .await??;
+    let collected = hook(&world, "podcov-collect", None).await?;
+    assert_eq!(collected.code, 4, "{collected:?}");
+    let why = "pod default/shop container app: its program ended without writing its counters 1 of 1 times, the last \
+               time by SIGKILL; what it had counted until then is lost (podcov-agent has started it again)";
+    assert!(collected.stderr.contains(why), "{collected:?}");
+    let lives = world.manifest()?["containers"][0]["agent_lives"].clone();
+    assert_eq!((&lives["ended"], &lives["last"][0]["signal"]), (&1.into(), &9.into()), "{lives}");
     Ok(())
 }

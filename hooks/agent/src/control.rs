@@ -13,8 +13,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -31,7 +31,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use podcov_cli::{Exit, Failure, ResultExt, say};
-use podcov_control::{ControlAddress, IDENTITY, Identity, Introduction, NONCE, Nonce, TOKEN, Token};
+use podcov_control::{
+    ControlAddress, IDENTITY, Identity, Introduction, LIVES, Lives, NONCE, Nonce, TOKEN, Token,
+};
 use podcov_storage::Place;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -81,6 +83,8 @@ pub(crate) struct Agent {
     pub(crate) starts: AtomicU32,
     /// How many pieces of coverage callers have taken.
     pub(crate) sent: AtomicU64,
+    /// The program's processes that have ended.
+    pub(crate) lives: Mutex<Lives>,
 }
 
 /// An open port.
@@ -331,6 +335,10 @@ impl Query {
     }
 }
 
+fn lives(agent: &Agent) -> Lives {
+    agent.lives.lock().map(|lives| lives.clone()).unwrap_or_default()
+}
+
 fn health(agent: &Agent) -> Value {
     let (state, pid, exit_code) = match agent.program.state() {
         State::Running(pid) => ("running", Some(pid.as_raw_nonzero().get()), None),
@@ -343,6 +351,7 @@ fn health(agent: &Agent) -> Value {
         "pid": pid,
         "exit_code": exit_code,
         "starts": agent.starts.load(Ordering::Relaxed),
+        "lives": lives(agent),
         "coverdir": agent.folder.path(),
         "storage": agent.storage,
         "run": agent.place.run,
@@ -372,7 +381,8 @@ async fn stop(agent: &Agent) -> Response<Body> {
     };
     match ended {
         State::Down(end) | State::Over(end) => {
-            answer_json(StatusCode::OK, &json!({ "exit_code": end.code() }))
+            let written = lives(agent).last.back().is_none_or(|life| life.counters_written);
+            answer_json(StatusCode::OK, &json!({ "exit_code": end.code(), "counters_written": written }))
         }
         // It has been started again in the meantime.
         State::Running(_) => answer_json(StatusCode::OK, &json!({})),
@@ -401,7 +411,12 @@ fn coverage(agent: &Arc<Agent>) -> Response<Body> {
         let piece = file.split_to(file.len().min(PIECE));
         Some((Ok(Frame::data(piece)), (receiver, file, agent)))
     });
-    respond(StatusCode::OK, "application/x-tar", StreamBody::new(pieces.boxed()).boxed_unsync())
+    let body = StreamBody::new(pieces.boxed()).boxed_unsync();
+    let mut response = respond(StatusCode::OK, "application/x-tar", body);
+    if let Ok(lives) = json!(lives(agent)).to_string().parse() {
+        response.headers_mut().insert(LIVES, lives);
+    }
+    response
 }
 
 fn error(status: StatusCode, message: &str) -> Response<Body> {

@@ -1,5 +1,6 @@
 //! Making the program write its counters, with the evidence that it has.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,11 +23,13 @@ pub(crate) struct Flush {
     timeout: Duration,
     /// One at a time: the evidence of one would serve for another.
     turn: Mutex<()>,
+    /// The files that have been written on a signal, and not at a program's end.
+    flushed: std::sync::Mutex<BTreeSet<String>>,
 }
 
 impl Flush {
     pub(crate) fn new(folder: PathBuf, signal: i32, timeout: Duration) -> Self {
-        Self { folder, signal, timeout, turn: Mutex::new(()) }
+        Self { folder, signal, timeout, turn: Mutex::new(()), flushed: std::sync::Mutex::default() }
     }
 
     /// Sends the program a signal, the usual one if none is given, and returns the names of its new counter files when they are there and whole.
@@ -54,6 +57,9 @@ impl Flush {
             let mut now = files::list(&self.folder).map_err(failed)?;
             now.retain(|name, parsed| files::has_counts(parsed) && !before.contains_key(name));
             if !now.is_empty() {
+                if let (true, Ok(mut flushed)) = (running, self.flushed.lock()) {
+                    flushed.extend(now.keys().cloned());
+                }
                 return now.into_iter().map(|(name, parsed)| self.checked(name, &parsed)).collect();
             }
             if !running {
@@ -73,6 +79,11 @@ impl Flush {
                 Err(_) => return Err(self.why_nothing_came(signal)),
             }
         }
+    }
+
+    /// Whether a file was written on a signal.
+    pub(crate) fn has_flushed(&self, name: &str) -> bool {
+        self.flushed.lock().is_ok_and(|flushed| flushed.contains(name))
     }
 
     fn checked(&self, name: String, parsed: &FileName) -> Result<String, String> {

@@ -1,13 +1,15 @@
 //! `podcov-agent run`: from the program's start to the last upload.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use covdata::FileName;
 use podcov_cli::say;
+use podcov_control::Life;
 use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
@@ -22,6 +24,9 @@ use crate::restart::Policy;
 use crate::signals::{self, Blocked, Came, Signals};
 use crate::upload::Uploader;
 use crate::{NAME, files, place, program};
+
+/// The exit code of a Go program that panics.
+const PANIC: u8 = 2;
 
 /// How long a thread that has nothing to do is kept.
 const ALWAYS: Duration = Duration::from_secs(1 << 32);
@@ -76,6 +81,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         stop_asked: watch::Sender::new(None),
         starts: AtomicU32::new(1),
         sent: AtomicU64::new(0),
+        lives: std::sync::Mutex::default(),
     });
     let control = spawn_local(control::serve(ports, Arc::clone(&agent)));
     let mut supervisor = Supervisor {
@@ -114,9 +120,9 @@ impl Supervisor<'_> {
     async fn until_over(&mut self, mut pid: Pid) -> Result<End> {
         let mut policy = Policy::new(self.args.restart);
         loop {
-            let started = Instant::now();
+            let (started, started_at) = (Instant::now(), place::nanos());
             let end = self.until_ended(pid).await?;
-            self.after(pid, end);
+            self.after(pid, end, started_at);
             self.agent.program.set(State::Down(end));
             let wanted = self.agent.stop_asked.send_replace(None).is_some();
             let pause = policy.next(end, started.elapsed(), wanted).filter(|_| self.stop.is_none());
@@ -217,7 +223,7 @@ impl Supervisor<'_> {
     }
 
     /// Sees to what the program has left, and says so if that is nothing.
-    fn after(&mut self, pid: Pid, end: End) {
+    fn after(&mut self, pid: Pid, end: End, started: u64) {
         let number = u32::try_from(pid.as_raw_nonzero().get()).unwrap_or_default();
         let taken = self.profile.as_mut().map(|profile| profile.take(number, self.agent.folder.path()));
         if let Some(Err(error)) = &taken {
@@ -239,6 +245,7 @@ impl Supervisor<'_> {
         // In a folder that outlives the container a process of the same number may have written before.
         let mut new = listed.iter().filter(|(name, _)| !self.before.contains(*name));
         let wrote = new.any(|(_, parsed)| files::written_by(parsed, number));
+        self.note_life(number, end, started, &listed);
         match end {
             _ if wrote => {}
             // Why has been said.
@@ -269,6 +276,30 @@ impl Supervisor<'_> {
                 );
             }
             End::Exit(_) => say(NAME, format_args!("warning: the program wrote no counters to {folder}")),
+        }
+    }
+
+    /// Notes how the process ended, and whether it wrote its counters then: a signal leaves it no time to.
+    fn note_life(&self, pid: u32, end: End, started: u64, listed: &BTreeMap<String, FileName>) {
+        // Go writes counters at each end but that by a signal and that by a panic, whose exit code is 2. A program may
+        // end with that code by itself too: then there is a file that no flush has asked for.
+        let panicked = end == End::Exit(PANIC);
+        let at_end =
+            |name: &String| !self.before.contains(name) && !(panicked && self.agent.flush.has_flushed(name));
+        let counters_written = match end {
+            // It never ran.
+            End::Exit(program::NOT_EXECUTABLE | program::NOT_FOUND) => true,
+            End::Exit(_) => listed.iter().any(|(name, file)| files::written_by(file, pid) && at_end(name)),
+            End::Signal(_) => false,
+        };
+        let signal = match end {
+            End::Signal(number) => Some(number),
+            End::Exit(_) => None,
+        };
+        let [started, ended] = [started, place::nanos()].map(|nanos| nanos / 1_000_000_000);
+        let life = Life { started, ended, exit_code: end.code(), signal, counters_written };
+        if let Ok(mut lives) = self.agent.lives.lock() {
+            lives.add(life);
         }
     }
 

@@ -10,6 +10,7 @@ use fs_err as fs;
 use jiff::Timestamp;
 use podcov_cli::{Exit, Failure, say};
 use podcov_cluster::{Container, Skipped};
+use podcov_control::Lives;
 use podcov_unpack::TakenFile;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +107,9 @@ pub(crate) struct Collected {
     pub(crate) restarts: i32,
     /// The processes that it has had, one after the other.
     pub(crate) lives: Vec<Life>,
+    /// The processes of its program that have ended while its podcov-agent went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent_lives: Option<Lives>,
     /// Its folder in the reports' folder.
     pub(crate) folder: String,
     /// How its files were had.
@@ -236,6 +240,7 @@ impl Collected {
             image_id: String::new(),
             restarts: 0,
             lives: Vec::new(),
+            agent_lives: None,
             folder,
             way: Way::ExecShTar,
             gzip: false,

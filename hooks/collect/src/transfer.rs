@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::{Buf, Bytes};
 use podcov_cluster::{Cluster, CoverDir, Error, Fate, Output, Target};
+use podcov_control::Lives;
 use podcov_flush::{ArchiveStream, NoArchive, Request, with_tar_script};
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
@@ -155,6 +156,7 @@ impl Transfer<'_> {
             pause *= 3;
         }
         collected.errors.extend(unflushed);
+        collected.errors.extend(collected.agent_lives.as_ref().and_then(Lives::loss));
         Ok(collected)
     }
 
@@ -185,7 +187,7 @@ impl Transfer<'_> {
         }
         let (unpacked, end) = loop {
             let way = collected.way;
-            let stream = self.stream(target, folder, way, taking.take());
+            let stream = self.stream(target, folder, way, taking.take(), &mut collected.agent_lives);
             let streamed = tokio::time::timeout(self.timeout, stream).await;
             let streamed = streamed.unwrap_or_else(|_| {
                 Ok(Err(Shortfall::passing(format!("not done within {}s", self.timeout.as_secs_f32()))))
@@ -226,6 +228,7 @@ impl Transfer<'_> {
         folder: &Path,
         way: Way,
         taking: Option<ArchiveStream>,
+        agent_lives: &mut Option<Lives>,
     ) -> Result<Result<(Unpacked, Result<i32, Error>), Shortfall>> {
         let dir = match &target.dir {
             CoverDir::Path(path) => path.as_str(),
@@ -256,6 +259,7 @@ impl Transfer<'_> {
             }
             Err(NoArchive::Unreachable(e)) => return Ok(Err(Shortfall::no_way(with_hint(&e)))),
         };
+        *agent_lives = taking.lives().cloned().or(agent_lives.take());
         let (pieces, receiver) = mpsc::channel(PIECES);
         let (rules, into): (_, PathBuf) = (self.rules, folder.to_owned());
         let asked_for_all = way != Way::ExecTar;
