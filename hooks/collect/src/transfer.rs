@@ -436,6 +436,7 @@ mod tests {
             dir: CoverDir::Env,
             volume: CoverVolume::Unknown,
             shares_process_ids: false,
+            hostname: None,
             agent: Some(AgentPort { port: 1, expected, sure: true }),
             history: Default::default(),
         };
