@@ -285,7 +285,7 @@ impl Supervisor<'_> {
         // end with that code by itself too: then there is a file that no flush has asked for.
         let panicked = end == End::Exit(PANIC);
         let at_end =
-            |name: &String| !self.before.contains(name) && !(panicked && self.agent.flush.has_flushed(name));
+            |name: &String| !(self.before.contains(name) || panicked && self.agent.flush.has_flushed(name));
         let counters_written = match end {
             // It never ran.
             End::Exit(program::NOT_EXECUTABLE | program::NOT_FOUND) => true,
