@@ -10,6 +10,17 @@ pub enum Error {
     /// The kubeconfig cannot be read or used.
     #[error("kubeconfig: {0}")]
     Config(String),
+    /// The address of a proxy, in the kubeconfig or the environment, cannot be used.
+    #[error("proxy: {0}")]
+    Proxy(String),
+    /// A credential plugin failed.
+    #[error("credential plugin {name}: {message}")]
+    Plugin {
+        /// The plugin's file name.
+        name: String,
+        /// What happened, and the last line of what the plugin said.
+        message: String,
+    },
     /// The kubeconfig has no such context.
     #[error("context {wanted:?} is not in the kubeconfig (it has: {known})")]
     NoContext {
@@ -25,6 +36,29 @@ pub enum Error {
         server: String,
         /// The innermost cause.
         cause: String,
+    },
+    /// The API server's certificate is not one to believe.
+    #[error("the certificate of the cluster at {server} is not accepted: {cause}")]
+    Certificate {
+        /// The API server's address.
+        server: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The API server asks to be left alone for longer than a request may take.
+    #[error(
+        "the cluster at {server} is busy ({code}): it asks to wait {}s, longer than the {}s that a request may take",
+        .after.as_secs_f32(), .limit.as_secs_f32()
+    )]
+    Busy {
+        /// The API server's address.
+        server: String,
+        /// The HTTP status.
+        code: u16,
+        /// What it asks for.
+        after: Duration,
+        /// How long a request may take.
+        limit: Duration,
     },
     /// The API server took the request and did not answer in time.
     #[error("the cluster at {server} did not answer within {}s ({doing})", .after.as_secs_f32())]
@@ -60,7 +94,11 @@ pub enum Error {
         /// The runtime's words.
         message: String,
     },
-    /// The runtime could not run a program in the container.
+    /// The runtime did not start the program. The container or the runtime may be starting again just now, so the same
+    /// may succeed soon; the pod's status tells, and the caller's time limit ends it.
+    #[error("the program could not be started in the container: {0}")]
+    NotStarted(String),
+    /// A program in the container failed.
     #[error("exec failed: {0}")]
     ExecFailed(String),
     /// The local port cannot be had.
@@ -94,7 +132,26 @@ impl Error {
             }
             kube::Error::Auth(e) => Self::Config(format!("credentials: {}", innermost(&e))),
             kube::Error::UpgradeConnection(e) => Self::Broken(e.to_string()),
-            other => Self::Unreachable { server: server.to_owned(), cause: innermost(&other) },
+            kube::Error::Service(e) => match e.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(e) => Self::unreachable(e.as_ref(), server),
+            },
+            other => Self::unreachable(&other, server),
+        }
+    }
+
+    fn unreachable(error: &(dyn std::error::Error + 'static), server: &str) -> Self {
+        let (server, cause) = (server.to_owned(), innermost(error));
+        match certificate_error(error) {
+            Some(rustls::CertificateError::UnknownIssuer) => {
+                let cause = "the kubeconfig's certificate-authority has not signed it".to_owned();
+                Self::Certificate { server, cause }
+            }
+            Some(_) => {
+                let cause = cause.trim_start_matches("invalid peer certificate: ").to_owned();
+                Self::Certificate { server, cause }
+            }
+            None => Self::Unreachable { server, cause },
         }
     }
 
@@ -102,7 +159,14 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::Broken(_) | Self::Stalled(_) => true,
+            Self::Unreachable { .. }
+            | Self::NoAnswer { .. }
+            | Self::Busy { .. }
+            | Self::Broken(_)
+            | Self::Stalled(_)
+            | Self::NotStarted(_) => true,
+            // The kubelet's answer for a container or a pod that it is about to start.
+            Self::Refused { message, .. } if message.contains("unable to upgrade connection") => true,
             Self::Refused { code, .. } => *code == 429 || *code >= 500,
             _ => false,
         }
@@ -111,14 +175,16 @@ impl Error {
     /// Whether the object asked for is gone.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Refused { code: 404 | 410, .. })
+        matches!(self, Self::Refused { code: 404 | 410, .. }) && !self.is_transient()
     }
 
     /// How the process ends when this is what stopped it.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::NoContext { .. } | Self::NoLocalPort { .. } => Exit::Usage,
+            Self::Config(_) | Self::Proxy(_) | Self::NoContext { .. } | Self::NoLocalPort { .. } => {
+                Exit::Usage
+            }
             Self::NoProgram { .. } => Exit::Incomplete,
             _ => Exit::Unreachable,
         }
@@ -138,6 +204,16 @@ impl Error {
             Self::Refused { code: 403, .. } => {
                 Some("grant the rules of README's section RBAC in the namespaces of the run")
             }
+            Self::Proxy(_) => Some(
+                "see proxy-url of the cluster in the kubeconfig, HTTPS_PROXY and NO_PROXY; kubectl reads the same",
+            ),
+            Self::Plugin { .. } => {
+                Some("log in to the cluster again, or try the same with `kubectl get pods`")
+            }
+            Self::Certificate { .. } => Some(
+                "compare the cluster's server, certificate-authority and tls-server-name in the kubeconfig with the server",
+            ),
+            Self::Busy { .. } => Some("give requests longer with --request-timeout"),
             Self::Unreachable { .. } | Self::NoAnswer { .. } => {
                 Some("is the cluster up, and is this the right --context? try `kubectl version`")
             }
@@ -160,8 +236,29 @@ impl Error {
     }
 }
 
+/// What rustls says of the server's certificate, if that is in an error's chain.
+fn certificate_error<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a rustls::CertificateError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(wrapped) = wrapped {
+            // An I/O error's source is that of what it wraps.
+            if let Some(found) = certificate_error(wrapped) {
+                return Some(found);
+            }
+        }
+        if let Some(rustls::Error::InvalidCertificate(found)) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// The end of an error's chain: there the operating system or the library says what happened.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

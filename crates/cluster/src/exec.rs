@@ -110,7 +110,7 @@ impl Exec {
     /// How the program ended; output not yet taken is thrown away.
     ///
     /// # Errors
-    /// As [`Exec::next`]; [`Error::NoProgram`] or [`Error::ExecFailed`] when it could not be started.
+    /// As [`Exec::next`]; [`Error::NoProgram`] or [`Error::NotStarted`] when it could not be started.
     pub async fn end(mut self) -> Result<ExecEnd, Error> {
         while self.next().await?.is_some() {}
         self.ended()
@@ -141,21 +141,23 @@ fn end_of(status: Status, program: &str) -> Result<ExecEnd, Error> {
         .and_then(|cause| cause.message?.parse().ok());
     match code {
         Some(code) => Ok(ExecEnd { code }),
-        // containerd's and CRI-O's words for a program that the image lacks.
-        None if message.contains("executable file not found")
-            || message.contains("no such file or directory") =>
-        {
+        None if lacks_program(&message, program) => {
             Err(Error::NoProgram { program: program.to_owned(), message })
         }
-        // The API server could not get through to the node: nothing has run.
-        None if ["error sending request", "error dialing backend"]
-            .iter()
-            .any(|words| message.contains(words)) =>
-        {
-            Err(Error::Broken(without_request(&message)))
-        }
-        None => Err(Error::ExecFailed(message)),
+        None => Err(Error::NotStarted(without_request(&message))),
     }
+}
+
+/// Whether a runtime says that the image lacks the program itself. A runtime that is restarting, or whose container
+/// is, misses files as well ("no such file or directory", "not found"), but then the message does not name the program.
+fn lacks_program(message: &str, program: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let program = program.to_ascii_lowercase();
+    // runc: exec: "sh": executable file not found in $PATH. crun: executable file `sh` not found in $PATH.
+    // gVisor: error finding executable "sh" in PATH. runc, for a path: exec: "/x": stat /x: no such file or directory.
+    let named = [format!("\"{program}\""), format!("`{program}`")].iter().any(|name| message.contains(name));
+    let absent = ["executable file not found", "not found in $path", "no such file or directory"];
+    named && absent.iter().any(|words| message.contains(words))
 }
 
 /// The API server repeats the request to the node, with the whole command in it: `Post "https://…": cause`.
@@ -187,9 +189,44 @@ mod tests {
         // From a real API server whose kubelet was being restarted.
         let away = r#"{"status":"Failure","reason":"InternalError","message":"Internal error occurred: error sending request: Post \"https://10.0.0.1:10250/exec/default/p/app?command=sh&command=-c\": dial tcp 10.0.0.1:10250: connect: connection refused"}"#;
         let cause = "Internal error occurred: error sending request: dial tcp 10.0.0.1:10250: connect: connection refused";
-        assert!(matches!(end(away), Err(Error::Broken(m)) if m == cause));
-        let other = r#"{"status":"Failure","reason":"InternalError","message":"container is not running"}"#;
-        assert!(matches!(end(other), Err(Error::ExecFailed(m)) if m == "container is not running"));
+        assert!(matches!(end(away), Err(Error::NotStarted(m)) if m == cause));
+    }
+
+    fn failed(message: &str) -> Error {
+        let status = serde_json::json!({"status": "Failure", "reason": "InternalError", "message": message});
+        end(&status.to_string()).unwrap_err()
+    }
+
+    #[test]
+    fn an_image_without_the_program() {
+        for message in [
+            "OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH: unknown",
+            "executable file `sh` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+            "error executing in container: error finding executable \"sh\" in PATH [/bin]: no such file or directory",
+            "exec failed: exec: \"sh\": stat sh: no such file or directory: unknown",
+        ] {
+            let error = failed(message);
+            assert!(matches!(&error, Error::NoProgram { program, .. } if program == "sh"), "{error}");
+            assert!(!error.is_transient());
+        }
+    }
+
+    #[test]
+    fn a_container_or_a_runtime_that_is_just_starting_again() {
+        for message in [
+            "failed to create exec \"7f\": container not created: not found",
+            "error executing command in container: failed to exec in container: failed to start exec \"7f\": OCI runtime exec failed: exec failed: cannot exec in a stopped container: unknown",
+            "error executing command in container: container is not running",
+            "container not found (\"app\")",
+            "error executing command in container: failed to exec in container: failed to load task: no running task found: task 7f not found: not found",
+            "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: no such file or directory\"",
+            "open /run/containerd/io.containerd.runtime.v2.task/k8s.io/7f/config.json: no such file or directory",
+            "some words that nobody has seen yet",
+        ] {
+            let error = failed(message);
+            assert!(matches!(&error, Error::NotStarted(m) if m == message), "{error}");
+            assert!(error.is_transient(), "{error}");
+        }
     }
 
     #[test]
