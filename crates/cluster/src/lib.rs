@@ -7,12 +7,18 @@
 
 mod channels;
 mod client;
+mod credentials;
 mod error;
 mod exec;
 pub mod forward;
 mod history;
+mod kubeconfig;
+mod plugin;
+mod proxy;
+mod retry;
 mod scope;
 mod target;
+mod tls;
 
 pub use client::{Cluster, ClusterArgs};
 pub use error::Error;

@@ -1,5 +1,6 @@
 //! The hooks against the embedded cluster, as whole programs.
 
+mod access;
 mod agent;
 mod collect;
 mod command;
@@ -11,3 +12,4 @@ mod output;
 mod signal;
 mod support;
 mod together;
+mod ways;
