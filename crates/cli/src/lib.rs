@@ -8,6 +8,7 @@ mod exit;
 mod output;
 mod progress;
 mod shutdown;
+mod url;
 
 pub use deferred::{Deferred, RunState, StateArgs};
 pub use exit::{Exit, Failure, ResultExt};
@@ -24,6 +25,7 @@ use clap::builder::Resettable;
 use tracing_subscriber::EnvFilter;
 
 use output::LogLine;
+use url::without_url_secrets;
 
 /// The flags that every binary has.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -64,8 +66,19 @@ pub fn main_blocking<A: clap::Parser>(
 /// Reads arguments as clap's derive does, or ends the process with clap's message. A variable that is set to nothing
 /// counts as unset, because templates of manifests and hooks leave such variables.
 pub fn parse<A: clap::Parser>(args: impl IntoIterator<Item = OsString>) -> A {
-    let matches = without_empty_variables(A::command()).get_matches_from(args);
-    A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let parsed = without_empty_variables(A::command())
+        .try_get_matches_from(args)
+        .and_then(|matches| A::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        // clap repeats the value that it refuses.
+        let text = error.render().to_string();
+        let safe = without_url_secrets(&text);
+        if safe == text || !error.use_stderr() {
+            error.exit()
+        }
+        let _ = write!(std::io::stderr(), "{safe}");
+        std::process::exit(error.exit_code())
+    })
 }
 
 fn without_empty_variables(command: clap::Command) -> clap::Command {

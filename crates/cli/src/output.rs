@@ -6,11 +6,13 @@
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 
+use crate::url::without_url_secrets;
+
 /// Prints a line on stderr for a person: `NAME: message`.
 ///
 /// A message of several lines becomes one line. An error of stderr is ignored.
 pub fn say(name: &str, message: impl std::fmt::Display) {
-    let line = one_line(&message.to_string(), is_unsafe);
+    let line = one_line(&without_url_secrets(&message.to_string()), is_unsafe);
     let _ = writeln!(io::stderr(), "{name}: {line}");
 }
 
@@ -66,7 +68,7 @@ pub(crate) struct LogLine {
 
 impl Write for LogLine {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(event);
+        let text = without_url_secrets(&String::from_utf8_lossy(event));
         let line = one_line(&text, |c| is_unsafe(c) && !(self.has_colours && c == '\u{1b}'));
         let _ = writeln!(io::stderr(), "{line}");
         Ok(event.len())

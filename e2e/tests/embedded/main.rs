@@ -9,6 +9,7 @@ mod files;
 mod forward;
 mod losses;
 mod output;
+mod secrets;
 mod signal;
 mod support;
 mod together;
