@@ -25,4 +25,4 @@ pub use error::Error;
 pub use exec::{Exec, ExecEnd, Output};
 pub use history::{History, Termination};
 pub use scope::{Scope, SelectArgs};
-pub use target::{AgentPort, Container, CoverDir, CoverVolume, Fate, Found, Skipped, Target, Why};
+pub use target::{AgentPort, Container, CoverDir, CoverVolume, Fate, Found, Skipped, Target, Unlisted, Why};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::{
     Container as ContainerSpec, ContainerState, ContainerStatus, Namespace, Pod, PodSpec, Volume,
 };
@@ -233,6 +233,21 @@ impl fmt::Display for Fate {
     }
 }
 
+/// A namespace whose pods could not be listed, while those of others could.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlisted {
+    /// Its name.
+    pub namespace: String,
+    /// What the API server said.
+    pub error: String,
+}
+
+impl fmt::Display for Unlisted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namespace {}: its pods are missing here: {}", self.namespace, self.error)
+    }
+}
+
 /// What a scope holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
@@ -240,6 +255,8 @@ pub struct Found {
     pub targets: Vec<Target>,
     /// Ordered by namespace and pod.
     pub skipped: Vec<Skipped>,
+    /// Ordered by name. Whatever they hold of the run is lost.
+    pub unlisted: Vec<Unlisted>,
 }
 
 impl Found {
@@ -322,8 +339,8 @@ impl Cluster {
     /// as after a signal that ends its program, is waited for: its pod's status lags a second or more behind.
     ///
     /// # Errors
-    /// The API server's refusal, or that it could not be reached. [`Error::NotFound`] when nothing was found
-    /// and a namespace that was named does not exist.
+    /// The API server's refusal, or that it could not be reached, when that is so for every namespace;
+    /// [`Error::NotFound`] when none of them exists. Else they are in [`Found::unlisted`].
     pub async fn find_targets(&self, scope: &Scope) -> Result<Found, Error> {
         let deadline = Instant::now() + self.timeout();
         let mut pause = FIRST_LOOK;
@@ -355,9 +372,24 @@ impl Cluster {
                     }
                     Ok::<_, Error>(found)
                 });
-                for part in try_join_all(lists).await? {
-                    found.targets.extend(part.targets);
-                    found.skipped.extend(part.skipped);
+                let mut first_error = None;
+                let mut any_listed = false;
+                for (namespace, part) in namespaces.iter().zip(join_all(lists).await) {
+                    match part {
+                        Ok(part) => {
+                            any_listed = true;
+                            found.targets.extend(part.targets);
+                            found.skipped.extend(part.skipped);
+                        }
+                        Err(error) => {
+                            let (namespace, error_text) = (namespace.clone(), error.to_string());
+                            found.unlisted.push(Unlisted { namespace, error: error_text });
+                            first_error.get_or_insert(error);
+                        }
+                    }
+                }
+                if let Some(error) = first_error.filter(|_| !any_listed) {
+                    return Err(error);
                 }
             }
         }
@@ -386,11 +418,14 @@ impl Cluster {
 
     /// The histories of the scope's containers as they are now: to see what has happened to them since they were found.
     /// A status may count a restart a moment before it says how the process before that ended, so this looks again for
-    /// [`LAST_END_IN`].
+    /// [`LAST_END_IN`]. With the namespaces whose pods could not be listed for that.
     ///
     /// # Errors
     /// As [`Self::find_targets`].
-    pub async fn list_histories(&self, scope: &Scope) -> Result<Vec<(Container, History)>, Error> {
+    pub async fn list_histories(
+        &self,
+        scope: &Scope,
+    ) -> Result<(Vec<(Container, History)>, Vec<Unlisted>), Error> {
         let deadline = Instant::now() + LAST_END_IN;
         let mut pause = FIRST_LOOK;
         loop {
@@ -400,7 +435,7 @@ impl Cluster {
                 running.chain(found.skipped.into_iter().filter_map(|skipped| skipped.history)).collect();
             let whole = all.iter().all(|(_, history)| history.ended == 0 || history.last.is_some());
             if whole || Instant::now() >= deadline {
-                return Ok(all);
+                return Ok((all, found.unlisted));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -116,6 +116,30 @@ async fn missing_rights() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_namespace_that_forbids_listing() -> Result<()> {
+    let world = World::new().await?;
+    for namespace in ["open", "shut"] {
+        world.bed.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"))?;
+        add_pod_with_a_run(&world, namespace, "one")?;
+    }
+    world.bed.fault(Rule::new(Fault::status(403)).verb("list").resource("pods").namespace("shut"));
+    let ended = world.run("podcov-collect", &format!("--run-id {RUN} -n open,shut,absent")).await?;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    for words in ["error: namespace shut: ", "(403)", "error: namespace absent: "] {
+        assert!(ended.stderr.contains(words), "{ended:?}");
+    }
+    assert!(world.files("reports/coverage")?.iter().any(|file| file.starts_with("open/one/app/")));
+    let manifest = world.manifest()?;
+    assert_eq!(manifest["complete"], false);
+    assert!(manifest["losses"].to_string().contains("namespace shut"), "{manifest}");
+    // podcov-signal: the others are signalled, and the loss shows.
+    let ended = world.run("podcov-signal", &format!("--run-id {RUN} -n open,shut --timeout 1")).await?;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.stderr.contains("error: namespace shut: "), "{ended:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_never_answers() -> Result<()> {
     let world = World::new().await?;
     // It takes connections and says nothing: not even TLS gets anywhere.

@@ -255,7 +255,11 @@ async fn from_cluster(
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let scope = args.select.scope(cluster.default_namespace())?;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
-    let Found { targets, skipped } = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
+    let Found { targets, skipped, unlisted } =
+        cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
+    for namespace in &unlisted {
+        say(NAME, format_args!("error: {namespace}"));
+    }
     for line in Skipped::lines(&skipped) {
         say(NAME, line);
     }
@@ -266,6 +270,7 @@ async fn from_cluster(
     }
     let (lost, skipped): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.why.is_loss());
     manifest.losses = lost.into_iter().map(Into::into).collect();
+    manifest.losses.extend(unlisted.iter().map(|namespace| Loss::new(namespace.to_string())));
     manifest.skipped = skipped.into_iter().map(Into::into).collect();
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
     let flush = (args.stop || args.signal.is_some()).then_some(Request {
@@ -307,12 +312,20 @@ async fn from_cluster(
     let (histories, of_no_run) =
         tokio::join!(cluster.list_histories(&scope), cluster.find_pods_of_no_run(&scope));
     note_pods_of_no_run(&mut manifest, of_no_run);
-    if let Err(error) = &histories {
-        let message = format!("whether a container was restarted meanwhile is not known: {error}");
+    let (histories, unknown) = match histories {
+        // A namespace that could not be listed before has no container here.
+        Ok((histories, failed)) => {
+            let known = |failed: &Unlisted| unlisted.iter().any(|one| one.namespace == failed.namespace);
+            (histories, failed.iter().find(|failed| !known(failed)).map(ToString::to_string))
+        }
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    if let Some(why) = unknown {
+        let message = format!("whether a container was restarted meanwhile is not known: {why}");
         say(NAME, format_args!("error: {message}"));
         manifest.losses.push(Loss::new(message));
     }
-    note_lives(&mut manifest, &targets, &histories.unwrap_or_default(), known, staging.path());
+    note_lives(&mut manifest, &targets, &histories, known, staging.path());
     Ok(manifest)
 }
 

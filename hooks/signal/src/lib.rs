@@ -76,7 +76,11 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
 async fn signal_all(args: &Args) -> Result<Exit> {
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let scope = args.select.scope(cluster.default_namespace())?;
-    let Found { targets, skipped } = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
+    let Found { targets, skipped, unlisted } =
+        cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
+    for namespace in &unlisted {
+        say(NAME, format_args!("error: {namespace}"));
+    }
     for line in Skipped::lines(&skipped) {
         say(NAME, line);
     }
@@ -104,7 +108,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     }
     drop(progress);
     flushed.sort_by_cached_key(|f| f.container.to_string());
-    let lost = skipped.iter().any(|s| s.why.is_loss());
+    let lost = !unlisted.is_empty() || skipped.iter().any(|s| s.why.is_loss());
     let failed = flushed.iter().filter(|f| f.error.is_some()).count();
     let printed = print(|out| {
         if args.json {
