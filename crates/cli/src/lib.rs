@@ -76,7 +76,7 @@ pub fn parse<A: clap::Parser>(args: impl IntoIterator<Item = OsString>) -> A {
         if safe == text || !error.use_stderr() {
             error.exit()
         }
-        let _ = write!(std::io::stderr(), "{safe}");
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), safe.as_bytes());
         std::process::exit(error.exit_code())
     })
 }

@@ -36,7 +36,7 @@ pub(crate) struct Credentials {
 enum Source {
     Fixed,
     TokenFile(PathBuf),
-    Plugin(Plugin),
+    Plugin(Box<Plugin>),
 }
 
 #[derive(Default)]
@@ -108,7 +108,8 @@ impl Credentials {
             let encoded = STANDARD.encode(format!("{name}:{password}"));
             fixed(header(format!("Basic {encoded}"))?)
         } else if let Some(exec) = &user.exec {
-            (Source::Plugin(Plugin::new(exec.clone(), cluster, plugin::TIME_LIMIT)?), Current::default())
+            let plugin = Plugin::new(exec.clone(), cluster, plugin::TIME_LIMIT)?;
+            (Source::Plugin(plugin.into()), Current::default())
         } else {
             (Source::Fixed, Current { until: Until::Forever, ..Current::default() })
         };
@@ -136,15 +137,12 @@ impl Credentials {
             match &self.source {
                 Source::Fixed => {}
                 Source::TokenFile(file) => {
-                    match std::fs::read_to_string(file) {
+                    match fs_err::read_to_string(file) {
                         Ok(token) => current.header = Some(bearer(token.trim())?),
                         // A file that is gone leaves its last content valid.
                         Err(_) if current.header.is_some() => {}
                         Err(e) => {
-                            return Err(Error::Config(format!(
-                                "the user's tokenFile {}: {e}",
-                                file.display()
-                            )));
+                            return Err(Error::Config(format!("the user's tokenFile: {e}")));
                         }
                     }
                     current.until = Until::Instant(Instant::now() + TOKEN_FILE_AGE);
@@ -186,8 +184,11 @@ fn header(value: String) -> Result<HeaderValue, Error> {
     Ok(value)
 }
 
-/// The client certificate and its key, PEM, from the kubeconfig or the files it names.
-fn certificate(user: &AuthInfo, key_data: Option<&str>) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+/// A client certificate and its key, PEM.
+type PemPair = (Vec<u8>, Vec<u8>);
+
+/// The client certificate and its key, from the kubeconfig or the files it names.
+fn certificate(user: &AuthInfo, key_data: Option<&str>) -> Result<Option<PemPair>, Error> {
     let certificate = load(
         user.client_certificate_data.as_deref(),
         user.client_certificate.as_deref(),
@@ -217,8 +218,8 @@ pub(crate) fn load(data: Option<&str>, file: Option<&str>, field: &str) -> Resul
             decoded.map(Some).map_err(|_| Error::Config(format!("{field}-data is not base64")))
         }
         (None, Some(file)) => {
-            let read = std::fs::read(file);
-            read.map(Some).map_err(|e| Error::Config(format!("{field} {file}: {e}")))
+            let read = fs_err::read(file);
+            read.map(Some).map_err(|e| Error::Config(format!("{field}: {e}")))
         }
         (None, None) => Ok(None),
     }

@@ -148,8 +148,8 @@ mod tests {
 
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
         let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(&path, text).unwrap();
         path
     }
 
@@ -182,7 +182,7 @@ mod tests {
         let absent = home.path().join("absent");
         let broken = write(home.path(), "broken", "contexts: [\nusers: {token: hunter2");
         let folder = home.path().join("folder");
-        std::fs::create_dir(&folder).unwrap();
+        fs_err::create_dir(&folder).unwrap();
         let empty = write(home.path(), "empty", "");
         for (context, variable, words) in [
             (Some("prod"), None, "context \"prod\""),

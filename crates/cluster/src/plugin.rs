@@ -372,7 +372,7 @@ mod tests {
             .unwrap();
         let reader = tokio::task::spawn_blocking({
             let alive = alive.clone();
-            move || std::fs::read(alive)
+            move || fs_err::read(alive)
         });
         let script = format!("exec 3>{}; echo waiting >&2; sleep 100000 & sleep 100000", alive.display());
         let error = plugin(&script, &[], Duration::from_secs(2)).run().await.err().unwrap().to_string();
@@ -392,6 +392,6 @@ mod tests {
         let script = format!("cat {} >/dev/null & echo '{answer}'", until.display());
         let issued = plugin(&script, &[], Duration::from_secs(300)).run().await.unwrap();
         assert_eq!(issued.token.as_deref(), Some("t"));
-        tokio::task::spawn_blocking(move || std::fs::write(until, "")).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(move || fs_err::write(until, "")).await.unwrap().unwrap();
     }
 }

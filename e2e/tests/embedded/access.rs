@@ -26,6 +26,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// One that works.
+    #[expect(clippy::unwrap_used, reason = "the testbed's kubeconfig is JSON")]
     fn new(world: &'a World, name: &str) -> Self {
         let config: Value =
             serde_json::from_str(&fs::read_to_string(world.bed.kubeconfig()).unwrap()).unwrap();
@@ -466,7 +467,7 @@ async fn ctrl_c_while_a_plugin_runs() -> Result<()> {
         hook.env("KUBECONFIG", &file);
         let running = start(hook)?;
         let path = world.dir().join("alive");
-        let alive = tokio::task::spawn_blocking(move || std::fs::read_to_string(path));
+        let alive = tokio::task::spawn_blocking(move || fs_err::read_to_string(path));
         let opened = async {
             while !world.dir().join("begun").exists() {
                 tokio::task::yield_now().await;

@@ -26,6 +26,7 @@ use podcov_cli::{
 };
 use podcov_cluster::{
     Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target,
+    Unlisted,
 };
 use sift::sift;
 use tokio_util::task::TaskTracker;
