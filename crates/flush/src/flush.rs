@@ -1,5 +1,6 @@
 //! One target: make it write its counters, by its agent or by a shell, and have what it wrote checked or sent.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use podcov_cluster::{Cluster, Container, Error, Fate, Target};
@@ -204,12 +205,26 @@ async fn ask_agent<A>(
     let begun = Instant::now();
     let mut pause = Pause::default();
     loop {
-        let asked = async { by_agent(Agent::connect(cluster, target).await?).await };
+        let connected = Cell::new(false);
+        let asked = async {
+            let agent = Agent::connect(cluster, target).await?;
+            connected.set(true);
+            by_agent(agent).await
+        };
         let failed = match tokio::time::timeout(request.timeout + GRACE, asked).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(failed)) => failed,
             Err(_) => agent::Failed::Cluster(Error::Stalled(request.timeout + GRACE)),
         };
+        if let agent::Failed::Cluster(error) = &failed
+            && request.ask == Ask::Stop
+            && connected.get()
+        {
+            // Stopped twice, the program that has just been started again would end too.
+            return Err(agent::Failed::Said(format!(
+                "{error}; podcov-agent has been asked to stop the program, and its answer did not come"
+            )));
+        }
         let elapsed = begun.elapsed();
         let fate = match &failed {
             agent::Failed::NoAgent(_) if elapsed >= patience => {

@@ -172,6 +172,18 @@ async fn the_lives_of_the_program_are_told() -> Result<()> {
 }
 
 #[tokio::test]
+async fn counters_of_a_program_that_a_shell_has_started_are_seen() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let script = "trap 'kill -TERM $p' TERM; \"$0\" terms 1 & p=$!; wait; wait";
+    let wrapped = wrapped("set")?;
+    let program = wrapped.to_str().context("a path")?;
+    let (agent, port) = start(&mut bench, Path::new("/bin/sh"), &["-c", script, program]).await?;
+    assert_eq!(ask(port, "POST", "/stop", "").await?.json()?["counters_written"], true);
+    agent.end().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_program_that_ignores_a_stop_that_was_asked_for_is_killed_too() -> Result<()> {
     let mut bench = Bench::new()?.flag("--kill-after=0.2");
     let (agent, port) = start(&mut bench, wrapped("set")?, &["forever"]).await?;

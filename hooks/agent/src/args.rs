@@ -75,11 +75,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME", default_value = "USR1", value_parser = signals::parse, env = "PODCOV_FLUSH_SIGNAL", help_heading = "Flush")]
     pub(crate) flush_signal: i32,
 
-    /// How long it may take to
+    /// How long the program may take to write its counters
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, env = "PODCOV_FLUSH_TIMEOUT", help_heading = "Flush")]
     pub(crate) flush_timeout: Duration,
 
-    /// Have it do so this often, upload what it wrote, and remove it: a program that is killed loses at most that long
+    /// Have the program write its counters this often, upload them, and remove them: a program that is killed loses at most
+    /// what it counted since
     #[arg(long, value_name = "SECONDS", value_parser = podcov_cli::seconds, env = "PODCOV_FLUSH_EVERY", help_heading = "Flush")]
     pub(crate) flush_every: Option<Duration>,
 

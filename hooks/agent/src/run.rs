@@ -284,12 +284,19 @@ impl Supervisor<'_> {
         // Go writes counters at each end but that by a signal and that by a panic, whose exit code is 2. A program may
         // end with that code by itself too: then there is a file that no flush has asked for.
         let panicked = end == End::Exit(PANIC);
-        let at_end =
-            |name: &String| !(self.before.contains(name) || panicked && self.agent.flush.has_flushed(name));
+        let new = || listed.iter().filter(|(name, _)| !self.before.contains(*name));
+        // By the program, or by one that it has started, as a shell does.
+        let unasked = || {
+            new().any(|(name, file)| {
+                matches!(file, FileName::Counters { .. } | FileName::Text { .. })
+                    && !self.agent.flush.has_flushed(name)
+            })
+        };
         let counters_written = match end {
             // It never ran.
             End::Exit(program::NOT_EXECUTABLE | program::NOT_FOUND) => true,
-            End::Exit(_) => listed.iter().any(|(name, file)| files::written_by(file, pid) && at_end(name)),
+            End::Exit(_) => unasked() || !panicked && new().any(|(_, file)| files::written_by(file, pid)),
+            End::Signal(number) if signals::is_request_to_end(number) => unasked(),
             End::Signal(_) => false,
         };
         let signal = match end {

@@ -93,6 +93,11 @@ pub(crate) fn is_stop(number: i32) -> bool {
     matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
 }
 
+/// Whether a program may well handle a signal, write its counters, and then end by the same signal.
+pub(crate) fn is_request_to_end(number: i32) -> bool {
+    matches!(number, libc::SIGHUP | libc::SIGINT | libc::SIGTERM)
+}
+
 /// The name of a signal, for people.
 pub(crate) fn name(number: i32) -> String {
     Named::of(number).map_or_else(|| format!("signal {number}"), |signal| signal.to_string())

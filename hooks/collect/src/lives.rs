@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// How long before its end a process that a signal ended may have begun to write its last counter file.
 const LAST_WRITE: SignedDuration = SignedDuration::from_secs(5);
 
+/// The exit code of a process that the last of Linux's 64 signals ended. What is above, `os.Exit(-1)` for one, a program
+/// gives itself.
+const SIGNALLED: i32 = 128 + 64;
+
 /// A process of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Life {
@@ -141,11 +145,14 @@ fn judge_unknown(unknown: usize, written: &Written, files: usize) -> (FinalCount
     if !written.while_running {
         return (FinalCounters::Written, None);
     }
-    let loss = format!(
+    (FinalCounters::Unknown, Some(unknown_ends(&processes)))
+}
+
+fn unknown_ends(processes: &str) -> String {
+    format!(
         "it was restarted, and how {processes} of it ended is not known; \
          what they had counted since their last counter files may be lost"
-    );
-    (FinalCounters::Unknown, Some(loss))
+    )
 }
 
 impl Life {
@@ -168,10 +175,14 @@ impl Life {
 
     /// What is lost of it.
     fn loss(&self, written: &Written) -> Option<String> {
+        let Some(exit_code) = self.exit_code else {
+            // Of this one an earlier report knew no more either.
+            return (self.counters == Some(FinalCounters::Unknown)).then(|| unknown_ends("one process"));
+        };
         let end = Termination {
             started: self.started,
             finished: self.ended,
-            exit_code: self.exit_code?,
+            exit_code,
             signal: self.signal,
             reason: self.reason.clone(),
         };
@@ -209,7 +220,7 @@ fn final_counters(end: &Termination, written: &Written) -> FinalCounters {
         (_, 2) => FinalCounters::Lost,
         // HUP, INT and TERM: a program that handles them may end with such a code, and then writes.
         (_, 129 | 130 | 143) if files_at_end => FinalCounters::Written,
-        (_, 128..) => FinalCounters::Lost,
+        (_, 128..=SIGNALLED) => FinalCounters::Lost,
         _ if files => FinalCounters::Written,
         _ => FinalCounters::Lost,
     }
@@ -282,6 +293,9 @@ mod tests {
             (0, "Completed", &[20.7], None),
             (0, "Completed", &[14.0], None),
             (1, "Error", &[20.0], None),
+            // os.Exit(-1): no signal has such a number.
+            (255, "Error", &[20.0], None),
+            (255, "Error", &[], Some(("exit code 255", until_then))),
             (143, "Error", &[19.9], None),
             (130, "Error", &[20.9], None),
             // The same without it.
@@ -344,7 +358,17 @@ mod tests {
     }
 
     #[test]
-    fn the_manifest_has_a_life_as_the_readme_shows_it() {
+    fn what_was_not_known_is_named_each_time() {
+        let written = files(&[3.0, 20.0], Mode::Atomic);
+        let history = history(2, ended(0, "Completed"));
+        let first = judge(&history, &written, &[]);
+        assert_eq!(first.losses.len(), 1);
+        let second = judge(&history, &written, &first.lives);
+        assert_eq!(second.losses, first.losses);
+    }
+
+    #[test]
+    fn a_life_in_the_manifest() {
         let found = judge(&history(1, ended(137, "OOMKilled")), &files(&[], Mode::Atomic), &[]);
         let expected = serde_json::json!([
             {"started": "2026-11-18T11:06:50Z", "ended": "2026-11-18T11:07:00Z", "exit_code": 137,

@@ -40,7 +40,7 @@ pub(crate) struct Manifest {
     pub(crate) containers: Vec<Collected>,
     /// Pods and containers that were passed over, of which nothing was lost.
     pub(crate) skipped: Vec<SkippedEntry>,
-    /// Pods in the run's namespaces that may hold counters but do not carry the run's label.
+    /// Pods in the run's namespaces that may hold counters but carry no run's label.
     pub(crate) not_of_run: Vec<PodName>,
     /// All that is missing.
     pub(crate) losses: Vec<Loss>,

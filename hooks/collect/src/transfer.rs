@@ -112,8 +112,7 @@ impl Transfer<'_> {
         let mut collected = Collected::new(container, folder);
         let folder = self.staging.join(&collected.folder);
         let mut pause = PAUSE;
-        let expected = target.agent.is_some_and(|agent| agent.expected);
-        collected.way = if expected { Way::Agent } else { Way::ExecShTar };
+        collected.way = first_way(target);
         let mut lacks = Vec::new();
         let (mut taking, unflushed) = match &self.flush {
             Some(request) => match podcov_flush::flush_and_take(self.cluster, target, request).await {
@@ -138,6 +137,7 @@ impl Transfer<'_> {
                     // What was tried while it did not run says nothing about it.
                     collected.attempts -= 1;
                     lacks.clear();
+                    collected.way = first_way(target);
                     continue;
                 }
             }
@@ -151,6 +151,7 @@ impl Transfer<'_> {
             }
             if shortfalls.iter().any(|shortfall| shortfall.kind == ShortfallKind::NoWay) {
                 lacks.clear();
+                collected.way = first_way(target);
             }
             tokio::time::sleep(pause).await;
             pause *= 3;
@@ -193,7 +194,7 @@ impl Transfer<'_> {
                 Ok(Err(Shortfall::passing(format!("not done within {}s", self.timeout.as_secs_f32()))))
             })?;
             let lack = match &streamed {
-                Ok((_, end)) => lack(way, end),
+                Ok((_, end)) => lack(target, way, end),
                 Err(shortfall) => (shortfall.kind == ShortfallKind::Lack).then(|| shortfall.message.clone()),
             };
             let Some(lack) = lack else {
@@ -320,9 +321,20 @@ fn ways(target: &Target) -> impl Iterator<Item = Way> {
     first.into_iter().chain([Way::ExecShTar]).chain(tar).chain(last)
 }
 
+/// The way to try first.
+fn first_way(target: &Target) -> Way {
+    let expected = target.agent.is_some_and(|agent| agent.expected);
+    if expected { Way::Agent } else { Way::ExecShTar }
+}
+
 /// What a container lacks of what a way takes, if that is why it failed.
-fn lack(way: Way, end: &Result<i32, Error>) -> Option<String> {
+fn lack(target: &Target, way: Way, end: &Result<i32, Error>) -> Option<String> {
+    let expected = target.agent.is_some_and(|agent| agent.expected);
     match end {
+        // The agent sets GOCOVERDIR for its program alone: a shell knows of no folder.
+        Ok(41 | 43) if way == Way::ExecShTar && expected && target.dir == CoverDir::Env => {
+            Some("a shell in the container knows no GOCOVERDIR".to_owned())
+        }
         Ok(42) if way == Way::ExecShTar => Some("the image has no tar".to_owned()),
         Err(Error::NoProgram { .. }) if way == Way::ExecTar => {
             Some("the image has neither a shell nor tar".to_owned())
@@ -452,5 +464,10 @@ mod tests {
         assert!(no_way.may_pass(&target(true), None), "its agent may be starting");
         assert!(Shortfall::passing("the stream was cut").may_pass(&target(false), None));
         assert!(!Shortfall::last("refused: x").may_pass(&target(true), Some(&restarting)));
+        // Where the agent alone knows the folder, a shell that finds none says nothing about the program.
+        for code in [41, 43] {
+            assert!(lack(&target(true), Way::ExecShTar, &Ok(code)).is_some());
+            assert!(lack(&target(false), Way::ExecShTar, &Ok(code)).is_none());
+        }
     }
 }

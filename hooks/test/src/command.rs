@@ -18,7 +18,7 @@ pub(crate) struct Command<'a> {
     pub(crate) arguments: &'a [OsString],
     /// What its environment has besides podcov-test's own.
     pub(crate) environment: &'a BTreeMap<String, String>,
-    /// How long it may take to end after a signal.
+    /// How long the command may take to end after a signal.
     pub(crate) grace: Duration,
 }
 

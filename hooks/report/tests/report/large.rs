@@ -183,7 +183,7 @@ fn without_threads_it_is_the_same() {
     let large = Large::new();
     for args in ["percent -i=a", "func -i=a", "textfmt -i=a,c -o -"] {
         // No machine has memory for a stack of this size, so no thread can be started.
-        let alone = printed(large.report(args).env("RUST_MIN_STACK", "70368744177664"));
+        let alone = printed(large.report(args).env("RUST_MIN_STACK", "281474976710656"));
         assert!(alone == printed(&mut large.report(args)), "{args}");
     }
 }
