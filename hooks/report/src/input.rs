@@ -1,7 +1,6 @@
 //! What is read, what of it is selected, and where its source is.
 
 use std::collections::{BTreeMap, HashSet};
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -111,18 +110,13 @@ impl InputArgs {
         Ok(builder.load())
     }
 
-    /// Reads the files as one, and says what is wrong with them. What is read is never given back: that takes its time,
-    /// and the process ends with it.
-    pub(crate) fn read<'f>(
-        &self,
-        files: &'f Files,
-        nothing: NothingSelected,
-    ) -> Result<ManuallyDrop<Data<'f>>> {
+    /// Reads the files as one, and says what is wrong with them.
+    pub(crate) fn read<'f>(&self, files: &'f Files, nothing: NothingSelected) -> Result<Data<'f>> {
         let (data, problems) = files.read();
         self.say_problems(&problems);
         self.not_empty(&data)?;
         self.check_selection(&data, nothing)?;
-        Ok(ManuallyDrop::new(data))
+        Ok(data)
     }
 
     /// Reads the files of each input for itself, one after the other.
