@@ -1,7 +1,8 @@
 //! The bytes of a file.
 //!
 //! Reading a file of some megabytes takes less time than the system needs to hand out the memory for it page by page.
-//! So large files go into large pages, where the system has them.
+//! So large files go into large pages, where the system has them. Without that, `podcov-report percent` takes 1.3 times as
+//! much of the processor's time for Kubernetes, merge 1.4 times, func 1.1 times.
 
 use std::io::{self, Read};
 use std::ops::Deref;
