@@ -145,12 +145,9 @@ impl Columns {
 
     /// Writes functions, a line each.
     pub(crate) fn lines(self, functions: &[FunctionCoverage<'_>], out: &mut impl fmt::Write) -> fmt::Result {
-        let mut number = itoa::Buffer::new();
         for function in shown(functions) {
             let FunctionCoverage { file, line, name, coverage, .. } = function;
-            for part in [file, ":", number.format(*line), ":"] {
-                out.write_str(part)?;
-            }
+            write!(out, "{file}:{line}:")?;
             pad(out, self.places, place_width(function))?;
             out.write_str(name)?;
             pad(out, self.names, width(name))?;

@@ -180,19 +180,24 @@ pub(crate) fn write_block(file: &str, Block { unit, count, .. }: &Block, out: &m
 /// Writes a number at a place, and gives its end.
 #[inline]
 fn put(value: u32, out: &mut [u8], at: usize) -> usize {
-    if let Some(digits) = DIGITS.get(value as usize) {
-        // Without the zeros in front.
-        let zeros = u32::from(value < 100) + u32::from(value < 10);
-        out[at..at + 4].copy_from_slice(&(digits >> (8 * zeros)).to_le_bytes());
-        return at + 3 - zeros as usize;
-    }
-    let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(value).as_bytes();
-    out[at..at + digits.len()].copy_from_slice(digits);
-    at + digits.len()
+    // Without the zeros in front, where nothing is before it.
+    let (at, zeros) = match value / 1000 {
+        0 => (at, u32::from(value < 100) + u32::from(value < 10)),
+        thousands => (put_long(thousands, out, at), 0),
+    };
+    let digits = DIGITS[value as usize % 1000] >> (8 * zeros);
+    out[at..at + 4].copy_from_slice(&digits.to_le_bytes());
+    at + 3 - zeros as usize
 }
 
-/// The three digits of each number below 1,000, as nearly all are; the first in the lowest byte.
+/// The same for the few numbers that are longer, so that the code for the others stays small.
+#[cold]
+fn put_long(value: u32, out: &mut [u8], at: usize) -> usize {
+    put(value, out, at)
+}
+
+/// The three digits of each number below 1,000, as nearly all are; the first in the lowest byte. With the itoa crate
+/// instead, `podcov-report textfmt` takes 1.2 times as much of the processor's time for Kubernetes.
 const DIGITS: [u32; 1000] = {
     let mut all = [0; 1000];
     let mut number = 0;
@@ -278,6 +283,20 @@ mod tests {
         let (lines, error) = parse("mode: atomic\nC:/my code/a,b.go:1.2,3.4 5 18446744073709551616\n");
         assert_eq!(lines, ["C:/my code/a,b.go (1, 2) (3, 4) 5 4294967295"]);
         assert_eq!(error, None);
+    }
+
+    #[test]
+    fn numbers_of_every_length() {
+        for value in
+            [0, 7, 10, 99, 100, 999, 1_000, 1_001, 10_020, 999_999, 1_000_000, 1_002_003_004, u32::MAX]
+        {
+            let [start_line, start_column, end_line, end_column, statements] = [value; 5];
+            let unit = Unit { start_line, start_column, end_line, end_column, statements };
+            let mut line = Vec::new();
+            write_block("a.go", &Block { unit, count: value, function: None }, &mut line);
+            let expected = format!("a.go:{value}.{value},{value}.{value} {value} {value}\n");
+            assert_eq!(String::from_utf8(line), Ok(expected));
+        }
     }
 
     #[test]
