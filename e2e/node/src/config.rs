@@ -303,6 +303,9 @@ fn programs(ports: &Ports) -> Vec<Program> {
                 format!("--node-ip={NODE}"),
                 format!("--root-dir={state}/kubelet"),
                 format!("--cert-dir={state}/kubelet-certificates"),
+                // Once a minute the kubelet removes old containers, and takes one that is made and not yet started for
+                // an old one. With 1, the default, it then forgets how the last process ended.
+                "--maximum-dead-containers-per-container=2".to_owned(),
             ],
         ),
     ]

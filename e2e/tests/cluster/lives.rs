@@ -119,8 +119,7 @@ impl Pair {
 fn named<'l>(space: &Space, line: &'l str) -> Option<&'l str> {
     let (pod, what) = line
         .strip_prefix(&format!("podcov-collect: error: pod {}/", space.name))?
-        // A kubelet that has removed the old container knows no more of its end.
-        .split_once(" container app: it was restarted")?;
+        .split_once(" container app: it was restarted during the run (")?;
     (what.ends_with("is lost") || what.ends_with("may be lost")).then_some(pod)
 }
 
