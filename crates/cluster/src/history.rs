@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 /// are whole seconds of the node's clock, cut off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// When the kubelet took the pod on. Nothing of the pod ran before.
+    /// When the first process of the pod was started, or a moment before that where the status does not tell.
     pub pod_started: Option<Timestamp>,
     /// How many processes have ended.
     pub ended: u32,
@@ -48,14 +48,41 @@ impl History {
         let backs_off = waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"));
         let all_ended = backs_off || terminated(state).is_some();
         let ended = (restarts + u32::from(all_ended && last.is_some())).max(u32::from(last.is_some()));
-        let pod_started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
         Self {
-            pod_started: pod_started.map(|time| time.0),
+            pod_started: first_start(pod),
             ended,
             last: last.as_ref().map(Into::into),
             running_since: running.and_then(|running| running.started_at.as_ref()).map(|time| time.0),
         }
     }
+}
+
+/// When the first process of a pod was started, init containers included. Where the status has forgotten one of the first
+/// processes it is when the kubelet took the pod on, which is a second or more earlier.
+fn first_start(pod: &Pod) -> Option<Timestamp> {
+    let status = pod.status.as_ref()?;
+    let taken_on = status.start_time.as_ref().map(|time| time.0)?;
+    let all =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    let mut first: Option<Timestamp> = None;
+    for status in all.into_iter().flatten().flatten() {
+        let state = match status.restart_count {
+            0 => status.state.as_ref(),
+            1 => status.last_state.as_ref(),
+            _ => None,
+        };
+        let start = match state {
+            Some(ContainerState { running: Some(running), .. }) => running.started_at.as_ref(),
+            Some(ContainerState { terminated: Some(ended), .. }) => ended.started_at.as_ref(),
+            // It has yet to start.
+            Some(ContainerState { waiting: Some(_), .. }) if status.restart_count == 0 => continue,
+            _ => None,
+        };
+        let Some(start) = start else { return Some(taken_on) };
+        first = Some(first.map_or(start.0, |first| first.min(start.0)));
+    }
+    // A container that could not be started has a start in 1970.
+    Some(first.map_or(taken_on, |first| first.max(taken_on)))
 }
 
 impl From<&ContainerStateTerminated> for Termination {
@@ -90,6 +117,44 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn a_pod_starts_with_its_first_process() {
+        let time = |second: i64| format!("2026-01-01T00:00:{second:02}Z");
+        let running = |second| json!({"running": {"startedAt": time(second)}});
+        let ended = |second| json!({"terminated": {"exitCode": 0, "startedAt": time(second)}});
+        let status = |restarts: i32, state: &Value, last: &Value| {
+            json!({"name": "app", "image": "", "imageID": "", "ready": false, "restartCount": restarts,
+                "state": state, "lastState": last})
+        };
+        let (waiting, none) = (json!({"waiting": {}}), json!({}));
+        for (init, containers, expected) in [
+            (vec![], vec![], 10),
+            (vec![], vec![status(0, &waiting, &none)], 10),
+            (vec![], vec![status(0, &running(13), &none), status(0, &running(12), &none)], 12),
+            (vec![], vec![status(0, &running(13), &none), status(0, &waiting, &none)], 13),
+            // An init container may write to the same folder.
+            (vec![status(0, &ended(11), &none)], vec![status(0, &running(13), &none)], 11),
+            (vec![], vec![status(1, &running(20), &ended(12))], 12),
+            // When the first of them was started is forgotten.
+            (vec![], vec![status(1, &running(20), &none)], 10),
+            (vec![], vec![status(2, &running(20), &ended(15)), status(0, &running(13), &none)], 10),
+            (
+                vec![],
+                vec![status(
+                    0,
+                    &json!({"terminated": {"exitCode": 128, "startedAt": "1970-01-01T00:00:00Z"}}),
+                    &none,
+                )],
+                10,
+            ),
+        ] {
+            let pod = json!({"status": {"startTime": time(10), "initContainerStatuses": init, "containerStatuses": containers}});
+            let pod: Pod = serde_json::from_value(pod.clone()).unwrap();
+            let expected: Timestamp = time(expected).parse().unwrap();
+            assert_eq!(first_start(&pod), Some(expected), "{:?}", pod.status);
+        }
+    }
 
     #[test]
     fn how_many_processes_have_ended() {
