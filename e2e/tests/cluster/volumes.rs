@@ -1,5 +1,7 @@
 //! Volumes that several pods share, and that outlive them.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -55,6 +57,9 @@ async fn what_an_earlier_pod_left_in_a_volume_does_not_count() -> Result<()> {
     deploy(&space, &folder, 1).await?;
     assert_eq!(space.run("podcov-signal", "").await?.code, 0);
     let old = space.pod("writes").await?;
+    // The pods' status has whole seconds: what was written in the one in which the next pod starts may be of either.
+    let written = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    tokio::time::sleep(Duration::from_secs(1) - Duration::from_nanos(written.subsec_nanos().into())).await;
     space.api::<Pod>().delete(&old, &DeleteParams::default()).await?;
     let new = space.another_pod("writes", &old).await?;
     space.until::<Pod>(&old, "the end of the old pod", |pod: Option<&Pod>| pod.is_none()).await?;
