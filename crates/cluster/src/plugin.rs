@@ -335,12 +335,12 @@ mod tests {
             "args": args,
             "env": [{"name": "CLIENT_SECRET", "value": "from-the-environment"}, {"name": "SHORT", "value": "a"}],
         });
-        let config = serde_json::from_value(config).unwrap();
-        Plugin::new(config, || Ok(ExecAuthCluster::default()), time_limit).unwrap()
+        let config = serde_json::from_value(config).expect("a plugin's configuration");
+        Plugin::new(config, || Ok(ExecAuthCluster::default()), time_limit).expect("a plugin")
     }
 
     async fn error_of(script: &str, args: &[&str]) -> String {
-        plugin(script, args, Duration::from_secs(300)).run().await.err().unwrap().to_string()
+        plugin(script, args, Duration::from_secs(300)).run().await.err().expect("it fails").to_string()
     }
 
     #[tokio::test]
@@ -375,7 +375,8 @@ mod tests {
             move || fs_err::read(alive)
         });
         let script = format!("exec 3>{}; echo waiting >&2; sleep 100000 & sleep 100000", alive.display());
-        let error = plugin(&script, &[], Duration::from_secs(2)).run().await.err().unwrap().to_string();
+        let error =
+            plugin(&script, &[], Duration::from_secs(2)).run().await.err().expect("it fails").to_string();
         assert!(error.starts_with("credential plugin sh: it did not end within 2s"), "{error}");
         // The fifo ends for its reader when nobody has it open any more.
         tokio::time::timeout(Duration::from_secs(300), reader).await.unwrap().unwrap().unwrap();

@@ -14,8 +14,11 @@ use tokio::process::Command;
 use crate::control::{ask, start};
 use crate::support::{Bench, names, wrapped};
 
-/// All that is below a folder, links not followed: what it is, its inode and its bytes.
-fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, (u32, u64, Vec<u8>)>> {
+/// What a path leads to, links not followed: its mode, its inode and its bytes.
+type Content = (u32, u64, Vec<u8>);
+
+/// All that is below a folder.
+fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Content>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -53,10 +53,8 @@ fn add_pod(world: &World, pod: Value, port: u16) -> Result<()> {
 /// A pod of one container, `app`, whose spec speaks of an agent.
 fn with_agent(name: &str) -> Value {
     let mut pod = running("default", name, &["app"]);
-    pod["spec"]["containers"][0]["env"]
-        .as_array_mut()
-        .unwrap()
-        .push(json!({"name": "PODCOV_RUN", "value": "x"}));
+    let env = pod["spec"]["containers"][0]["env"].as_array_mut().expect("the container's variables");
+    env.push(json!({"name": "PODCOV_RUN", "value": "x"}));
     pod
 }
 
@@ -173,7 +171,7 @@ fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-fn introduction(pod: &str, challenge: Value, proof: Value) -> Vec<u8> {
+fn introduction(pod: &str, challenge: &Value, proof: &Value) -> Vec<u8> {
     let body = json!({
         "agent": "podcov-agent", "version": env!("CARGO_PKG_VERSION"), "namespace": "default", "pod": pod,
         "pod_uid": null, "hostname": pod, "container": "app", "program": "x", "challenge": challenge, "proof": proof,
@@ -210,10 +208,10 @@ async fn a_stranger_on_the_agents_port_gets_neither_the_token_nor_a_request_to_d
         ("leads elsewhere", http("307 Temporary Redirect", "Location: /stop\r\n", ""), true),
         ("an older agent", http("404 Not Found", JSON, r#"{"error": "there are /health, /flush"}"#), true),
         ("is long", http("200 OK", JSON, &" ".repeat(1 << 20)), true),
-        ("another pod's", introduction("web", null.clone(), null.clone()), true),
-        ("has no token", introduction("shop", null.clone(), null.clone()), false),
-        ("has no proof", introduction("shop", zeros.clone(), null), false),
-        ("guesses", introduction("shop", zeros.clone(), zeros), false),
+        ("another pod's", introduction("web", &null, &null), true),
+        ("has no token", introduction("shop", &null, &null), false),
+        ("has no proof", introduction("shop", &zeros, &null), false),
+        ("guesses", introduction("shop", &zeros, &zeros), false),
         ("replays", http("200 OK", JSON, recorded), false),
     ];
     for (what, answer, also_without) in strangers {

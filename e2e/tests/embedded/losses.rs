@@ -158,7 +158,7 @@ async fn pods_that_are_not_of_the_run_are_told() -> Result<()> {
         pod["spec"]["containers"][0]["env"] = json!([]);
     })?;
     add_pod(&world, "other-run", |pod| {
-        pod["metadata"]["labels"] = json!({"skaffold.dev/run-id": "another"})
+        pod["metadata"]["labels"] = json!({"skaffold.dev/run-id": "another"});
     })?;
     for more in ["", "--coverdir /coverage-data"] {
         let collected = collect(&world, more).await?;

@@ -495,6 +495,6 @@ mod tests {
         assert_eq!(stopped, Err(Exit::Signalled(Signal::Interrupt)));
         assert!(was_found.recv().unwrap(), "it was there when the task ended");
         drop(staging);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -129,7 +129,7 @@ impl OwnFolder {
     /// Adds what is in `below`, a folder in `root`. The error names the first thing that is not ours.
     fn add(&mut self, root: &Path, below: &Path, is_ours: IsOurs<'_>) -> Result<(), String> {
         let folder = root.join(below);
-        let entries = fs::read_dir(&folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+        let entries = fs::read_dir(&folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let mut entries = entries.map_err(|e| e.to_string())?;
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
