@@ -67,7 +67,9 @@ fn init() -> Result<Option<(u32, String)>> {
         let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
         let ids: Vec<&str> = ids.split_whitespace().collect();
         let arguments = read("cmdline");
-        if ids.len() > 1 && ids.last() == Some(&"1") && arguments.trim_end_matches('\0').ends_with("\0init") {
+        // A container's first process is `runc init` for a moment, one namespace further down.
+        if ids.len() == 2 && ids.last() == Some(&"1") && arguments.trim_end_matches('\0').ends_with("\0init")
+        {
             let stat = read("stat");
             let started = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19));
             return Ok(Some((pid, started.context("the time of its start")?.to_owned())));
