@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use crate::{Exit, ResultExt, say};
 
-/// What the file says of itself. Another version of the format gets another text.
+/// What marks the file as podcov's. Another version of the format gets another text.
 const KIND: &str = "podcov deferred failure 1";
 
 /// The folder through which the hooks of a run share state.

@@ -236,7 +236,7 @@ impl Error {
     }
 }
 
-/// What rustls says of the server's certificate, if that is in an error's chain.
+/// Why rustls refused the server's certificate, if that is in an error's chain.
 fn certificate_error<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> Option<&'a rustls::CertificateError> {

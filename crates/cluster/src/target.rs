@@ -112,6 +112,14 @@ pub struct Target {
     pub hostname: Option<String>,
 }
 
+impl Target {
+    /// Whether the container's spec speaks of a podcov-agent.
+    #[must_use]
+    pub fn expects_agent(&self) -> bool {
+        self.agent.is_some_and(|agent| agent.expected)
+    }
+}
+
 /// The control endpoint of a podcov-agent in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentPort {

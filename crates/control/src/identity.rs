@@ -1,6 +1,6 @@
 //! Who answers on a control endpoint, and whether that is the agent that was meant.
 //!
-//! A port-forward leads to a port in a pod's network, and more than one agent may be behind it: containers of a pod share
+//! A port-forward leads to a port in a pod's network, and several agents may listen there: containers of a pod share
 //! their addresses, and all pods on a host's network share those of the node. What listens there may also be no agent at
 //! all. So the agent says where it runs, as far as it knows, and the hook compares that with what Kubernetes says.
 

@@ -158,7 +158,7 @@ async fn by_agent_or_shell<A, S>(
     // The agent signals its own program and no other process.
     let stop = request.ask == Ask::Stop;
     let agent_may = stop || request.processes == ProcessFilter::Covered;
-    let expected = agent_may && target.agent.is_some_and(|agent| agent.expected);
+    let expected = agent_may && target.expects_agent();
     let patience = if expected { REFUSAL_LIMIT } else { Duration::ZERO };
     let ask_agent = async || ask_agent(cluster, target, request, &by_agent, patience).await;
     let mut no_agent = None;

@@ -333,7 +333,7 @@ fn on_no_volume(what: &str, target: &Target, signal: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What a runtime says of a container between two lives is passing, whatever its words.
+    /// A container between two lives is tried again, whatever the runtime's message.
     #[test]
     fn what_is_tried_again() {
         let between =

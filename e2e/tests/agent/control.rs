@@ -144,7 +144,7 @@ async fn the_lives_of_the_program_are_told() -> Result<()> {
     let mut bench = Bench::new()?.flag("--restart=always");
     let (mut agent, port) = start(&mut bench, wrapped("atomic")?, &["terms", "1"]).await?;
     assert_eq!(ask(port, "GET", "/health", "").await?.json()?["lives"]["ended"], 0);
-    // It ends in good order; then it is killed after it has written its counters once.
+    // It exits cleanly; then it is killed after it has written its counters once.
     assert_eq!(ask(port, "POST", "/stop", "").await?.json()?["counters_written"], true);
     agent.hear("ready").await?;
     assert_eq!(ask(port, "POST", "/flush", "").await?.status, 200);

@@ -92,10 +92,11 @@ impl Shortfall {
     /// Whether another try may give more, where this has happened to the container meanwhile. An agent that the
     /// container's spec speaks of refuses connections before the pod's status tells that the container starts again.
     fn may_pass(&self, target: &Target, fate: Option<&Fate>) -> bool {
-        let expected = target.agent.is_some_and(|agent| agent.expected);
         match self.kind {
             ShortfallKind::Passing => true,
-            ShortfallKind::NoWay => expected || matches!(fate, Some(Fate::Restarting(_) | Fate::Restarted)),
+            ShortfallKind::NoWay => {
+                target.expects_agent() || matches!(fate, Some(Fate::Restarting(_) | Fate::Restarted))
+            }
             ShortfallKind::Lack | ShortfallKind::Final => false,
         }
     }
@@ -314,25 +315,22 @@ fn unpacking_failed(panic: &JoinError) -> Shortfall {
 /// The ways to a container's files, the likeliest first. Without a shell the folder's name must be known.
 fn ways(target: &Target) -> impl Iterator<Item = Way> {
     let agent = target.agent.map(|_| Way::Agent);
-    let expected = target.agent.is_some_and(|agent| agent.expected);
     let tar = matches!(target.dir, CoverDir::Path(_)).then_some(Way::ExecTar);
-    let first = agent.filter(|_| expected);
-    let last = agent.filter(|_| !expected);
+    let first = agent.filter(|_| target.expects_agent());
+    let last = agent.filter(|_| !target.expects_agent());
     first.into_iter().chain([Way::ExecShTar]).chain(tar).chain(last)
 }
 
 /// The way to try first.
 fn first_way(target: &Target) -> Way {
-    let expected = target.agent.is_some_and(|agent| agent.expected);
-    if expected { Way::Agent } else { Way::ExecShTar }
+    ways(target).next().expect("a shell is always among them")
 }
 
 /// What a container lacks of what a way takes, if that is why it failed.
 fn lack(target: &Target, way: Way, end: &Result<i32, Error>) -> Option<String> {
-    let expected = target.agent.is_some_and(|agent| agent.expected);
     match end {
         // The agent sets GOCOVERDIR for its program alone: a shell knows of no folder.
-        Ok(41 | 43) if way == Way::ExecShTar && expected && target.dir == CoverDir::Env => {
+        Ok(41 | 43) if way == Way::ExecShTar && target.expects_agent() && target.dir == CoverDir::Env => {
             Some("a shell in the container knows no GOCOVERDIR".to_owned())
         }
         Ok(42) if way == Way::ExecShTar => Some("the image has no tar".to_owned()),
@@ -355,7 +353,7 @@ fn no_way(target: &Target, lacks: &[(Way, String)]) -> String {
         _ => "",
     };
     match of(Way::Agent) {
-        Some(agent) if target.agent.is_some_and(|agent| agent.expected) => {
+        Some(agent) if target.expects_agent() => {
             format!("{exec}{unnamed}; no podcov-agent: {agent}")
         }
         _ => format!("{exec}{unnamed}"),
