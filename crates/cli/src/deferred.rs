@@ -10,10 +10,11 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use podcov_exit::{Exit, ResultExt};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::{Exit, ResultExt, say};
+use crate::say;
 
 /// What marks the file as podcov's. Another version of the format gets another text.
 const KIND: &str = "podcov deferred failure 1";

@@ -1,17 +1,15 @@
-//! What every podcov binary does the same way: exit codes, errors as one line, logging, shutdown, progress.
+//! What every podcov binary does the same way: arguments, errors as one line, logging, shutdown, progress.
 //!
 //! A binary's `main` is one call of [`main`]; everything else is a library function that takes its arguments
 //! and a [`Shutdown`] and gives an [`Exit`] or an error.
 
 mod deferred;
-mod exit;
 mod output;
 mod progress;
 mod shutdown;
 mod url;
 
 pub use deferred::{Deferred, RunState, StateArgs};
-pub use exit::{Exit, Failure, ResultExt};
 pub use output::{print, print_text, say};
 pub use progress::Progress;
 pub use shutdown::{Request, Shutdown, Signal};
@@ -22,6 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::Resettable;
+use podcov_exit::{Exit, Failure};
 use tracing_subscriber::EnvFilter;
 
 use output::LogLine;
@@ -110,18 +109,6 @@ where
     }
 }
 
-/// Reads a positive number of seconds, fractions allowed: for clap's `value_parser`.
-///
-/// # Errors
-/// When it is no positive number.
-pub fn seconds(text: &str) -> Result<Duration, String> {
-    let value: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    // Less than a nanosecond becomes zero.
-    let duration =
-        if value <= 1e9 { Duration::try_from_secs_f64(value).unwrap_or_default() } else { Duration::ZERO };
-    if duration.is_zero() { Err("must be above 0, and no more than a billion".into()) } else { Ok(duration) }
-}
-
 /// A number with its noun: `1 file`, `2 files`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
@@ -164,13 +151,5 @@ mod tests {
     #[test]
     fn one_thing_is_no_several() {
         assert_eq!([0, 1, 2].map(|number| count(number, "file")), ["0 files", "1 file", "2 files"]);
-    }
-
-    #[test]
-    fn seconds_are_positive_numbers() {
-        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
-        for wrong in ["0", "-1", "x", "inf", "NaN", "", "1e-10", "1e10"] {
-            assert!(seconds(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -1,9 +1,8 @@
 //! Requests to stop: Ctrl-C and other signals. A [`Shutdown`] gives them in order. Most programs stop at the first;
 //! podcov-test also acts on the second.
 
+use podcov_exit::Exit;
 use tokio::sync::watch;
-
-use crate::Exit;
 
 /// A signal that asks the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +84,7 @@ impl Shutdown {
     pub async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T, Exit> {
         tokio::select! {
             biased;
-            signal = self.requested() => Err(Exit::Signalled(signal)),
+            signal = self.requested() => Err(Exit::Signalled(signal.number())),
             done = work => Ok(done),
         }
     }

@@ -28,15 +28,15 @@ use crate::retry::Busy;
 use crate::tls::{self, Trust};
 
 /// Which cluster, and how long it may take to answer.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Cluster")]
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "clap", derive(clap::Args), command(next_help_heading = "Cluster"))]
 pub struct ClusterArgs {
     /// The kubeconfig's context [default: its current one]
-    #[arg(long, env = "SKAFFOLD_KUBE_CONTEXT", value_name = "NAME")]
+    #[cfg_attr(feature = "clap", arg(long, env = "SKAFFOLD_KUBE_CONTEXT", value_name = "NAME"))]
     pub context: Option<String>,
 
     /// How long the API server may take to answer a request
-    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = podcov_cli::seconds)]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "SECONDS", default_value = "15", value_parser = podcov_exit::seconds))]
     pub request_timeout: Duration,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use podcov_cli::{Exit, Failure};
+use podcov_exit::{Exit, Failure};
 
 /// An error of the cluster or on the way to it.
 #[derive(Debug, thiserror::Error)]

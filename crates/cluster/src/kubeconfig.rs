@@ -144,7 +144,7 @@ pub(crate) fn variable() -> Option<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use podcov_cli::Exit;
+    use podcov_exit::Exit;
 
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
         let path = folder.join(name);

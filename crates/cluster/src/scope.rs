@@ -1,46 +1,49 @@
 //! Which pods belong to the run: Skaffold's environment, or the same by flag.
 
-use podcov_cli::{Exit, Failure};
+use podcov_exit::{Exit, Failure};
 
 /// The label that Skaffold puts on every object of a run, pod templates included.
 const RUN_ID_LABEL: &str = "skaffold.dev/run-id";
 
 /// Which pods and containers are meant. Skaffold's hook environment gives the defaults.
-#[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Pods")]
+#[derive(Debug, Clone, Default)]
+#[cfg_attr(feature = "clap", derive(clap::Args), command(next_help_heading = "Pods"))]
 pub struct SelectArgs {
     /// A namespace to look in; may be given several times or comma separated [default: the context's]
-    #[arg(
-        short,
-        long = "namespace",
-        env = "SKAFFOLD_NAMESPACES",
-        value_delimiter = ',',
-        value_name = "NAME"
+    #[cfg_attr(
+        feature = "clap",
+        arg(
+            short,
+            long = "namespace",
+            env = "SKAFFOLD_NAMESPACES",
+            value_delimiter = ',',
+            value_name = "NAME"
+        )
     )]
     pub namespaces: Vec<String>,
 
     /// Look in all namespaces (needs the right to list pods in all of them)
-    #[arg(short = 'A', long)]
+    #[cfg_attr(feature = "clap", arg(short = 'A', long))]
     pub all_namespaces: bool,
 
     /// The Skaffold run whose pods are meant (label skaffold.dev/run-id)
-    #[arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID")]
+    #[cfg_attr(feature = "clap", arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID"))]
     pub run_id: Option<String>,
 
     /// A label selector that the pods must match as well
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    #[cfg_attr(feature = "clap", arg(short = 'l', long, value_name = "SELECTOR"))]
     pub selector: Option<String>,
 
     /// Only pods whose name matches this pattern (`*` stands for anything)
-    #[arg(long, value_name = "PATTERN")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "PATTERN"))]
     pub pod: Option<String>,
 
     /// Only containers whose name matches this pattern (`*` stands for anything)
-    #[arg(short, long, value_name = "PATTERN")]
+    #[cfg_attr(feature = "clap", arg(short, long, value_name = "PATTERN"))]
     pub container: Option<String>,
 
     /// The folder with the counter files in the containers [default: each container's GOCOVERDIR]
-    #[arg(long, value_name = "DIR")]
+    #[cfg_attr(feature = "clap", arg(long, value_name = "DIR"))]
     pub coverdir: Option<String>,
 }
 

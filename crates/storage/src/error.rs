@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use object_store::Error as StoreError;
 #[cfg(feature = "cloud")]
 use object_store::client::{HttpError, HttpErrorKind};
-use podcov_cli::{Exit, Failure};
+use podcov_exit::{Exit, Failure};
 #[cfg(feature = "cloud")]
 use url::Url;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use podcov_cli::{Exit, Failure, ResultExt};
 use podcov_control::ControlAddress;
+use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Address;
 
 use crate::signals;
@@ -68,7 +68,7 @@ pub(crate) struct RunArgs {
     pub(crate) stop_signal: i32,
 
     /// Kill the program when it has not ended this long after a stop signal [default: leave that to the platform]
-    #[arg(long, value_name = "SECONDS", value_parser = podcov_cli::seconds, env = "PODCOV_KILL_AFTER", help_heading = "Program")]
+    #[arg(long, value_name = "SECONDS", value_parser = podcov_exit::seconds, env = "PODCOV_KILL_AFTER", help_heading = "Program")]
     pub(crate) kill_after: Option<Duration>,
 
     /// The signal on which the program writes its counters, where it does
@@ -76,12 +76,12 @@ pub(crate) struct RunArgs {
     pub(crate) flush_signal: i32,
 
     /// How long the program may take to write its counters
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, env = "PODCOV_FLUSH_TIMEOUT", help_heading = "Flush")]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, env = "PODCOV_FLUSH_TIMEOUT", help_heading = "Flush")]
     pub(crate) flush_timeout: Duration,
 
     /// Have the program write its counters this often, upload them, and remove them: a program that is killed loses at most
     /// what it counted since
-    #[arg(long, value_name = "SECONDS", value_parser = podcov_cli::seconds, env = "PODCOV_FLUSH_EVERY", help_heading = "Flush")]
+    #[arg(long, value_name = "SECONDS", value_parser = podcov_exit::seconds, env = "PODCOV_FLUSH_EVERY", help_heading = "Flush")]
     pub(crate) flush_every: Option<Duration>,
 
     /// Where to upload coverage files: gs://, s3:// or az:// with bucket and folder, or file:///folder
@@ -91,7 +91,7 @@ pub(crate) struct RunArgs {
 
     /// How long uploading may take, from the stop signal on, or from the program's end where that came by itself or
     /// later still
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, env = "PODCOV_DEADLINE", help_heading = "Storage")]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, env = "PODCOV_DEADLINE", help_heading = "Storage")]
     pub(crate) deadline: Duration,
 
     /// Which run the files belong to [default: "default"]

@@ -30,10 +30,11 @@ use hyper::http::uri::PathAndQuery;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use podcov_cli::{Exit, Failure, ResultExt, say};
+use podcov_cli::say;
 use podcov_control::{
     ControlAddress, IDENTITY, Identity, Introduction, LIVES, Lives, NONCE, Nonce, TOKEN, Token,
 };
+use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Place;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use covdata::FileName;
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Place;
 
 use crate::args::RunArgs;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_exit::{Exit, Failure, ResultExt};
 
 use crate::place::nanos;
 

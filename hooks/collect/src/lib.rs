@@ -21,13 +21,13 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use lives::Written;
 use podcov_cli::{
-    CommonArgs, Exit, Failure, Progress, ResultExt, RunState, Shutdown, Signal, StateArgs, count, print,
-    print_text, say,
+    CommonArgs, Progress, RunState, Shutdown, Signal, StateArgs, count, print, print_text, say,
 };
 use podcov_cluster::{
     Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target,
     Unlisted,
 };
+use podcov_exit::{Exit, Failure, ResultExt};
 use sift::sift;
 use tokio_util::task::TaskTracker;
 
@@ -78,7 +78,7 @@ pub struct Args {
     pub process: Option<String>,
 
     /// How long a program may take to write its counters on the signal
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, help_heading = "Signal")]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, help_heading = "Signal")]
     pub flush_timeout: Duration,
 
     /// The reports' folder; it is replaced as a whole
@@ -110,7 +110,7 @@ pub struct Args {
     pub tries: u32,
 
     /// How long one try may take
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = podcov_cli::seconds, help_heading = "Transfer")]
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = podcov_exit::seconds, help_heading = "Transfer")]
     pub timeout: Duration,
 
     /// The most that one container may send
@@ -203,7 +203,7 @@ async fn until_settled<T>(
     let tracker = TaskTracker::new();
     let done = tokio::select! {
         biased;
-        signal = requested => Err(Exit::Signalled(signal)),
+        signal = requested => Err(Exit::Signalled(signal.number())),
         done = work(tracker.clone()) => Ok(done),
     };
     tracker.close();
@@ -492,7 +492,7 @@ mod tests {
             std::future::pending::<()>().await;
         })
         .await;
-        assert_eq!(stopped, Err(Exit::Signalled(Signal::Interrupt)));
+        assert_eq!(stopped, Err(Exit::Signalled(Signal::Interrupt.number())));
         assert!(was_found.recv().unwrap(), "it was there when the task ended");
         drop(staging);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

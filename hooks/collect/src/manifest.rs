@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use covdata::Coverage;
 use fs_err as fs;
 use jiff::Timestamp;
-use podcov_cli::{Exit, Failure, say};
+use podcov_cli::say;
 use podcov_cluster::{Container, Skipped};
 use podcov_control::Lives;
+use podcov_exit::{Exit, Failure};
 use podcov_unpack::TakenFile;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use podcov_cli::{Exit, Failure};
+use podcov_exit::{Exit, Failure};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fs_err::{self as fs, File};
-use podcov_cli::{Exit, Failure};
+use podcov_exit::{Exit, Failure};
 use tempfile::TempDir;
 
 use crate::manifest::Manifest;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use podcov_cli::{Exit, Failure, say};
+use podcov_cli::say;
+use podcov_exit::{Exit, Failure};
 use podcov_storage::{Address, Error, Limits, Place};
 use podcov_unpack::take;
 

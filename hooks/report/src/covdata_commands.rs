@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use covdata::Data;
-use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_exit::{Exit, Failure, ResultExt};
 use report::summary::Summary;
 
 use crate::input::{InputArgs, NothingSelected};

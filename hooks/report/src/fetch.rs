@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use podcov_cli::{Exit, Failure, ResultExt, say};
+use podcov_cli::say;
+use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::{Address, Error, Limits, Place};
 use tempfile::TempDir;
 

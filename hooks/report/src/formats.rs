@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
-use podcov_cli::Exit;
+use podcov_exit::Exit;
 use report::{Report, badge, html, json, markdown};
 
 use crate::gates::baseline;

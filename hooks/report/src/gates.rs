@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use covdata::{Builder, Coverage};
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_exit::{Exit, Failure, ResultExt};
 use report::changes::{ChangedFile, Changes, GitError};
 use report::gate::{Rules, changed_total, check};
 use report::{Report, gate, summary};

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use covdata::{Builder, Coverage, Data, FileName, Files, Percent, Problem, Profile};
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Address;
 use report::{Filter, Glob, NoSource, Report, Sources, changes};
 

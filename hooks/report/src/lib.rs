@@ -12,7 +12,8 @@ mod selection;
 use std::ffi::OsString;
 
 use anyhow::Result;
-use podcov_cli::{CommonArgs, Exit, Failure, StateArgs};
+use podcov_cli::{CommonArgs, StateArgs};
+use podcov_exit::{Exit, Failure};
 
 const NAME: &str = "podcov-report";
 
@@ -108,7 +109,7 @@ pub fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 /// Runs podcov-report.
 ///
 /// # Errors
-/// A [`podcov_cli::Failure`] when there is no result. That a file could not be used is said on stderr and shows in
+/// A [`podcov_exit::Failure`] when there is no result. That a file could not be used is said on stderr and shows in
 /// the exit code.
 pub fn run(args: Args) -> Result<Exit> {
     if args.command.is_some() && args.summary.input.is_given() {

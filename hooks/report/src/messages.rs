@@ -5,7 +5,8 @@ use std::fmt::Display;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use podcov_cli::{Exit, say};
+use podcov_cli::say;
+use podcov_exit::Exit;
 
 use crate::NAME;
 

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Result;
 use covdata::{FileName, NewFile};
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt};
+use podcov_exit::{Exit, Failure, ResultExt};
 use tempfile::NamedTempFile;
 
 /// The format of a file that is written.

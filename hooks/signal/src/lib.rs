@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::StreamExt;
-use podcov_cli::{CommonArgs, Exit, Failure, Progress, ResultExt, Shutdown, count, print, say};
+use podcov_cli::{CommonArgs, Progress, Shutdown, count, print, say};
 use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
+use podcov_exit::{Exit, Failure, ResultExt};
 
 use podcov_flush::{Ask, Flushed, ProcessFilter, Request, flush, signal_name};
 
@@ -44,7 +45,7 @@ pub struct Args {
     pub process: Option<String>,
 
     /// How long a program may take to write its counters
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_cli::seconds, help_heading = "Signal")]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, help_heading = "Signal")]
     pub timeout: Duration,
 
     /// How many containers to serve at a time

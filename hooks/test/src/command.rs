@@ -7,7 +7,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Result;
-use podcov_cli::{Exit, Failure, ResultExt, Shutdown, say};
+use podcov_cli::{Shutdown, say};
+use podcov_exit::{Exit, Failure, ResultExt};
 use tokio::time::Instant;
 
 use crate::{NAME, guard};

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fs_err as fs;
-use podcov_cli::{Exit, Failure, ResultExt, Shutdown, Signal, say};
+use podcov_cli::{Shutdown, Signal, say};
+use podcov_exit::{Exit, Failure, ResultExt};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{self, Pid, WaitId, WaitIdOptions, WaitOptions};
 use tokio::process::Child;
@@ -108,7 +109,7 @@ pub(crate) async fn guard(arguments: &[OsString]) -> Result<Exit> {
     let [pipe, grace, program, rest @ ..] = arguments else {
         return Err(Failure::new(Exit::Usage, "a guard is started by podcov-test alone").into());
     };
-    let grace = podcov_cli::seconds(&grace.to_string_lossy()).map_err(anyhow::Error::msg)?;
+    let grace = podcov_exit::seconds(&grace.to_string_lossy()).map_err(anyhow::Error::msg)?;
     // What is started from /proc/self/exe is called "exe".
     let _ = fs::write("/proc/self/comm", NAME);
     let requests = read_requests(&pipe.to_string_lossy())?;

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
-use podcov_cli::{CommonArgs, Deferred, Exit, Failure, ResultExt, Shutdown, StateArgs, say};
+use podcov_cli::{CommonArgs, Deferred, Shutdown, StateArgs, say};
 use podcov_cluster::forward::Forward;
 use podcov_cluster::{Cluster, ClusterArgs, Error};
+use podcov_exit::{Exit, Failure, ResultExt};
 
 use command::Command;
 use routes::Route;
@@ -63,12 +64,12 @@ pub struct Args {
     pub http: Vec<String>,
 
     /// How long to wait until a target accepts: at the start, and for every later connection
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = podcov_cli::seconds, help_heading = "Run")]
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = podcov_exit::seconds, help_heading = "Run")]
     pub timeout: Duration,
 
     /// How long the command may take to end, after a signal or after podcov-test was killed, before it is killed; what
     /// it leaves running has the same time
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = podcov_cli::seconds, help_heading = "Run")]
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = podcov_exit::seconds, help_heading = "Run")]
     pub grace: Duration,
 
     /// If the command fails, exit with 0 all the same and record the failure, with which podcov-collect then exits: so

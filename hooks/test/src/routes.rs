@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use anyhow::{Result, anyhow};
-use podcov_cli::{Exit, Failure};
 use podcov_cluster::forward::{PortSpec, TargetRef};
+use podcov_exit::{Exit, Failure};
 
 /// One port of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,9 +1,10 @@
-//! Exit codes, the same in all binaries, and the error that carries one.
+//! How a podcov program ends: exit codes, the same in all programs, and the error that carries one and a hint.
+//!
+//! Libraries use this crate; what only programs need is in podcov-cli.
 
 use std::fmt;
 use std::process::ExitCode;
-
-use crate::Signal;
+use std::time::Duration;
 
 /// How a podcov binary ends.
 ///
@@ -20,8 +21,8 @@ pub enum Exit {
     Unreachable,
     /// 4: incomplete data: something was lost, missing or corrupt.
     Incomplete,
-    /// 128 + n: a signal ended the run.
-    Signalled(Signal),
+    /// 128 + n: the signal with the number n ended the run.
+    Signalled(u8),
     /// The code of a command that was run on the user's behalf.
     Command(u8),
 }
@@ -36,7 +37,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Unreachable => 3,
             Self::Incomplete => 4,
-            Self::Signalled(signal) => 128 + signal.number(),
+            Self::Signalled(signal) => 128 + signal,
             Self::Command(code) => code,
         }
     }
@@ -107,6 +108,18 @@ impl<T, E: Into<anyhow::Error>> ResultExt<T> for Result<T, E> {
     }
 }
 
+/// Reads a positive number of seconds, fractions allowed: for clap's `value_parser`.
+///
+/// # Errors
+/// When it is no positive number.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    // Less than a nanosecond becomes zero.
+    let duration =
+        if value <= 1e9 { Duration::try_from_secs_f64(value).unwrap_or_default() } else { Duration::ZERO };
+    if duration.is_zero() { Err("must be above 0, and no more than a billion".into()) } else { Ok(duration) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,8 +138,16 @@ mod tests {
     fn codes_are_as_documented() {
         let codes = [Exit::Done, Exit::FellShort, Exit::Usage, Exit::Unreachable, Exit::Incomplete];
         assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4]);
-        assert_eq!(Exit::Signalled(Signal::Interrupt).code(), 130);
-        assert_eq!(Exit::Signalled(Signal::Terminate).code(), 143);
+        assert_eq!(Exit::Signalled(2).code(), 130);
+        assert_eq!(Exit::Signalled(15).code(), 143);
         assert_eq!(Exit::Command(17).code(), 17);
+    }
+
+    #[test]
+    fn seconds_are_positive_numbers() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for wrong in ["0", "-1", "x", "inf", "NaN", "", "1e-10", "1e10"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
     }
 }
