@@ -20,10 +20,33 @@ use podcov_testbed::Testbed;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
 
 /// A hook that has not ended by now never will. No test expects it.
 const HUNG: Duration = Duration::from_secs(300);
+
+/// A port of this machine where nobody listens. No other program is given it while this is kept, but one may listen on
+/// it that asks for its number.
+pub struct ReservedPort {
+    /// Its number.
+    pub number: u16,
+    _socket: TcpSocket,
+}
+
+impl ReservedPort {
+    /// One that is free.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn new() -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        // The one who listens later sets it too, as Rust's listeners do.
+        socket.set_reuseaddr(true)?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        Ok(Self { number: socket.local_addr()?.port(), _socket: socket })
+    }
+}
 
 /// A folder to run hooks in, and the embedded cluster they see.
 pub struct World {

@@ -1,7 +1,7 @@
 //! What can be wrong before anything begins: one clear line, the right exit code, nothing left behind.
 
 use anyhow::Result;
-use podcov_e2e::{Ended, World, run, start};
+use podcov_e2e::{Ended, ReservedPort, World, run, start};
 use podcov_testbed::{Fault, KubeconfigOptions, Rule};
 use rustix::process::Signal;
 
@@ -158,9 +158,9 @@ async fn a_server_that_never_answers() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there() -> Result<()> {
     let world = World::new().await?;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = ReservedPort::new()?;
     let options = KubeconfigOptions {
-        server: Some(format!("https://127.0.0.1:{port}")),
+        server: Some(format!("https://127.0.0.1:{}", port.number)),
         ..KubeconfigOptions::default()
     };
     let kubeconfig = world.bed.write_kubeconfig(&options)?;

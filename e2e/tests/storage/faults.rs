@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use podcov_e2e::ReservedPort;
 use rustix::process::Signal;
-use tokio::net::TcpSocket;
 
 use crate::proxy::{Fault, Proxy, Seen};
 use crate::servers::{Bucket, Kind, Server};
@@ -88,10 +88,8 @@ async fn a_server_that_always_fails() -> Result<()> {
 #[tokio::test]
 async fn a_server_that_is_not_there() -> Result<()> {
     on_each(async |bucket| {
-        // Nobody else gets the port, and nobody listens there.
-        let socket = TcpSocket::new_v4()?;
-        socket.bind("127.0.0.1:0".parse()?)?;
-        let address = socket.local_addr()?;
+        let port = ReservedPort::new()?;
+        let address = format!("127.0.0.1:{}", port.number);
         let cause = format!("{address} cannot be reached: Connection refused (os error 111)");
         in_vain(bucket, &format!("http://{address}"), |said| said == cause).await
     })
