@@ -5,24 +5,35 @@
 //! ([`Exec`], [`forward`]). kube 5's halves lose the end of a stream that breaks (a read hangs for ever), and
 //! a hook that must notice every cut stream needs just that event.
 
+mod agent_port;
 mod channels;
 mod client;
+mod coverdir;
 mod credentials;
 mod error;
 mod exec;
+mod fate;
+mod find;
 pub mod forward;
 mod history;
 mod kubeconfig;
 mod plugin;
+mod pod;
 mod proxy;
 mod retry;
 mod scope;
+mod skipped;
 mod target;
 mod tls;
 
+pub use agent_port::AgentPort;
 pub use client::{Cluster, ClusterArgs};
+pub use coverdir::{CoverDir, CoverVolume};
 pub use error::Error;
 pub use exec::{Exec, ExecEnd, Output};
+pub use fate::Fate;
+pub use find::{Found, Unlisted};
 pub use history::{History, Termination};
 pub use scope::{Scope, SelectArgs};
-pub use target::{AgentPort, Container, CoverDir, CoverVolume, Fate, Found, Skipped, Target, Unlisted, Why};
+pub use skipped::{Skipped, Why};
+pub use target::{Container, Target};

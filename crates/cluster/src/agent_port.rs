@@ -1,0 +1,58 @@
+//! Where a container's podcov-agent would answer, by the pod's spec.
+
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, PodSpec};
+use podcov_control::{CONTROL, ControlAddress, DEFAULT_PORT};
+
+use crate::pod::long_running;
+
+/// The control endpoint of a podcov-agent in a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentPort {
+    /// On the pod's loopback interface.
+    pub port: u16,
+    /// The container's spec speaks of it. It may be there without that, as an image's entrypoint.
+    pub expected: bool,
+    /// What answers there cannot be another container's.
+    pub sure: bool,
+}
+
+/// Where podcov-agent would answer for a container: it takes the same variable and flag.
+pub(crate) fn agent_port(container: &ContainerSpec) -> Option<AgentPort> {
+    let variables = || container.env.iter().flatten();
+    let words: Vec<&str> =
+        container.command.iter().chain(&container.args).flatten().map(String::as_str).collect();
+    let named = words.iter().position(|word| word.rsplit('/').next() == Some("podcov-agent"));
+    // The agent's own flags end at the dashes; after them are the program and its arguments. Where the image's entrypoint
+    // is the agent, the container's arguments may begin with flags of it.
+    let dashes = words.iter().position(|word| *word == "--");
+    let flags = match (named, dashes) {
+        (Some(named), Some(dashes)) if named < dashes => &words[named..dashes],
+        (Some(named), None) => &words[named..],
+        (None, Some(dashes)) => &words[..dashes],
+        _ => &[],
+    };
+    let after =
+        |flag: &str| flags.iter().position(|word| *word == flag).and_then(|at| flags.get(at + 1).copied());
+    let control = flags
+        .iter()
+        .find_map(|word| word.strip_prefix("--control="))
+        .or_else(|| after("--control"))
+        .or_else(|| variables().rfind(|v| v.name == CONTROL)?.value.as_deref())
+        // What is set and empty is not set, as for the agent.
+        .filter(|address| !address.is_empty());
+    let port = match control.map(str::parse) {
+        Some(Ok(ControlAddress::At(address))) => address.port(),
+        // The agent refuses what is no address, and does not start.
+        Some(Ok(ControlAddress::Off) | Err(_)) => return None,
+        None => DEFAULT_PORT,
+    };
+    let expected =
+        named.is_some() || variables().any(|v| v.name.starts_with("PODCOV_") || v.name == "INTEGCOV_STORAGE");
+    Some(AgentPort { port, expected, sure: false })
+}
+
+/// Whether one container alone can be what answers on a port: containers of a pod share its addresses.
+pub(crate) fn is_sure(spec: &PodSpec, agent: AgentPort) -> bool {
+    let same = |other: &AgentPort| other.port == agent.port && (other.expected || !agent.expected);
+    long_running(spec).filter_map(agent_port).filter(same).count() == 1
+}

@@ -1,0 +1,301 @@
+//! Finding the run's targets: the running containers that may hold counters, and what was passed over.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Namespace, Pod};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use crate::agent_port::{AgentPort, agent_port, is_sure};
+use crate::coverdir::{CoverDir, cover_dir, cover_volume};
+use crate::pod::{
+    container_status, has_run, hostname, long_running, not_running, restarts, shares_process_ids,
+};
+use crate::skipped::{Skipped, Why};
+use crate::target::{Container, Target};
+use crate::{Cluster, Error, History, Scope};
+
+/// How many pods one answer of the API server may hold; what kubectl asks for as well.
+const PAGE: u32 = 500;
+
+/// After how long to look whether a container has been started again: at first, and at most. Each pause is twice as long
+/// as the one before, for a look lists all pods of the scope.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a pod's status may take to say how a container's last process ended.
+const LAST_END_IN: Duration = Duration::from_secs(10);
+
+/// What a scope holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Ordered by namespace, pod and container.
+    pub targets: Vec<Target>,
+    /// Ordered by namespace and pod.
+    pub skipped: Vec<Skipped>,
+    /// Ordered by name. Whatever they hold of the run is lost.
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// A namespace whose pods could not be listed, while those of others could.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlisted {
+    /// Its name.
+    pub namespace: String,
+    /// What the API server said.
+    pub error: String,
+}
+
+impl fmt::Display for Unlisted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "namespace {}: its pods are missing here: {}", self.namespace, self.error)
+    }
+}
+
+impl Found {
+    /// Sorts one pod's containers into targets and what is passed over.
+    pub fn add(&mut self, pod: &Pod, scope: &Scope) {
+        let name = pod.name_any();
+        if !scope.wants_pod(&name) {
+            return;
+        }
+        let namespace = pod.namespace().unwrap_or_default();
+        let skip = |container: Option<&str>, why| Skipped {
+            namespace: namespace.clone(),
+            pod: name.clone(),
+            container: container.map(str::to_owned),
+            why,
+            history: None,
+        };
+        let candidates = candidates(pod, scope);
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Unknown");
+        let whole_pod = if candidates.is_empty() {
+            Some(Why::NoCoverDir)
+        } else if pod.metadata.deletion_timestamp.is_some() {
+            Some(Why::Terminating)
+        } else {
+            match phase {
+                // A pod is pending for as long as any container of it has yet to start; others may run.
+                "Pending"
+                    if !candidates.iter().any(|(spec, ..)| has_run(container_status(pod, &spec.name))) =>
+                {
+                    Some(Why::Pending)
+                }
+                "Succeeded" | "Failed" => Some(Why::Completed),
+                _ => None,
+            }
+        };
+        if let Some(why) = whole_pod {
+            self.skipped.push(skip(None, why));
+            return;
+        }
+        for (spec, dir, agent) in candidates {
+            let status = container_status(pod, &spec.name);
+            let container = Container {
+                namespace: namespace.clone(),
+                pod: name.clone(),
+                uid: pod.uid().unwrap_or_default(),
+                container: spec.name.clone(),
+                image: spec.image.clone().unwrap_or_default(),
+                image_id: status.map(|s| s.image_id.clone()).unwrap_or_default(),
+                restarts: status.map_or(0, |s| s.restart_count),
+            };
+            let history = History::of(pod, status);
+            let ended = |why, history| Skipped {
+                history: Some((container.clone(), history)),
+                ..skip(Some(&spec.name), why)
+            };
+            match not_running(status) {
+                Some(_) if phase == "Pending" && !has_run(status) => {
+                    self.skipped.push(skip(Some(&spec.name), Why::Pending));
+                }
+                Some(reason) if restarts(pod, spec, status) => {
+                    self.skipped.push(ended(Why::Restarting(reason), history));
+                }
+                Some(reason) => self.skipped.push(ended(Why::NotRunning(reason), history)),
+                None => self.targets.push(Target {
+                    container,
+                    volume: cover_volume(pod, spec, &dir),
+                    shares_process_ids: shares_process_ids(pod),
+                    dir,
+                    agent,
+                    history,
+                    hostname: hostname(pod),
+                }),
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// Lists the scope's pods and sorts out the targets. A container that has just ended and will be started again,
+    /// as after a signal that ends its program, is waited for: its pod's status lags a second or more behind.
+    ///
+    /// # Errors
+    /// The API server's refusal, or that it could not be reached, when that is so for every namespace;
+    /// [`Error::NotFound`] when none of them exists. Else they are in [`Found::unlisted`].
+    pub async fn find_targets(&self, scope: &Scope) -> Result<Found, Error> {
+        let deadline = Instant::now() + self.timeout();
+        let mut pause = FIRST_LOOK;
+        loop {
+            let found = self.list_targets(scope).await?;
+            let restarting = found.skipped.iter().any(|s| matches!(s.why, Why::Restarting(_)));
+            if !restarting || Instant::now() >= deadline {
+                return Ok(found);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn list_targets(&self, scope: &Scope) -> Result<Found, Error> {
+        let mut found = Found::default();
+        match &scope.namespaces {
+            None => {
+                let everywhere = Api::all(self.client().clone());
+                self.list_into(&mut found, everywhere, scope, "all namespaces").await?;
+            }
+            Some(namespaces) => {
+                let lists = namespaces.iter().map(async |namespace| {
+                    let mut found = Found::default();
+                    let doing = format!("namespace {namespace}");
+                    self.list_into(&mut found, self.api(namespace), scope, &doing).await?;
+                    if found == Found::default() {
+                        self.check_namespace(namespace).await?;
+                    }
+                    Ok::<_, Error>(found)
+                });
+                let mut first_error = None;
+                let mut any_listed = false;
+                for (namespace, part) in namespaces.iter().zip(join_all(lists).await) {
+                    match part {
+                        Ok(part) => {
+                            any_listed = true;
+                            found.targets.extend(part.targets);
+                            found.skipped.extend(part.skipped);
+                        }
+                        Err(error) => {
+                            let (namespace, error_text) = (namespace.clone(), error.to_string());
+                            found.unlisted.push(Unlisted { namespace, error: error_text });
+                            first_error.get_or_insert(error);
+                        }
+                    }
+                }
+                if let Some(error) = first_error.filter(|_| !any_listed) {
+                    return Err(error);
+                }
+            }
+        }
+        let key = |c: &Container| (c.namespace.clone(), c.pod.clone(), c.container.clone());
+        found.targets.sort_by_cached_key(|t| key(&t.container));
+        found.skipped.sort_by_cached_key(|s| (s.namespace.clone(), s.pod.clone(), s.container.clone()));
+        Ok(found)
+    }
+
+    /// The pods in the scope's namespaces that may hold counters but carry no run's label, as `namespace/pod`. None
+    /// where the scope is no run's.
+    ///
+    /// # Errors
+    /// As [`Self::find_targets`].
+    pub async fn find_pods_of_no_run(&self, scope: &Scope) -> Result<Vec<(String, String)>, Error> {
+        let Some(scope) = scope.of_no_run() else { return Ok(Vec::new()) };
+        let found = self.list_targets(&scope).await?;
+        let targets = found.targets.into_iter().map(|t| (t.container.namespace, t.container.pod));
+        let others =
+            found.skipped.into_iter().filter(|s| !matches!(s.why, Why::NoCoverDir | Why::Terminating));
+        let mut pods: Vec<_> = targets.chain(others.map(|s| (s.namespace, s.pod))).collect();
+        pods.sort();
+        pods.dedup();
+        Ok(pods)
+    }
+
+    /// The histories of the scope's containers as they are now: to see what has happened to them since they were found.
+    /// A status may count a restart a moment before it says how the process before that ended, so this looks again for
+    /// [`LAST_END_IN`]. With the namespaces whose pods could not be listed for that.
+    ///
+    /// # Errors
+    /// As [`Self::find_targets`].
+    pub async fn list_histories(
+        &self,
+        scope: &Scope,
+    ) -> Result<(Vec<(Container, History)>, Vec<Unlisted>), Error> {
+        let deadline = Instant::now() + LAST_END_IN;
+        let mut pause = FIRST_LOOK;
+        loop {
+            let found = self.list_targets(scope).await?;
+            let running = found.targets.into_iter().map(|target| (target.container, target.history));
+            let all: Vec<_> =
+                running.chain(found.skipped.into_iter().filter_map(|skipped| skipped.history)).collect();
+            let whole = all.iter().all(|(_, history)| history.ended == 0 || history.last.is_some());
+            if whole || Instant::now() >= deadline {
+                return Ok((all, found.unlisted));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn list_into(
+        &self,
+        found: &mut Found,
+        pods: Api<Pod>,
+        scope: &Scope,
+        place: &str,
+    ) -> Result<(), Error> {
+        let doing = format!("listing pods in {place}");
+        let first = ListParams::default().labels(&scope.labels).limit(PAGE);
+        let mut params = first.clone();
+        loop {
+            let page = match self.ask(&doing, pods.list(&params)).await {
+                Ok(page) => page,
+                // The list was so long under way that its continue token ran out: begin anew, without paging.
+                Err(e) if e.is_gone() && params.continue_token.is_some() => {
+                    *found = Found::default();
+                    params = ListParams { limit: None, ..first.clone() };
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
+            for pod in &page.items {
+                found.add(pod, scope);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = first.clone().continue_token(&token),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A list in a namespace that does not exist is just empty; this tells the difference where the user may
+    /// read namespaces.
+    async fn check_namespace(&self, name: &str) -> Result<(), Error> {
+        let namespaces: Api<Namespace> = Api::all(self.client().clone());
+        match self.ask("reading the namespace", namespaces.get_opt(name)).await {
+            Ok(None) => {
+                Err(Error::NotFound(format!("namespace {name:?} not found in context {}", self.context())))
+            }
+            Ok(Some(_)) | Err(Error::Refused { .. }) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// The containers of a pod that are meant and have a folder for counters, sidecars included.
+fn candidates<'a>(pod: &'a Pod, scope: &Scope) -> Vec<(&'a ContainerSpec, CoverDir, Option<AgentPort>)> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let candidate = |container: &'a ContainerSpec| {
+        let agent = agent_port(container).map(|port| AgentPort { sure: is_sure(spec, port), ..port });
+        let dir = cover_dir(container, scope);
+        // The agent sets GOCOVERDIR for its program.
+        let dir = dir.or_else(|| agent.filter(|agent| agent.expected).map(|_| CoverDir::Env));
+        dir.map(|dir| (container, dir, agent))
+    };
+    long_running(spec).filter(|c| scope.wants_container(&c.name)).filter_map(candidate).collect()
+}
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+mod tests;

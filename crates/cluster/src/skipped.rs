@@ -1,0 +1,97 @@
+//! The pods and containers of a run that are passed over.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::History;
+use crate::target::Container;
+
+/// Why a pod or container of the run was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// The pod is being deleted: it belongs to what the run replaced.
+    Terminating,
+    /// Nothing of it has started yet.
+    Pending,
+    /// No container of the pod has GOCOVERDIR, nor speaks of podcov-agent.
+    NoCoverDir,
+    /// The pod has run to its end: its files can no longer be read through exec.
+    Completed,
+    /// The container has GOCOVERDIR and is not running, for this reason.
+    NotRunning(String),
+    /// The container has GOCOVERDIR and has just ended; the kubelet is about to start it again.
+    Restarting(String),
+}
+
+impl Why {
+    /// Whether counters that this run wrote are out of reach.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::Completed | Self::NotRunning(_) | Self::Restarting(_))
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Terminating => f.write_str("it is terminating"),
+            Self::Pending => f.write_str("it has not started"),
+            Self::NoCoverDir => f.write_str("no container has GOCOVERDIR or podcov-agent"),
+            Self::Completed => f.write_str("it has completed, so its counter files are out of reach"),
+            Self::NotRunning(reason) | Self::Restarting(reason) => {
+                write!(f, "it is not running ({reason}), its counter files are out of reach")
+            }
+        }
+    }
+}
+
+/// A pod, or a container of it, that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The container, where the rest of the pod was not passed over.
+    pub container: Option<String>,
+    /// Why.
+    pub why: Why,
+    /// Which container it is and which processes it has had, if it has ever run.
+    pub history: Option<(Container, History)>,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pod {}/{}", self.namespace, self.pod)?;
+        if let Some(container) = &self.container {
+            write!(f, " container {container}")?;
+        }
+        write!(f, " passed over: {}", self.why)
+    }
+}
+
+impl Skipped {
+    /// What was passed over, a line each for a person; those that lost nothing are told together.
+    #[must_use]
+    pub fn lines(skipped: &[Self]) -> Vec<String> {
+        let (losses, harmless): (Vec<_>, Vec<_>) = skipped.iter().partition(|s| s.why.is_loss());
+        let mut lines: Vec<String> = losses.into_iter().map(|s| format!("error: {s}")).collect();
+        let mut by_reason: BTreeMap<String, Vec<&Self>> = BTreeMap::new();
+        for one in harmless {
+            by_reason.entry(one.why.to_string()).or_default().push(one);
+        }
+        for (why, pods) in by_reason {
+            match pods[..] {
+                [one] => lines.push(one.to_string()),
+                [first, ..] => lines.push(format!(
+                    "{} pods passed over, pod {}/{} the first of them: {why}",
+                    pods.len(),
+                    first.namespace,
+                    first.pod
+                )),
+                [] => {}
+            }
+        }
+        lines
+    }
+}
