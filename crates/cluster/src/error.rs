@@ -202,7 +202,7 @@ impl Error {
                 Some("the credentials are wrong or expired: log in to the cluster again")
             }
             Self::Refused { code: 403, .. } => {
-                Some("grant the rules of README's section RBAC in the namespaces of the run")
+                Some("grant the rules of docs/security.md (RBAC) in the namespaces of the run")
             }
             Self::Proxy(_) => Some(
                 "see proxy-url of the cluster in the kubeconfig, HTTPS_PROXY and NO_PROXY; kubectl reads the same",

@@ -1,4 +1,4 @@
-//! The rules of README's section RBAC are enough, and nothing more is asked for.
+//! The rules in docs/security.md are enough, and nothing more is asked for.
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
@@ -7,10 +7,10 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use podcov_e2e::{Ended, Service, Space, run, top};
 use serde_json::json;
 
-/// A kubeconfig of a user who has the rights of README, with a change, in the space's namespace, and no other.
+/// A kubeconfig of a user who has the rights of docs/security.md, with a change, in the space's namespace, and no other.
 async fn restricted(space: &Space, change: impl Fn(String) -> String) -> Result<std::path::PathBuf> {
-    let readme = fs::read_to_string(top().join("README.md"))?;
-    let (_, section) = readme.split_once("## RBAC\n").context("README has no section RBAC")?;
+    let page = fs::read_to_string(top().join("docs/security.md"))?;
+    let (_, section) = page.split_once("## RBAC\n").context("docs/security.md has no section RBAC")?;
     let (_, block) = section.split_once("```yaml\n").context("no rules")?;
     let (rules, _) = block.split_once("```").context("no end of the rules")?;
     let file = space.dir().join("role.yaml");
@@ -38,7 +38,7 @@ async fn restricted(space: &Space, change: impl Fn(String) -> String) -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rules_of_the_readme_are_enough() -> Result<()> {
+async fn the_documented_rules_are_enough() -> Result<()> {
     let space = Space::new().await?;
     space.deploy(&Service::WRITES).await?;
     let kubeconfig = restricted(&space, |rules| rules).await?;

@@ -134,9 +134,9 @@ fn pack(file: &ReportFile<'_>) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    /// What unpacks the sources, DecompressionStream, is in Chrome since version 80, Firefox 113 and Safari 16.4. README
-    /// names these, so the page uses nothing that came later; where style does, it is by itself, and the page does
-    /// without.
+    /// DecompressionStream, which unpacks the sources, is in Chrome since version 80, Firefox 113 and Safari 16.4.
+    /// docs/reports.md names these versions, so the script uses nothing newer. Newer style rules stand alone, so that an
+    /// older browser ignores them.
     #[test]
     fn the_page_needs_no_later_browser() {
         for later in [
