@@ -13,9 +13,12 @@ use podcov_storage::Address;
 
 use crate::signals;
 
+/// The program's name.
+pub(crate) const NAME: &str = "podcov-agent";
+
 /// Runs a Go program in its container and sees to its coverage files.
 #[derive(Debug, clap::Parser)]
-#[command(name = crate::NAME, version)]
+#[command(name = NAME, version)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -24,9 +24,7 @@ use std::process::ExitCode;
 
 use podcov_cli::report;
 
-use args::{Args, Command};
-
-const NAME: &str = "podcov-agent";
+use args::{Args, Command, NAME};
 
 /// Runs podcov-agent.
 #[must_use]

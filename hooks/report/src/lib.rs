@@ -15,7 +15,7 @@ use anyhow::Result;
 use podcov_cli::{CommonArgs, StateArgs};
 use podcov_exit::{Exit, Failure};
 
-const NAME: &str = "podcov-report";
+use messages::NAME;
 
 /// Reads, merges and renders Go coverage, and gates on it, without the Go toolchain.
 ///

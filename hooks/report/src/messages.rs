@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use podcov_cli::say;
 use podcov_exit::Exit;
 
-use crate::NAME;
+/// The program's name.
+pub(crate) const NAME: &str = "podcov-report";
 
 /// Messages about the input: each is printed once, however many results are made of it.
 #[derive(Debug, Default)]
