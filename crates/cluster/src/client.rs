@@ -108,6 +108,15 @@ impl Cluster {
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Error> {
         tracing::debug!(doing, "request");
+        self.within(doing, request).await
+    }
+
+    /// [`Self::ask`] without its line in the log.
+    pub(crate) async fn within<T>(
+        &self,
+        doing: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
         // A plugin has a time limit of its own.
         self.credentials.renew().await?;
         match tokio::time::timeout(self.timeout, request).await {

@@ -1,12 +1,13 @@
 //! Finding the run's targets: the running containers that may hold counters, and what was passed over.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Namespace, Pod};
-use kube::api::ListParams;
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::agent_port::{AgentPort, agent_port, is_sure};
 use crate::coverdir::{CoverDir, cover_dir, cover_volume};
@@ -15,15 +16,12 @@ use crate::pod::{
 };
 use crate::skipped::{Skipped, Why};
 use crate::target::{Container, Target};
+use crate::watch::PodWatch;
 use crate::{Cluster, Error, History, Scope};
 
-/// How many pods one answer of the API server may hold; what kubectl asks for as well.
-const PAGE: u32 = 500;
-
-/// After how long to look whether a container has been started again: at first, and at most. Each pause is twice as long
-/// as the one before, for a look lists all pods of the scope.
-const FIRST_LOOK: Duration = Duration::from_millis(200);
-
+/// The pause before pods are listed again where they cannot be watched: the first one, and the longest. Each is twice as
+/// long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a pod's status may take to say how a container's last process ended.
@@ -56,6 +54,12 @@ impl fmt::Display for Unlisted {
 }
 
 impl Found {
+    fn sort(&mut self) {
+        let key = |c: &Container| (c.namespace.clone(), c.pod.clone(), c.container.clone());
+        self.targets.sort_by_cached_key(|t| key(&t.container));
+        self.skipped.sort_by_cached_key(|s| (s.namespace.clone(), s.pod.clone(), s.container.clone()));
+    }
+
     /// Sorts one pod's containers into targets and what is passed over.
     pub fn add(&mut self, pod: &Pod, scope: &Scope) {
         let name = pod.name_any();
@@ -131,68 +135,15 @@ impl Found {
 }
 
 impl Cluster {
-    /// Lists the scope's pods and sorts out the targets. A container that has just ended and will be started again,
-    /// as after a signal that ends its program, is waited for: its pod's status lags a second or more behind.
+    /// Finds the scope's targets. A container that has just ended and will be started again, as after a signal that ends
+    /// its program, is waited for: its pod's status lags a second or more behind.
     ///
     /// # Errors
     /// The API server's refusal, or that it could not be reached, when that is so for every namespace;
     /// [`Error::NotFound`] when none of them exists. Else they are in [`Found::unlisted`].
     pub async fn find_targets(&self, scope: &Scope) -> Result<Found, Error> {
-        let deadline = Instant::now() + self.timeout();
-        let mut pause = FIRST_LOOK;
-        loop {
-            let found = self.list_targets(scope).await?;
-            let restarting = found.skipped.iter().any(|s| matches!(s.why, Why::Restarting(_)));
-            if !restarting || Instant::now() >= deadline {
-                return Ok(found);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    async fn list_targets(&self, scope: &Scope) -> Result<Found, Error> {
-        let mut found = Found::default();
-        match &scope.namespaces {
-            None => {
-                let everywhere = Api::all(self.client().clone());
-                self.list_into(&mut found, everywhere, scope, "all namespaces").await?;
-            }
-            Some(namespaces) => {
-                let lists = namespaces.iter().map(async |namespace| {
-                    let mut found = Found::default();
-                    let doing = format!("namespace {namespace}");
-                    self.list_into(&mut found, self.api(namespace), scope, &doing).await?;
-                    if found == Found::default() {
-                        self.check_namespace(namespace).await?;
-                    }
-                    Ok::<_, Error>(found)
-                });
-                let mut first_error = None;
-                let mut any_listed = false;
-                for (namespace, part) in namespaces.iter().zip(join_all(lists).await) {
-                    match part {
-                        Ok(part) => {
-                            any_listed = true;
-                            found.targets.extend(part.targets);
-                            found.skipped.extend(part.skipped);
-                        }
-                        Err(error) => {
-                            let (namespace, error_text) = (namespace.clone(), error.to_string());
-                            found.unlisted.push(Unlisted { namespace, error: error_text });
-                            first_error.get_or_insert(error);
-                        }
-                    }
-                }
-                if let Some(error) = first_error.filter(|_| !any_listed) {
-                    return Err(error);
-                }
-            }
-        }
-        let key = |c: &Container| (c.namespace.clone(), c.pod.clone(), c.container.clone());
-        found.targets.sort_by_cached_key(|t| key(&t.container));
-        found.skipped.sort_by_cached_key(|s| (s.namespace.clone(), s.pod.clone(), s.container.clone()));
-        Ok(found)
+        let restarting = |skipped: &Skipped| matches!(skipped.why, Why::Restarting(_));
+        self.find(scope, |found| !found.skipped.iter().any(restarting), self.timeout()).await
     }
 
     /// The pods in the scope's namespaces that may hold counters but carry no run's label, as `namespace/pod`. None
@@ -202,7 +153,7 @@ impl Cluster {
     /// As [`Self::find_targets`].
     pub async fn find_pods_of_no_run(&self, scope: &Scope) -> Result<Vec<(String, String)>, Error> {
         let Some(scope) = scope.of_no_run() else { return Ok(Vec::new()) };
-        let found = self.list_targets(&scope).await?;
+        let found = self.find(&scope, |_| true, Duration::ZERO).await?;
         let targets = found.targets.into_iter().map(|t| (t.container.namespace, t.container.pod));
         let others =
             found.skipped.into_iter().filter(|s| !matches!(s.why, Why::NoCoverDir | Why::Terminating));
@@ -213,8 +164,8 @@ impl Cluster {
     }
 
     /// The histories of the scope's containers as they are now: to see what has happened to them since they were found.
-    /// A status may count a restart a moment before it says how the process before that ended, so this looks again for
-    /// [`LAST_END_IN`]. With the namespaces whose pods could not be listed for that.
+    /// A status may count a restart a moment before it says how the process before that ended, so this waits for that
+    /// for [`LAST_END_IN`]. With the namespaces whose pods could not be listed for that.
     ///
     /// # Errors
     /// As [`Self::find_targets`].
@@ -222,50 +173,85 @@ impl Cluster {
         &self,
         scope: &Scope,
     ) -> Result<(Vec<(Container, History)>, Vec<Unlisted>), Error> {
-        let deadline = Instant::now() + LAST_END_IN;
-        let mut pause = FIRST_LOOK;
+        let is_whole = |history: &History| history.ended == 0 || history.last.is_some();
+        let all_whole = |found: &Found| {
+            let running = found.targets.iter().map(|target| &target.history);
+            let skipped = found.skipped.iter().filter_map(|skipped| skipped.history.as_ref());
+            running.chain(skipped.map(|(_, history)| history)).all(is_whole)
+        };
+        let found = self.find(scope, all_whole, LAST_END_IN).await?;
+        let running = found.targets.into_iter().map(|target| (target.container, target.history));
+        let skipped = found.skipped.into_iter().filter_map(|skipped| skipped.history);
+        Ok((running.chain(skipped).collect(), found.unlisted))
+    }
+
+    /// Lists the scope's pods and sorts them; then watches them until they are as they have to be, or `at_most` so long.
+    async fn find(
+        &self,
+        scope: &Scope,
+        is_settled: impl Fn(&Found) -> bool,
+        at_most: Duration,
+    ) -> Result<Found, Error> {
+        let deadline = Instant::now() + at_most;
+        let mut pause = FIRST_PAUSE;
         loop {
-            let found = self.list_targets(scope).await?;
-            let running = found.targets.into_iter().map(|target| (target.container, target.history));
-            let all: Vec<_> =
-                running.chain(found.skipped.into_iter().filter_map(|skipped| skipped.history)).collect();
-            let whole = all.iter().all(|(_, history)| history.ended == 0 || history.last.is_some());
-            if whole || Instant::now() >= deadline {
-                return Ok((all, found.unlisted));
+            let (mut watches, unlisted) = self.list(scope).await?;
+            loop {
+                let mut found = Found { unlisted: unlisted.clone(), ..Found::default() };
+                for pod in watches.iter().flat_map(|watch| watch.known().state()) {
+                    found.add(&pod, scope);
+                }
+                found.sort();
+                if is_settled(&found) || Instant::now() >= deadline {
+                    return Ok(found);
+                }
+                let changes = select_all(watches.iter_mut().map(|watch| Box::pin(watch.next())));
+                match timeout_at(deadline, changes).await {
+                    Ok((Ok(()), ..)) => {}
+                    Ok((Err(error), ..)) => {
+                        tracing::info!("{error}; listing the pods again");
+                        break;
+                    }
+                    Err(_) => return Ok(found),
+                }
             }
-            tokio::time::sleep(pause).await;
+            sleep_until(deadline.min(Instant::now() + pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn list_into(
-        &self,
-        found: &mut Found,
-        pods: Api<Pod>,
-        scope: &Scope,
-        place: &str,
-    ) -> Result<(), Error> {
-        let doing = format!("listing pods in {place}");
-        let first = ListParams::default().labels(&scope.labels).limit(PAGE);
-        let mut params = first.clone();
-        loop {
-            let page = match self.ask(&doing, pods.list(&params)).await {
-                Ok(page) => page,
-                // The list was so long under way that its continue token ran out: begin anew, without paging.
-                Err(e) if e.is_gone() && params.continue_token.is_some() => {
-                    *found = Found::default();
-                    params = ListParams { limit: None, ..first.clone() };
-                    continue;
+    /// Lists the scope's pods, one watch for each namespace that they could be listed in, at least one.
+    async fn list(&self, scope: &Scope) -> Result<(Vec<PodWatch>, Vec<Unlisted>), Error> {
+        let watch = |namespace: Option<&str>, place: &str| {
+            let config = watcher::Config::default().labels(&scope.labels);
+            PodWatch::new(self, namespace, config, format!("listing pods in {place}"))
+        };
+        let Some(namespaces) = &scope.namespaces else {
+            let mut everywhere = watch(None, "all namespaces");
+            everywhere.list().await?;
+            return Ok((vec![everywhere], Vec::new()));
+        };
+        let lists = namespaces.iter().map(async |namespace| {
+            let mut pods = watch(Some(namespace), &format!("namespace {namespace}"));
+            pods.list().await?;
+            if pods.known().is_empty() {
+                self.check_namespace(namespace).await?;
+            }
+            Ok::<_, Error>(pods)
+        });
+        let (mut watches, mut unlisted, mut first_error) = (Vec::new(), Vec::new(), None);
+        for (namespace, listed) in namespaces.iter().zip(join_all(lists).await) {
+            match listed {
+                Ok(pods) => watches.push(pods),
+                Err(error) => {
+                    unlisted.push(Unlisted { namespace: namespace.clone(), error: error.to_string() });
+                    first_error.get_or_insert(error);
                 }
-                Err(e) => return Err(e),
-            };
-            for pod in &page.items {
-                found.add(pod, scope);
             }
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = first.clone().continue_token(&token),
-                None => return Ok(()),
-            }
+        }
+        match first_error.filter(|_| watches.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok((watches, unlisted)),
         }
     }
 

@@ -25,6 +25,7 @@ mod scope;
 mod skipped;
 mod target;
 mod tls;
+mod watch;
 
 pub use agent_port::AgentPort;
 pub use client::{Cluster, ClusterArgs};

@@ -1,5 +1,7 @@
 //! podcov-collect: what is lost, comes twice or is stale is said, and shows in the exit code and the manifest.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use fs_err as fs;
 use podcov_e2e::{Ended, World};
@@ -84,6 +86,36 @@ async fn of_a_container_in_a_crash_loop_the_last_life_is_named() -> Result<()> {
         "podcov-collect: error: pod default/looping container app passed over: it is not running \
          (CrashLoopBackOff after exit code 2, as after a panic), its counter files are out of reach\n"
     );
+    Ok(())
+}
+
+/// Its pod's status says a second later that its program runs again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_is_started_again_is_waited_for() -> Result<()> {
+    for may_watch in [true, false] {
+        let world = World::new().await?;
+        let no_right = Rule::new(Fault::status(403)).verb("watch");
+        let _refusal = (!may_watch).then(|| world.bed.fault(no_right));
+        let uid = |pod: &mut Value| pod["metadata"]["uid"] = json!("7f1c1d4e-0000-4000-8000-000000000001");
+        add_pod(&world, "ended", |pod| {
+            uid(pod);
+            let ended = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
+            pod["status"]["containerStatuses"][0]["state"] = ended;
+        })?;
+        let starting = async {
+            while world.bed.requests().count("watch", "pods") == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            add_pod(&world, "ended", uid)
+        };
+        let (collected, started) = tokio::join!(collect(&world, ""), starting);
+        started?;
+        let collected = collected?;
+        assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
+        // The targets, what became of them, and the pods of no run.
+        let lists = world.bed.requests().count("list", "pods");
+        assert_eq!(lists > 3, !may_watch, "{lists} lists: again only where there is no watch");
+    }
     Ok(())
 }
 

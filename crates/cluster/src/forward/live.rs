@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::runtime::reflector::{Store, store};
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use super::backend::{Backend, Pods};
+use crate::watch::PodWatch;
 use crate::{Cluster, Error};
 
 /// A live view of a backend's pods.
@@ -27,25 +25,14 @@ pub(super) struct LivePods {
 
 impl LivePods {
     pub(super) fn watch(cluster: &Cluster, backend: &Backend) -> Self {
-        let (pods, mut writer) = store();
         let doing = format!("watching the pods of {backend}");
         let (sender, refused) = watch::channel(Some(format!("{doing}: no answer yet")));
-        let events = watcher::watcher(cluster.api::<Pod>(&backend.namespace), backend.watch_config());
-        let mut events = events.default_backoff().boxed();
-        let cluster = cluster.clone();
+        let mut events = PodWatch::new(cluster, Some(&backend.namespace), backend.watch_config(), doing);
+        let pods = events.known();
         let watcher = tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                match event {
-                    // It is about to ask.
-                    Ok(event @ Event::Init) => writer.apply_watcher_event(&event),
-                    Ok(event) => {
-                        writer.apply_watcher_event(&event);
-                        sender.send_replace(None);
-                    }
-                    Err(error) => {
-                        sender.send_replace(Some(word(error, &cluster, &doing)));
-                    }
-                }
+            loop {
+                let refusal = events.next().await.err();
+                sender.send_replace(refusal.map(|error| error.to_string()));
             }
         });
         let ready_only = matches!(backend.pods, Pods::Labelled(_));
@@ -127,12 +114,4 @@ fn state(pod: &Pod) -> String {
         None => format!("is {}", phase.to_lowercase()),
     };
     format!("pod {} {state}", pod.name_any())
-}
-
-fn word(error: watcher::Error, cluster: &Cluster, doing: &str) -> String {
-    use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(e) | WatchStartFailed(e) | WatchFailed(e) => cluster.error(e, doing).to_string(),
-        other => format!("{doing}: {other}"),
-    }
 }
