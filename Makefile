@@ -110,7 +110,7 @@ fuzz: need-rust ## Fuzz every reader, FUZZ_SECONDS each (needs a C++ compiler)
 
 e2e-tools: $(E2E_TOOLS) ## Build and unpack what that takes, once (minutes)
 
-# Ctrl-C ends the cluster in good order too; so does a failing test.
+# Ctrl-C also shuts the cluster down gracefully; so does a failing test.
 e2e: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)
 e2e: need-rust-and-go $(E2E_TOOLS) image $(E2E)/storage/bin/gcs ## Run the tests on a real Kubernetes, started and ended here (needs root)
 	cargo build --locked --workspace --bins --examples

@@ -314,7 +314,7 @@ fn first_line(child: &mut Child) -> Result<String> {
     Ok(line.trim_end().to_owned())
 }
 
-/// What the kernel says of a process's memory, in MB.
+/// A process's memory as the kernel reports it, in MB.
 struct Memory {
     resident: f64,
     /// Without the pages of the binary, which all processes of a node that run it share.

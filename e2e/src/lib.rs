@@ -290,7 +290,7 @@ pub fn go_percent<P: AsRef<Path>>(folders: impl IntoIterator<Item = P>) -> Resul
 pub fn as_go_says(summary: &str, go: &str) -> Result<()> {
     let mut packages = 0;
     for line in go.lines() {
-        // Go ends no line behind a package without statements.
+        // Go prints no line end after a package without statements.
         let line = line.rsplit_once("\t\t\t").map_or(line.trim_start(), |(_, last)| last);
         let Some((package, coverage)) = line.split_once("\t\tcoverage: ") else { continue };
         let percent = coverage.strip_suffix(" of statements").context("a percentage")?;

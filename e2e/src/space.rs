@@ -387,11 +387,11 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 fn is_rolled_out(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else { return false };
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+    let desired = deployment.spec.as_ref().and_then(|spec| spec.replicas);
     status.observed_generation == deployment.metadata.generation
-        && status.updated_replicas == wanted
-        && status.ready_replicas == wanted
-        && status.replicas == wanted
+        && status.updated_replicas == desired
+        && status.ready_replicas == desired
+        && status.replicas == desired
 }
 
 /// A name that no other namespace has.

@@ -1,8 +1,8 @@
 // Command wrapped is what the tests run under podcov-agent: a program that
-// says what comes to it, and ends as its first argument has it.
+// prints the signals and input that it gets, and ends as its first argument says.
 //
 //	wrapped exit N       ends with exit code N
-//	wrapped terms N      ends in good order on the Nth SIGTERM, with exit code 7
+//	wrapped terms N      exits cleanly on the Nth SIGTERM, with exit code 7
 //	wrapped forever      ignores SIGTERM
 //	wrapped input        ends with exit code 5 when its input ends or has a line
 //

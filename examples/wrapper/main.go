@@ -1,5 +1,5 @@
 // Command wrapper counts words over HTTP. It knows nothing of coverage and
-// nothing of podcov, which only needs that it ends in good order on SIGTERM.
+// nothing of podcov, which only needs it to exit cleanly on SIGTERM.
 package main
 
 import (

@@ -70,8 +70,8 @@ impl Shutdown {
     /// The request number `n`, counted from 0, now or when it comes. It may never come.
     pub async fn nth(&self, n: usize) -> Request {
         let mut requests = self.requests.clone();
-        let wanted = requests.wait_for(|all| all.len() > n).await.ok().and_then(|all| all.get(n).copied());
-        match wanted {
+        let request = requests.wait_for(|all| all.len() > n).await.ok().and_then(|all| all.get(n).copied());
+        match request {
             Some(request) => request,
             None => std::future::pending().await,
         }

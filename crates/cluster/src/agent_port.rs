@@ -10,7 +10,7 @@ use crate::pod::long_running;
 pub struct AgentPort {
     /// On the pod's loopback interface.
     pub port: u16,
-    /// The container's spec speaks of it. It may be there without that, as an image's entrypoint.
+    /// The container's spec mentions it. It may be there without that, as an image's entrypoint.
     pub expected: bool,
     /// What answers there cannot be another container's.
     pub sure: bool,

@@ -60,9 +60,9 @@ impl Cluster {
     pub async fn connect(args: &ClusterArgs) -> Result<Self, Error> {
         // The one rustls provider of the whole binary; a second call finds it installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let wanted = args.context.clone().filter(|name| !name.is_empty());
+        let requested = args.context.clone().filter(|name| !name.is_empty());
         let access = match kubeconfig::find(
-            wanted,
+            requested,
             kubeconfig::variable().as_deref(),
             std::env::home_dir().as_deref(),
         )? {
@@ -257,7 +257,7 @@ impl Access {
     }
 }
 
-/// A cluster's address. Without a scheme it is as kubectl takes it: by whether anything speaks of TLS.
+/// A cluster's address. Without a scheme it is https if the kubeconfig has anything about TLS, else http, as for kubectl.
 fn address(server: &str, secure: bool) -> Result<Url, Error> {
     let with_scheme = match server.contains("://") {
         true => server.to_owned(),

@@ -79,7 +79,7 @@ impl Credentials {
         cluster: impl FnOnce() -> Result<ExecAuthCluster, Error>,
     ) -> Result<Self, Error> {
         let identity = Arc::new(Identity::default());
-        // What kube keeps secret is to be had by writing it out alone.
+        // kube gives its secrets only in serialized form.
         let written = serde_json::to_value(user).map_err(|e| Error::Config(e.to_string()))?;
         let secret = |field: &str| written[field].as_str().filter(|secret| !secret.is_empty());
         if let Some((certificate, key)) = certificate(user, secret("client-key-data"))? {

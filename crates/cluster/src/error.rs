@@ -22,10 +22,10 @@ pub enum Error {
         message: String,
     },
     /// The kubeconfig has no such context.
-    #[error("context {wanted:?} is not in the kubeconfig (it has: {known})")]
+    #[error("context {requested:?} is not in the kubeconfig (it has: {known})")]
     NoContext {
         /// The context asked for.
-        wanted: String,
+        requested: String,
         /// The contexts there are, comma separated.
         known: String,
     },
@@ -101,7 +101,7 @@ pub enum Error {
     /// A program in the container failed.
     #[error("exec failed: {0}")]
     ExecFailed(String),
-    /// The local port cannot be had.
+    /// The local port is not available.
     #[error("cannot listen on {address}: {cause}")]
     NoLocalPort {
         /// The address asked for.
@@ -264,6 +264,6 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     let message = innermost.to_string();
-    // rustls puts a link to its manual behind some of its messages.
+    // rustls ends some of its messages with a link to its manual.
     message.split(": https://").next().unwrap_or_default().to_owned()
 }

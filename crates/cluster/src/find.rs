@@ -1,4 +1,4 @@
-//! Finding the run's targets: the running containers that may hold counters, and what was passed over.
+//! Finding the run's targets: the running containers that may hold counters, and what was skipped.
 
 use std::fmt;
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl Found {
         self.skipped.sort_by_cached_key(|s| (s.namespace.clone(), s.pod.clone(), s.container.clone()));
     }
 
-    /// Sorts one pod's containers into targets and what is passed over.
+    /// Sorts one pod's containers into targets and what is skipped.
     pub fn add(&mut self, pod: &Pod, scope: &Scope) {
         let name = pod.name_any();
         if !scope.wants_pod(&name) {

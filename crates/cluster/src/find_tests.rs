@@ -93,16 +93,21 @@ fn pods_passed_over() {
         let [skipped] = found.skipped.try_into().unwrap();
         (skipped.why.is_loss(), skipped.to_string())
     };
-    let said = |words: &str| format!("pod shop/cart-1 passed over: {words}");
+    let said = |words: &str| format!("skipped pod shop/cart-1: {words}");
     let up = || json!({"phase": "Running", "containerStatuses": [running("app")]});
     assert_eq!(why(&spec, up(), true), (false, said("it is terminating")));
     assert_eq!(why(&spec, json!({"phase": "Pending"}), false), (false, said("it has not started")));
     assert_eq!(
         why(&spec, json!({"phase": "Succeeded"}), false),
-        (true, said("it has completed, so its counter files are out of reach"))
+        (
+            true,
+            said(
+                "it has completed; its files can no longer be copied. podcov-agent can upload them before it ends"
+            )
+        )
     );
     let plain = json!({"containers": [{"name": "app"}]});
-    assert_eq!(why(&plain, up(), false), (false, said("no container has GOCOVERDIR or podcov-agent")));
+    assert_eq!(why(&plain, up(), false), (false, said("no container sets GOCOVERDIR or runs podcov-agent")));
 
     let mut waiting = running("app");
     waiting["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
@@ -110,8 +115,7 @@ fn pods_passed_over() {
     assert!(loss);
     assert_eq!(
         words,
-        "pod shop/cart-1 container app passed over: it is not running (CrashLoopBackOff), \
-         its counter files are out of reach"
+        "skipped pod shop/cart-1 container app: it is not running (CrashLoopBackOff); its files cannot be copied"
     );
 }
 
@@ -125,7 +129,7 @@ fn what_runs_in_a_pending_pod_is_served() {
     let found = find(&pod, &scope(SelectArgs::default()));
     assert_eq!(names(&found), ["app"]);
     let said: Vec<String> = found.skipped.iter().map(ToString::to_string).collect();
-    assert_eq!(said, ["pod shop/cart-1 container side passed over: it has not started"]);
+    assert_eq!(said, ["skipped pod shop/cart-1 container side: it has not started"]);
 }
 
 /// A program that was signalled to its end: seen on a real kubelet for a second or more.

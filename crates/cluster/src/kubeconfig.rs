@@ -58,7 +58,7 @@ pub(crate) fn find(
     let mut merged = Kubeconfig::default();
     let (mut read, mut missing) = (Vec::new(), Vec::new());
     for file in files {
-        // As kubectl does it: of several files, those that do not exist are passed over.
+        // As kubectl does it: of several files, those that do not exist are skipped.
         match read_file(&file)? {
             Some(next) => {
                 merged = merged.merge(next).map_err(|e| config_error(&file, &e.to_string()))?;
@@ -116,7 +116,7 @@ fn select(config: Kubeconfig, context: Option<String>, files: String) -> Result<
         return Err(Error::Config(format!("{files}: it has no current-context (contexts: {known})")));
     };
     let Some(context) = config.contexts.into_iter().find(|one| one.name == name) else {
-        return Err(Error::NoContext { wanted: name, known: known.join(", ") });
+        return Err(Error::NoContext { requested: name, known: known.join(", ") });
     };
     let context = context.context.unwrap_or_default();
     let cluster = config.clusters.into_iter().find(|one| one.name == context.cluster);

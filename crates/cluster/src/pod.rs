@@ -1,4 +1,4 @@
-//! What a pod's spec and status say of its containers.
+//! What a pod's spec and status have about its containers.
 
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, ContainerState, ContainerStatus, Pod, PodSpec};
 use kube::ResourceExt;

@@ -1,4 +1,4 @@
-//! The pods and containers of a run that are passed over.
+//! The pods and containers of a run that are skipped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::fmt;
 use crate::History;
 use crate::target::Container;
 
-/// Why a pod or container of the run was passed over.
+/// Why a pod or container of the run was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     /// The pod is being deleted: it belongs to what the run replaced.
     Terminating,
     /// Nothing of it has started yet.
     Pending,
-    /// No container of the pod has GOCOVERDIR, nor speaks of podcov-agent.
+    /// No container of the pod sets GOCOVERDIR or mentions podcov-agent.
     NoCoverDir,
     /// The pod has run to its end: its files can no longer be read through exec.
     Completed,
@@ -24,7 +24,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// Whether counters that this run wrote are out of reach.
+    /// Whether counters that this run wrote can no longer be copied.
     #[must_use]
     pub fn is_loss(&self) -> bool {
         matches!(self, Self::Completed | Self::NotRunning(_) | Self::Restarting(_))
@@ -36,23 +36,25 @@ impl fmt::Display for Why {
         match self {
             Self::Terminating => f.write_str("it is terminating"),
             Self::Pending => f.write_str("it has not started"),
-            Self::NoCoverDir => f.write_str("no container has GOCOVERDIR or podcov-agent"),
-            Self::Completed => f.write_str("it has completed, so its counter files are out of reach"),
+            Self::NoCoverDir => f.write_str("no container sets GOCOVERDIR or runs podcov-agent"),
+            Self::Completed => f.write_str(
+                "it has completed; its files can no longer be copied. podcov-agent can upload them before it ends",
+            ),
             Self::NotRunning(reason) | Self::Restarting(reason) => {
-                write!(f, "it is not running ({reason}), its counter files are out of reach")
+                write!(f, "it is not running ({reason}); its files cannot be copied")
             }
         }
     }
 }
 
-/// A pod, or a container of it, that was passed over.
+/// A pod, or a container of it, that was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
     /// The pod's namespace.
     pub namespace: String,
     /// The pod's name.
     pub pod: String,
-    /// The container, where the rest of the pod was not passed over.
+    /// The container, where the rest of the pod was not skipped.
     pub container: Option<String>,
     /// Why.
     pub why: Why,
@@ -62,16 +64,16 @@ pub struct Skipped {
 
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pod {}/{}", self.namespace, self.pod)?;
+        write!(f, "skipped pod {}/{}", self.namespace, self.pod)?;
         if let Some(container) = &self.container {
             write!(f, " container {container}")?;
         }
-        write!(f, " passed over: {}", self.why)
+        write!(f, ": {}", self.why)
     }
 }
 
 impl Skipped {
-    /// What was passed over, a line each for a person; those that lost nothing are told together.
+    /// A line for a person about each loss, and one for each reason why others were skipped.
     #[must_use]
     pub fn lines(skipped: &[Self]) -> Vec<String> {
         let (losses, harmless): (Vec<_>, Vec<_>) = skipped.iter().partition(|s| s.why.is_loss());
@@ -84,7 +86,7 @@ impl Skipped {
             match pods[..] {
                 [one] => lines.push(one.to_string()),
                 [first, ..] => lines.push(format!(
-                    "{} pods passed over, pod {}/{} the first of them: {why}",
+                    "skipped {} pods, {}/{} the first of them: {why}",
                     pods.len(),
                     first.namespace,
                     first.pod

@@ -51,7 +51,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether the container's spec speaks of a podcov-agent.
+    /// Whether the container's spec mentions podcov-agent.
     #[must_use]
     pub fn expects_agent(&self) -> bool {
         self.agent.is_some_and(|agent| agent.expected)

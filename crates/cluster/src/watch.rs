@@ -77,7 +77,7 @@ impl PodWatch {
     async fn step(&mut self) -> kube::Result<bool> {
         let event = match self.events.next().await.expect("a watch never ends") {
             Ok(event) => event,
-            // The list took so long that its continue token ran out: begin anew, without paging.
+            // The list took so long that its continue token ran out: start again, without paging.
             Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))
                 if status.code == 410 && self.config.page_size.take().is_some() =>
             {

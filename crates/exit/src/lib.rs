@@ -13,7 +13,7 @@ use std::time::Duration;
 pub enum Exit {
     /// 0: done, nothing lost.
     Done,
-    /// 1: the thing measured fell short: tests failed, a gate failed.
+    /// 1: tests failed, or a gate failed.
     FellShort,
     /// 2: wrong use: an argument, a file or the environment is not as it must be.
     Usage,

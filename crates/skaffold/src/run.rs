@@ -142,7 +142,7 @@ async fn signals(stop: &CancellationToken) -> Result<()> {
     go_on(stop)
 }
 
-/// Runs the hooks of one list in skaffold.yaml, and says of each what it is.
+/// Runs the hooks of one list in skaffold.yaml, and prints what each is.
 async fn run_hooks(list: &str, hooks: &[HostHook], env: &HookEnv, stop: &CancellationToken) -> Result<()> {
     // Another handle of the same stdout, so that what a hook prints stays between the lines said around it.
     let mut out = File::from_std(io::stdout().as_fd().try_clone_to_owned()?.into());

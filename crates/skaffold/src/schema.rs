@@ -59,7 +59,7 @@ pub(crate) struct Artifact {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Custom {
     pub(crate) build_command: String,
-    /// What to build anew for; everything is built anew here.
+    /// When to build again; everything is always built here.
     #[serde(default, rename = "dependencies")]
     _dependencies: Option<IgnoredAny>,
 }

@@ -18,7 +18,7 @@ const GOAWAY: u16 = 7;
 /// The most a control frame may hold: headers of a few hundred bytes.
 const MOST_CONTROL: usize = 64 * 1024;
 
-/// The stream is no longer wanted (section 2.6.3).
+/// The stream is no longer needed (section 2.6.3).
 const CANCEL: u32 = 5;
 
 /// What is read.
@@ -116,7 +116,7 @@ pub(crate) fn put_reply(out: &mut BytesMut, stream: u32, headers: &[u8]) {
     out.put_slice(headers);
 }
 
-/// That a stream is no longer wanted.
+/// That a stream is no longer needed.
 pub(crate) fn put_cancel(out: &mut BytesMut, stream: u32) {
     put_control(out, RST_STREAM, false, 8);
     out.put_u32(stream);

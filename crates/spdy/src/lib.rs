@@ -2,7 +2,7 @@
 //!
 //! Nobody else speaks it any more, but kubelets, container runtimes and API servers do, for port-forwards, by the
 //! Go package `github.com/moby/spdystream`. This is as much of the protocol (draft-mbelshe-httpbis-spdy-00) as that
-//! package uses. Above all there is no flow control: whoever reads one stream too slowly stops all of them. So a
+//! package uses. Above all there is no flow control: a reader that is too slow on one stream stops all of them. So a
 //! [`Session`] buffers up to a limit, and tells ([`Session::is_held_up`]) when it comes near.
 //!
 //! [`client`] and [`server`] start a session over a connection that has been upgraded.

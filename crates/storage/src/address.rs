@@ -189,7 +189,7 @@ fn azure(address: &str) -> object_store::Result<Arc<dyn ObjectStore>> {
     Ok(Arc::new(builder.with_retry(once()).with_client_options(options(plain)).build()?))
 }
 
-/// Whoever names a server without TLS in so many words means it.
+/// A server that is named with http:// is used without TLS: that is explicit.
 #[cfg(feature = "cloud")]
 fn is_plain(name: &str) -> bool {
     variable(name).is_some_and(|url| url.starts_with("http://"))

@@ -26,7 +26,7 @@ pub struct Fetched<T> {
     pub open: bool,
 }
 
-/// One file to fetch: the number of its start, its name, and what the manifest says of it.
+/// One file to fetch: the number of its start, its name, and its entry in the manifest.
 type Item = (usize, String, Option<StoredFile>);
 
 /// How much is fetched.
@@ -47,7 +47,7 @@ impl Default for Limits {
 }
 
 impl Storage {
-    /// Fetches the coverage files of the starts that are wanted, so many at a time, checks them against the manifests, and
+    /// Fetches the coverage files of the selected starts, so many at a time, checks them against the manifests, and
     /// hands them over to `keep`, which may find fault with them too. What has another name, or is too much, is not
     /// fetched: that is in [`Fetched::errors`].
     ///
@@ -58,11 +58,11 @@ impl Storage {
         address: &Address,
         parallel: usize,
         limits: Limits,
-        wanted: impl Fn(&Place) -> bool,
+        selected: impl Fn(&Place) -> bool,
         keep: impl Fn(&Place, &str, Bytes) -> Result<T, String>,
     ) -> Result<Vec<Fetched<T>>, Error> {
         let mut starts = self.find(Instant::now() + OBJECT).await?;
-        starts.retain(|start| wanted(&start.place));
+        starts.retain(|start| selected(&start.place));
         let manifests: Vec<_> = futures_util::stream::iter(&starts)
             .map(|start| async move {
                 match start.has_manifest {

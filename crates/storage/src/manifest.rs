@@ -7,7 +7,7 @@ use crate::Place;
 /// The manifest's own name.
 pub const MANIFEST: &str = "manifest.json";
 
-/// `manifest.json`, version 1: what has been uploaded of one start. It is written anew after each upload, when all
+/// `manifest.json`, version 1: what has been uploaded of one start. It is written again after each upload, when all
 /// that it lists is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -26,7 +26,7 @@ pub struct Start {
 impl Storage {
     /// Lists what there is below the address: all of it, or what lies in one run's, pod's or container's folder if the
     /// address names that; ordered by run, namespace, pod, container and time. Objects with other names than ours are
-    /// passed over.
+    /// ignored.
     ///
     /// # Errors
     /// The last cause, when the deadline is there.

@@ -37,7 +37,7 @@ impl Storage {
                 Err(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
                     return Ok(Verified::ServersWord);
                 }
-                // Another try puts it there anew.
+                // The next try puts it there again.
                 Err(StoreError::NotFound { .. }) => {
                     return Err(Error::Corrupt(format!("{name} is not there after it was put")));
                 }

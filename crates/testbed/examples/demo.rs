@@ -83,7 +83,7 @@ fn tools(base: Option<&str>) -> Tools {
 }
 
 /// Whether `cargo run` sets the variable for the program that it runs. Some build scripts look at these, so that
-/// the cargo of a hook would build their crates anew, and the next one outside the demo once more.
+/// the cargo of a hook would build their crates again, and the next one outside the demo once more.
 fn set_by_cargo(name: &str) -> bool {
     matches!(name, "CARGO" | "CARGO_MANIFEST_DIR" | "CARGO_MANIFEST_PATH") || name.starts_with("CARGO_PKG_")
 }

@@ -210,7 +210,7 @@ impl Session {
             // The name as the client gave it.
             failed(&why.replace(&command[0], &self.command[0]))
         })?;
-        let pipe = |wanted: bool| if wanted { Stdio::piped() } else { Stdio::null() };
+        let pipe = |is_used: bool| if is_used { Stdio::piped() } else { Stdio::null() };
         let mut process = Command::new(program);
         process
             .args(&command[1..])

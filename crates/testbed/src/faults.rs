@@ -163,8 +163,9 @@ impl Rule {
     }
 
     fn matches(&self, info: &Info) -> bool {
-        let equal =
-            |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
+        let equal = |expected: &Option<String>, value: &str| {
+            expected.as_ref().is_none_or(|expected| expected == value)
+        };
         equal(&self.verb, &info.verb)
             && equal(&self.resource, &info.full_resource())
             && equal(&self.namespace, &info.namespace)

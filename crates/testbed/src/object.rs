@@ -129,7 +129,7 @@ fn encode(mut number: u64, length: usize) -> String {
     (0..length).map(|_| next()).collect()
 }
 
-/// The standard library seeds each `RandomState` anew, which is randomness enough for names.
+/// The standard library gives each `RandomState` a new seed, which is randomness enough for names.
 fn random() -> u64 {
     RandomState::new().hash_one(0)
 }

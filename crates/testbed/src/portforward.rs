@@ -133,7 +133,7 @@ async fn forward(socket: WebSocket, pod: &str, ports: &[(u16, Option<u16>)]) {
 }
 
 async fn connect(local: Option<u16>) -> Result<TcpStream, String> {
-    // A port the pod does not declare is no port of any program here, whoever listens on it on the host.
+    // A port the pod does not declare belongs to no program here, even if something listens on it on the host.
     let local = local.ok_or_else(|| "connection refused".to_owned())?;
     let stream =
         TcpStream::connect((Ipv4Addr::LOCALHOST, local)).await.map_err(|error| match error.kind() {

@@ -52,10 +52,10 @@ pub(crate) fn is_done(cluster: &Cluster) -> anyhow::Result<Option<()>> {
         !object::is_terminating(pod) && !cluster.kubelet.is_fixed(object::namespace(pod), object::name(pod))
     };
     // A pod may be gone, and the status of what it was of not say so yet.
-    let wanted = sets.iter().map(|object| replicas(object)).sum();
+    let desired = sets.iter().map(|object| replicas(object)).sum();
     let owned = |pod: &&Arc<Value>| object::controller_uid(pod).is_some();
     let there = pods.iter().filter(of_testbed).filter(owned).count();
-    let mut ready = there >= wanted;
+    let mut ready = there >= desired;
     for pod in pods.iter().filter(of_testbed) {
         if let Some(problem) = problem(cluster, pod) {
             bail!("{problem}");
@@ -67,12 +67,12 @@ pub(crate) fn is_done(cluster: &Cluster) -> anyhow::Result<Option<()>> {
 
 fn is_complete(object: &Value) -> bool {
     let status = |field: &str| object::number(object, &format!("/status/{field}")).unwrap_or(0);
-    let wanted = Ok(replicas(object));
+    let desired = Ok(replicas(object));
     let count = |field: &str| usize::try_from(status(field));
     status("observedGeneration") == object::number(object, "/metadata/generation").unwrap_or(0)
-        && count("updatedReplicas") == wanted
-        && count("replicas") == wanted
-        && count("readyReplicas") == wanted
+        && count("updatedReplicas") == desired
+        && count("replicas") == desired
+        && count("readyReplicas") == desired
 }
 
 /// What keeps a pod from ever getting ready.

@@ -47,7 +47,7 @@ impl Testbed {
     /// Starts a cluster with the namespaces `default` and `kube-system` and nothing else.
     ///
     /// # Errors
-    /// If its folder cannot be made or no local port be had.
+    /// If its folder cannot be made or no local port is free.
     pub async fn start() -> anyhow::Result<Self> {
         let root = tempfile::Builder::new().prefix("podcov-testbed-").tempdir()?;
         // Without links on the way, as programs report their own folder.
@@ -117,7 +117,7 @@ impl Testbed {
     /// A server address where connections are accepted and nothing ever answers.
     ///
     /// # Errors
-    /// If there is no local port to be had.
+    /// If no local port is free.
     pub fn offline(&self) -> anyhow::Result<String> {
         // The kernel accepts for it, as long as the listener is held.
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;

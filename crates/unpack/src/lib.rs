@@ -3,7 +3,7 @@
 //! Nothing that comes from a pod is trusted. Only regular files whose names are just those that Go gives to
 //! coverage files are taken, each once, within limits, and only after their content has been checked; all else
 //! is refused by name. The headers are read one by one ("raw"): the extensions of the tar format (long names,
-//! pax attributes) are passed over unread, for no coverage file's name needs them.
+//! pax attributes) are skipped: no coverage file's name needs them.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};

@@ -124,7 +124,7 @@ pub fn source(bytes: &[u8]) {
     assert!(line_counts(&file, Some(&text)).keys().all(|line| (1..=lines).contains(line)));
 }
 
-/// What git says of changes.
+/// What git prints about changes.
 pub fn diff(bytes: &[u8]) {
     let _ = Changes::parse(&String::from_utf8_lossy(bytes));
 }

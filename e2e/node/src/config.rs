@@ -182,7 +182,7 @@ fn kubelet_config(ports: &Ports) -> Value {
         "resolvConf": "",
         "clusterDNS": [NODE],
         "clusterDomain": DOMAIN,
-        // Skaffold's images are pulled anew for every pod, and 20 of them at once are no error.
+        // Skaffold's images are pulled again for every pod, and 20 of them at once are no error.
         "registryPullQPS": 0,
         "maxPods": 200,
     })

@@ -106,8 +106,8 @@ async fn wait_until(folder: &Folder, until: &Until) -> Result<()> {
     Ok(())
 }
 
-/// How the first program ended that does. All other children are waited for too, since what the programs leave
-/// behind becomes a child of process 1.
+/// How the first program ended that does. All other children are waited for too, since processes that outlive
+/// the programs become children of process 1.
 async fn one_ends(running: &Running) -> Result<String> {
     let mut children = signal(SignalKind::child())?;
     loop {

@@ -130,7 +130,7 @@ async fn told_to_end(stay: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whoever owns the cluster's folder reads the kubeconfig and removes the logs, not only root.
+/// Not only root, but the owner of the cluster's folder can read the kubeconfig and remove the logs.
 fn give_to_owner(folder: &Folder, path: &Path) -> Result<()> {
     let owner = fs::metadata(folder.path())?;
     chown(path, Some(owner.uid()), Some(owner.gid()))?;

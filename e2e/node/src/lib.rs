@@ -1,9 +1,9 @@
 //! A real Kubernetes of one node on this machine, for the end-to-end tests: etcd, the API server, the
 //! controllers, the scheduler, a kubelet, containerd with runc, and a registry.
 //!
-//! [`up`] starts it and [`down`] ends it; [`with`] does both around a command. Whoever starts it, a process of
-//! its own keeps it, the [`keeper`]: that one makes what is outside of any process (certificates, a bridge,
-//! folders) and takes it away again, also when whoever started it was killed. All programs of the cluster, and
+//! [`up`] starts it and [`down`] ends it; [`with`] does both around a command. A separate process,
+//! the [`keeper`], owns it: it makes what is outside of any process (certificates, a bridge, folders) and removes it
+//! again, also when the process that started it was killed. All programs of the cluster, and
 //! the containers they start, live in one PID and one mount namespace under an [`init`]: when that ends, the
 //! kernel ends everything in it, and no mount was ever seen outside.
 //!

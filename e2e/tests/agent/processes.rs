@@ -35,7 +35,7 @@ async fn kill(pid: &str, number: u32) -> Result<()> {
 #[tokio::test]
 async fn every_signal_arrives_as_itself() -> Result<()> {
     let bench = Bench::new()?;
-    // A shell cannot trap what it was told to ignore, and whoever runs the tests may ignore some.
+    // A shell cannot trap a signal that its parent ignores, and the parent of the tests may ignore some.
     let mut agent = bench.start("env", &["--default-signal", BASH, "-c", TRAPS])?;
     agent.hear("ready").await?;
     let pid = agent.pid()?.to_string();

@@ -125,8 +125,8 @@ async fn runs_pods_containers_and_restarts_are_kept_apart() -> Result<()> {
     assert_eq!(counts.max(), Some(5), "{}", text.stdout);
 
     for (select, message) in [
-        ("--run-id run-3", format!("nothing to collect at file://{} of run run-3", storage.display())),
-        ("-n other", format!("nothing to collect at file://{} in namespaces other", storage.display())),
+        ("--run-id run-3", format!("no coverage found at file://{} of run run-3", storage.display())),
+        ("-n other", format!("no coverage found at file://{} in namespaces other", storage.display())),
     ] {
         let collected = hook(&bench, "podcov-collect", &format!("{from} {select}")).await?;
         assert_eq!(collected.code, 4, "{select}");
@@ -237,7 +237,7 @@ async fn a_folder_that_is_not_there_is_not_made_by_who_reads() -> Result<()> {
 #[tokio::test]
 async fn a_folder_that_refuses_is_not_tried_until_the_deadline() -> Result<()> {
     let (bench, storage) = bench()?;
-    // No folder can be made where a file is, whoever tries.
+    // Nobody can make a folder where a file is.
     fs::create_dir(&storage)?;
     fs::write(storage.join("run-1"), "a file")?;
     let bench = bench.flag("--deadline=100000");

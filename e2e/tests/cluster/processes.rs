@@ -161,11 +161,11 @@ async fn containers_that_share_their_process_ids() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_program_on_the_nodes_network_and_one_behind_a_shell() -> Result<()> {
+async fn a_program_on_the_nodes_network_and_one_under_a_shell() -> Result<()> {
     let space = Space::new().await?;
     let on_host = Service { name: "on-host", ..ENDS };
-    let behind_shell = Service { name: "behind-shell", ..ENDS };
-    let (on_host, behind_shell) = tokio::try_join!(
+    let under_shell = Service { name: "under-shell", ..ENDS };
+    let (on_host, under_shell) = tokio::try_join!(
         deploy_with(&space, &on_host, |spec| {
             spec["hostNetwork"] = json!(true);
             let container = &mut spec["containers"][0];
@@ -173,14 +173,14 @@ async fn a_program_on_the_nodes_network_and_one_behind_a_shell() -> Result<()> {
             container["readinessProbe"]["tcpSocket"]["port"] = json!(17117);
             container["env"].as_array_mut().expect("env").push(json!({"name": "PORT", "value": "17117"}));
         }),
-        deploy_with(&space, &behind_shell, |spec| {
+        deploy_with(&space, &under_shell, |spec| {
             spec["containers"][0]["command"] = json!(["/bin/sh", "-c", "/app/service & wait"]);
         }),
     )?;
     let ended = space.run("podcov-signal", "--json").await?;
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(signalled(&ended.stdout)?, ["service", "service"], "{ended:?}");
-    for pod in [&on_host, &behind_shell] {
+    for pod in [&on_host, &under_shell] {
         assert_eq!((counter_files(&space, pod, "app").await?, restarts(&space, pod).await?), (1, 0), "{pod}");
     }
     Ok(())

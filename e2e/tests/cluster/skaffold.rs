@@ -41,7 +41,7 @@ fn clone(space: &Space, replicas: u32) -> Result<()> {
     Ok(fs::write(overlay, text.replace("count: 2\n", &format!("count: {replicas}\n")))?)
 }
 
-/// Runs it and compares what it prints, of each package, with what Go says of the files it leaves.
+/// Runs it and compares the coverage of each package with what Go's tools print for the files it leaves.
 async fn skaffold_run(replicas: u32) -> Result<()> {
     let space = Space::new().await?;
     clone(&space, replicas)?;

@@ -1,6 +1,7 @@
 //! README.md and docs/ agree with the programs: what they name exists, and the commands in them are understood.
 
 mod page;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

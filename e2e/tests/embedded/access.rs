@@ -62,7 +62,7 @@ impl<'a> Row<'a> {
     async fn works(self) -> Result<()> {
         let ended = self.ends(true).await?;
         assert_eq!(ended.code, 4, "{}: {ended:?}", self.name);
-        assert!(ended.stderr.contains("nothing to signal among"), "{}: {ended:?}", self.name);
+        assert!(ended.stderr.contains("no coverage found in"), "{}: {ended:?}", self.name);
         Ok(())
     }
 
@@ -150,7 +150,7 @@ async fn kubeconfig_files() -> Result<()> {
         (vec![&empty], false, "no current-context"),
     ] {
         let ended = ends(&world, &format!("{paths:?}"), &list(&paths)?, works).await?;
-        assert_eq!(ended.stderr.contains("nothing to signal among"), works, "{paths:?}: {ended:?}");
+        assert_eq!(ended.stderr.contains("no coverage found in"), works, "{paths:?}: {ended:?}");
         assert!(ended.stderr.contains(words), "{paths:?}: {ended:?}");
         assert!(!ended.stderr.contains("hunter2"), "{ended:?}");
         if !works && words != "127.0.0.1:1" {
@@ -491,7 +491,7 @@ async fn a_busy_server() -> Result<()> {
     let busy = Rule::new(Fault::too_many_requests(1)).verb("list").resource("pods");
     let handle = world.bed.fault(busy.first(1));
     let ended = world.run("podcov-signal", &format!("--run-id {RUN} --request-timeout 60")).await?;
-    assert!(ended.stderr.contains("nothing to signal among"), "{ended:?}");
+    assert!(ended.stderr.contains("no coverage found in"), "{ended:?}");
     assert_eq!(handle.hits(), 1);
 
     world.bed.fault(Rule::new(Fault::too_many_requests(3600)).verb("list").resource("pods"));

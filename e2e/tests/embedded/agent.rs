@@ -38,7 +38,7 @@ async fn hook(world: &World, line: &str, token: Option<&str>) -> Result<Ended> {
     run(command).await
 }
 
-/// Adds a pod that speaks of an agent, which a port of this machine stands for. Its image has no other program.
+/// Adds a pod whose spec mentions an agent, which a port of this machine stands for. Its image has no other program.
 fn add_pod(world: &World, pod: Value, port: u16) -> Result<()> {
     let names: Vec<String> = pod["spec"]["containers"]
         .as_array()
@@ -50,7 +50,7 @@ fn add_pod(world: &World, pod: Value, port: u16) -> Result<()> {
     world.bed.add_pod(names.iter().fold(pod, |pod, name| pod.tools(name, Tools::none())))
 }
 
-/// A pod of one container, `app`, whose spec speaks of an agent.
+/// A pod of one container, `app`, whose spec mentions an agent.
 fn with_agent(name: &str) -> Value {
     let mut pod = running("default", name, &["app"]);
     let env = pod["spec"]["containers"][0]["env"].as_array_mut().expect("the container's variables");
@@ -276,7 +276,7 @@ async fn the_right_agent_proves_the_token_and_never_sees_it() -> Result<()> {
     assert_eq!(agent.starts(TOKEN).await?, 3, "two of the hooks stop the program");
     let sent = String::from_utf8_lossy(&heard.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
     assert!(sent.contains("POST /stop") && !sent.contains(TOKEN), "{sent}");
-    // Without the token, and with another, there is nothing to be had of it.
+    // Without the token, and with another, the agent refuses.
     let ended = hook(&world, HOOKS[2], None).await?;
     assert_eq!(ended.code, 4);
     assert!(

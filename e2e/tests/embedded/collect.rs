@@ -40,9 +40,9 @@ async fn each_kind_of_pod_is_handled_as_the_readme_says() -> Result<()> {
     assert_eq!(harmless.code, 0, "{harmless:?}");
     assert_eq!(
         harmless.stderr,
-        "podcov-collect: pod default/pending passed over: it has not started\n\
-         podcov-collect: pod default/terminating passed over: it is terminating\n\
-         podcov-collect: pod default/without-gocoverdir passed over: no container has GOCOVERDIR or podcov-agent\n"
+        "podcov-collect: skipped pod default/pending: it has not started\n\
+         podcov-collect: skipped pod default/terminating: it is terminating\n\
+         podcov-collect: skipped pod default/without-gocoverdir: no container sets GOCOVERDIR or runs podcov-agent\n"
     );
     let expected = [
         ("plain/app", "default-plain"),
@@ -64,9 +64,10 @@ async fn each_kind_of_pod_is_handled_as_the_readme_says() -> Result<()> {
     let losing = world.run(COLLECT, &of_run()).await?;
     assert_eq!(losing.code, 4, "{losing:?}");
     assert!(losing.stderr.starts_with(
-        "podcov-collect: error: pod default/completed passed over: it has completed, so its counter files are out of reach\n\
-         podcov-collect: error: pod default/crashing container app passed over: it is not running \
-         (CrashLoopBackOff), its counter files are out of reach\n"
+        "podcov-collect: error: skipped pod default/completed: it has completed; its files can no longer be copied. \
+         podcov-agent can upload them before it ends\n\
+         podcov-collect: error: skipped pod default/crashing container app: it is not running \
+         (CrashLoopBackOff); its files cannot be copied\n"
     ), "{}", losing.stderr);
     // The good data beside it is there all the same.
     assert_eq!(world.files("reports/coverage")?, expected);

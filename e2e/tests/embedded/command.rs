@@ -23,7 +23,7 @@ fn script(desk: &Desk, grace: &str, script: &str) -> Result<Running> {
     start(desk.command("podcov-test", ["--grace", grace, "--", "sh", "-c", script]))
 }
 
-/// What a command does that takes its time to end in good order.
+/// What a command does that takes a while to shut down.
 const GRACEFUL: &str =
     "trap 'echo stopping; sleep 0.5; echo stopped; exit 17' INT; echo ready; while :; do sleep 0.01; done";
 

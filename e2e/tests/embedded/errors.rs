@@ -75,7 +75,7 @@ async fn no_pods() -> Result<()> {
             hook,
             &ended,
             4,
-            &format!("among pods with label skaffold.dev/run-id={RUN} in namespace default"),
+            &format!("no coverage found in pods with label skaffold.dev/run-id={RUN} in namespace default"),
         );
         says(hook, &world.run(hook, "").await?, 2, "nothing says which pods are meant");
     }

@@ -83,8 +83,8 @@ async fn of_a_container_in_a_crash_loop_the_last_life_is_named() -> Result<()> {
     assert_eq!(collected.code, 4);
     assert_eq!(
         collected.stderr,
-        "podcov-collect: error: pod default/looping container app passed over: it is not running \
-         (CrashLoopBackOff after exit code 2, as after a panic), its counter files are out of reach\n"
+        "podcov-collect: error: skipped pod default/looping container app: it is not running \
+         (CrashLoopBackOff after exit code 2, as after a panic); its files cannot be copied\n"
     );
     Ok(())
 }
@@ -141,7 +141,7 @@ async fn a_folder_that_several_pods_share_counts_once() -> Result<()> {
         manifest["containers"][2]["shared"],
         json!([{"with": "default/replica-0/app", "files": [counters_of("shared")]}])
     );
-    // As Go says of the one folder.
+    // As Go prints for the one folder.
     as_go_says(&collected.stdout, &go_percent([folder])?)
 }
 
@@ -271,9 +271,7 @@ async fn that_the_tests_failed_is_told_though_there_is_no_report() -> Result<()>
     assert_eq!(failed.code, 0, "{failed:?}");
     let collected = collect(&world, "").await?;
     assert_eq!(collected.code, 1, "{collected:?}");
-    for words in
-        ["the tests failed: false ended with exit code 1", "nothing to collect among pods with label"]
-    {
+    for words in ["the tests failed: false ended with exit code 1", "no coverage found in pods with label"] {
         assert!(collected.stderr.contains(words), "{collected:?}");
     }
     // It is told once.

@@ -1,4 +1,4 @@
-//! What the programs print, to whoever reads it or has stopped reading, whatever names and messages come from a cluster.
+//! What the programs print, also to a reader that has gone, and whatever names and messages come from a cluster.
 
 use std::os::fd::OwnedFd;
 

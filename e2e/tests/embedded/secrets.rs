@@ -321,8 +321,7 @@ async fn buckets_that_cannot_be_read() -> Result<()> {
         [("podcov-collect", collect), ("podcov-report", ["percent", "-i", address].to_vec())]
             .map(|(hook, args)| (address.replace(MARK, "…"), hook, args))
     });
-    // Whoever writes an address with a secret in it has it in clap's words, as in the shell's history: it is his own
-    // argument. All else must not repeat it.
+    // clap repeats the user's own argument, which the shell's history has too. Nothing else may repeat a secret in it.
     let tries = tries.map(async |(what, hook, args)| keeps_secrets(&world, &what, hook, &args, &[]).await);
     try_join_all(tries).await.map(drop)
 }

@@ -141,7 +141,7 @@ async fn a_deferred_failure_is_told_to_who_does_not_read_on() -> Result<()> {
     Ok(())
 }
 
-/// What Skaffold does when it is cancelled: SIGKILL with no warning. It then waits for whoever holds the output.
+/// What Skaffold does when it is cancelled: SIGKILL with no warning. It then waits for every process that holds the output.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_podcov_test_leaves_no_process() -> Result<()> {
     let world = World::new().await?;

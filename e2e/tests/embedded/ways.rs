@@ -316,11 +316,11 @@ async fn socks(
 ) -> Result<()> {
     ensure!(near.read_u8().await? == 5, "not SOCKS 5");
     let methods = counted(&mut near).await?;
-    let wanted = if credentials.is_some() { 2 } else { 0 };
-    if !methods.contains(&wanted) {
+    let method = if credentials.is_some() { 2 } else { 0 };
+    if !methods.contains(&method) {
         return Ok(near.write_all(&[5, 0xff]).await?);
     }
-    near.write_all(&[5, wanted]).await?;
+    near.write_all(&[5, method]).await?;
     if let Some((user, password)) = credentials {
         ensure!(near.read_u8().await? == 1, "another version of the negotiation");
         let given = (counted(&mut near).await?, counted(&mut near).await?);

@@ -1,4 +1,4 @@
-//! Programs of other projects accept podcov-report's files, and say of them what it says. `make readers` installs them
+//! Programs of other projects accept podcov-report's files, and print the same numbers. `make readers` installs them
 //! and runs this.
 
 mod browser;

@@ -40,7 +40,7 @@ fn genhtml_and_lcov() -> Result<()> {
     let shop = Shop::new()?;
     shop.report("lcov data -o out/cover.lcov")?;
     let text = shop.read("out/cover.lcov")?;
-    // Quiet, and without a word: every warning would be one.
+    // Quiet: it prints nothing but warnings, and there are none.
     let said =
         shop.quiet("genhtml", &["--quiet", "--output-directory", "out/html", "out/cover.lcov"], &[])?;
     ensure!(said.is_empty(), "{said}");

@@ -11,7 +11,7 @@ use crate::servers::{Bucket, Kind, Server};
 use crate::support::until;
 use crate::{CODE, all_is_there, bench, nothing_arrived, on_each, program, run_and_stop};
 
-/// Checks on each server that all arrives nevertheless, and gives what the proxies have seen to `met`.
+/// Checks on each server that all arrives nevertheless, and calls `met` with the requests that the proxies have seen.
 async fn all_arrives(fault: Fault, met: impl Fn(Seen) -> bool) -> Result<()> {
     on_each(async |bucket| {
         let proxy = Proxy::start(&bucket.server.url, fault).await?;

@@ -16,7 +16,7 @@ use crate::signals;
 /// The program's name.
 pub(crate) const NAME: &str = "podcov-agent";
 
-/// Runs a Go program in its container and sees to its coverage files.
+/// Runs a Go program in its container and takes care of its coverage files.
 #[derive(Debug, clap::Parser)]
 #[command(name = NAME, version)]
 pub(crate) struct Args {
@@ -66,7 +66,7 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) restart: Restart,
 
-    /// The signal that stops the program in good order when the control endpoint is asked to
+    /// The signal that stops the program when the control endpoint is asked to stop it
     #[arg(long, value_name = "NAME", default_value = "TERM", value_parser = signals::parse, env = "PODCOV_STOP_SIGNAL", help_heading = "Program")]
     pub(crate) stop_signal: i32,
 

@@ -1,4 +1,4 @@
-//! The control endpoint: HTTP for whoever may talk to the pod.
+//! The control endpoint: HTTP for podcov's hooks, and for others that can reach the pod.
 //!
 //! `GET /identity?nonce=NONCE` says whose agent this is, to everybody. All else takes the token, if there is one:
 //! `Authorization: Bearer TOKEN`, or a signature of the challenge that `/identity` gave on the same connection
@@ -111,7 +111,7 @@ type Challenge = Rc<Cell<Option<Nonce>>>;
 /// Opens the ports that the arguments ask for.
 ///
 /// # Errors
-/// When one cannot be had, or lacks the token that it needs.
+/// When an address is not available, or lacks the token that it needs.
 pub(crate) async fn open(args: &RunArgs) -> Result<Vec<Port>> {
     let mut ports = Vec::new();
     if let ControlAddress::At(address) = args.control {

@@ -17,8 +17,8 @@ static MARK: [u8; 48] = *b"podcov-agent: this program, and no file of yours";
 /// How an executable file begins.
 const ELF: &[u8] = b"\x7fELF";
 
-/// Copies this program to DIR/podcov-agent: under another name first, for whoever looks must find all of it. The name is
-/// its own, for others may do the same at the same time.
+/// Copies this program to DIR/podcov-agent: under another name first, so that nobody sees half of it. That
+/// name is unique, because others may do the same at the same time.
 pub(crate) fn install(dir: &Path) -> Result<()> {
     let place = dir.join(crate::NAME);
     let failed = || format!("cannot install podcov-agent in {}", dir.display());

@@ -1,4 +1,4 @@
-//! The first process of a container: starts a Go program, hands every signal on, and sees to its coverage files.
+//! The first process of a container: starts a Go program, passes every signal on, and takes care of its coverage files.
 //!
 //! One thread does it all, so that a process is never signalled after it was reaped: both happen in turn; others only
 //! read files. The modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`files`] and
@@ -29,7 +29,7 @@ use args::{Args, Command, NAME};
 /// Runs podcov-agent.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Before there is a second thread: all of them must leave the signals to the one that hands them on.
+    // Before there is a second thread: all of them must leave the signals to the one that passes them on.
     let signals = signals::block();
     let outcome = match podcov_cli::parse::<Args>(std::env::args_os()).command {
         Command::Run(args) => {

@@ -53,7 +53,7 @@ impl Profile {
         let bytes = fs::read(&self.path)?;
         covdata::check(&name, &bytes)
             .map_err(|e| io::Error::other(format!("{} is not whole: {e}", self.path.display())))?;
-        // It may be on another file system, and whoever looks must find all of it or nothing.
+        // It may be on another file system, and nobody must see half of it.
         let staged = folder.join(format!(".{name}"));
         fs::OpenOptions::new().write(true).create_new(true).open(&staged)?.write_all(&bytes)?;
         fs::rename(staged, folder.join(name.to_string()))?;

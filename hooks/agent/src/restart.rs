@@ -24,8 +24,8 @@ impl Policy {
         Self { when, pause: FIRST }
     }
 
-    /// The pause before the next start, if there is to be one. `wanted`: the program was asked to end.
-    pub(crate) fn next(&mut self, end: End, ran: Duration, wanted: bool) -> Option<Duration> {
+    /// The pause before the next start, if there is to be one. `asked`: the program was asked to end.
+    pub(crate) fn next(&mut self, end: End, ran: Duration, asked: bool) -> Option<Duration> {
         let again = match self.when {
             Restart::Always => true,
             Restart::OnFailure => end.code() != 0,
@@ -34,7 +34,7 @@ impl Policy {
         if !again {
             return None;
         }
-        if wanted || ran >= WELL {
+        if asked || ran >= WELL {
             self.pause = FIRST;
             return Some(Duration::ZERO);
         }
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn what_keeps_failing_waits_longer() {
         let mut policy = Policy::new(Restart::Always);
-        let mut next = |ran, wanted| policy.next(End::Exit(1), ran, wanted).unwrap_or_default().as_millis();
+        let mut next = |ran, asked| policy.next(End::Exit(1), ran, asked).unwrap_or_default().as_millis();
         let pauses: Vec<_> = (0..12).map(|_| next(SOON, false)).collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000, 30_000]);
         assert_eq!(

@@ -21,7 +21,7 @@ use crate::flush::Flush;
 use crate::profile::Profile;
 use crate::program::{End, Fate, Program, State, reap, stop_too};
 use crate::restart::Policy;
-use crate::signals::{self, Blocked, Came, Signals};
+use crate::signals::{self, Blocked, SignalEvent, Signals};
 use crate::upload::Uploader;
 use crate::{NAME, files, place, program};
 
@@ -124,8 +124,8 @@ impl Supervisor<'_> {
             let end = self.until_ended(pid).await?;
             self.after(pid, end, started_at);
             self.agent.program.set(State::Down(end));
-            let wanted = self.agent.stop_asked.send_replace(None).is_some();
-            let pause = policy.next(end, started.elapsed(), wanted).filter(|_| self.stop.is_none());
+            let asked = self.agent.stop_asked.send_replace(None).is_some();
+            let pause = policy.next(end, started.elapsed(), asked).filter(|_| self.stop.is_none());
             let Some(pause) = pause else { return Ok(end) };
             self.upload_soon();
             let after = if pause.is_zero() { String::new() } else { format!(" in {}s", pause.as_secs_f32()) };
@@ -160,8 +160,8 @@ impl Supervisor<'_> {
             let kill_at = first.and_then(|stop| Some(stop + kill_after?));
             tokio::select! {
                 came = self.signals.next() => match came? {
-                    Came::Child { handed_on } => {
-                        if handed_on {
+                    SignalEvent::Child { forward } => {
+                        if forward {
                             self.send(Signal::CHILD.as_raw());
                         }
                         match reap(Some(pid)) {
@@ -170,11 +170,11 @@ impl Supervisor<'_> {
                             None => {}
                         }
                     }
-                    Came::For(number) => {
+                    SignalEvent::Forward(number) => {
                         self.note(number);
                         self.send(number);
                     }
-                    Came::NotForUs(number) => self.note(number),
+                    SignalEvent::Ignore(number) => self.note(number),
                 },
                 // The time runs from now.
                 Ok(()) = stop_asked.changed() => {}
@@ -195,12 +195,12 @@ impl Supervisor<'_> {
         loop {
             tokio::select! {
                 came = self.signals.next() => match came? {
-                    Came::Child { .. } => drop(reap(None)),
-                    Came::For(number) | Came::NotForUs(number) if signals::is_stop(number) => {
+                    SignalEvent::Child { .. } => drop(reap(None)),
+                    SignalEvent::Forward(number) | SignalEvent::Ignore(number) if signals::is_stop(number) => {
                         self.stop = Some(Instant::now());
                         return Ok(true);
                     }
-                    Came::For(_) | Came::NotForUs(_) => {}
+                    SignalEvent::Forward(_) | SignalEvent::Ignore(_) => {}
                 },
                 () = sleep_until(until) => return Ok(false),
             }
@@ -218,11 +218,11 @@ impl Supervisor<'_> {
 
     fn send(&self, number: i32) {
         if let Err(error) = self.agent.program.signal(number) {
-            say(NAME, format_args!("error: {} cannot be handed on: {error}", signals::name(number)));
+            say(NAME, format_args!("error: {} cannot be passed on: {error}", signals::name(number)));
         }
     }
 
-    /// Sees to what the program has left, and says so if that is nothing.
+    /// Takes care of the files that the program has left; prints a line if there are none.
     fn after(&mut self, pid: Pid, end: End, started: u64) {
         let number = u32::try_from(pid.as_raw_nonzero().get()).unwrap_or_default();
         let taken = self.profile.as_mut().map(|profile| profile.take(number, self.agent.folder.path()));
@@ -335,8 +335,8 @@ impl Supervisor<'_> {
     async fn last_upload(&mut self, end: End) {
         if let Some(uploader) = &self.uploader {
             let now = Instant::now();
-            // Whoever ends later than the deadline has a platform that gives more time; so may one who ends just before it,
-            // and with no time at all nothing is certain.
+            // A program that ends after the deadline has a platform that gives more time. So may one that ends just before
+            // it, and an upload without any time would be certain to fail.
             let from = self.stop.filter(|stop| now < *stop + self.args.deadline).unwrap_or(now);
             let deadline = (from + self.args.deadline).max(now + self.args.deadline.min(LEAST));
             uploader.upload(deadline, Some(end.code())).await;

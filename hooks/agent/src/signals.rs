@@ -1,4 +1,4 @@
-//! Signals: kept from acting on the agent, read one by one, and handed on by number.
+//! Signals: kept from acting on the agent, read one by one, and passed on by number.
 
 use std::io;
 
@@ -24,15 +24,16 @@ pub(crate) struct Signals(pipe::Receiver);
 
 /// A signal that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Came {
-    /// A child has ended or stopped; or somebody says so, to whom the program shall listen too. Of two at once one comes.
-    Child { handed_on: bool },
-    /// One that is to be handed on, by number.
-    For(i32),
-    /// One that is not to be handed on, by number. The kernel sent it to this process alone, or to the whole foreground
-    /// group of a terminal, of which the program is one; or the agent raised it itself: SIGPIPE, where whom it writes to
-    /// has gone.
-    NotForUs(i32),
+pub(crate) enum SignalEvent {
+    /// SIGCHLD: a child has ended or stopped. `forward`: another process sent it, so the program gets it too. Two at once
+    /// may arrive as one.
+    Child { forward: bool },
+    /// A signal for the program, by number.
+    Forward(i32),
+    /// A signal that the program must not get from the agent, by number: the kernel sent it to this process alone, or to
+    /// a terminal's foreground group, to which the program belongs; or it is the agent's own SIGPIPE, whose reader has
+    /// gone.
+    Ignore(i32),
 }
 
 /// Blocks all signals, in this thread and in all threads and processes that it starts.
@@ -50,34 +51,34 @@ pub(crate) fn unblock() -> nix::Result<()> {
 impl Signals {
     /// Must be called in the async runtime.
     pub(crate) fn new(blocked: &Blocked) -> io::Result<Self> {
-        // Whoever started this may ignore it: then the kernel would reap the children, and say nothing. What handles it
-        // now is never called, for it is blocked.
+        // The parent may have set SIGCHLD to be ignored: then the kernel would reap the children silently. This handler
+        // is never called, because the signal is blocked.
         drop(tokio::signal::unix::signal(SignalKind::child())?);
         pipe::Receiver::from_owned_fd_unchecked(blocked.0.as_fd().try_clone_to_owned()?).map(Self)
     }
 
     /// The next signal.
-    pub(crate) async fn next(&mut self) -> io::Result<Came> {
+    pub(crate) async fn next(&mut self) -> io::Result<SignalEvent> {
         // A read gives one `struct signalfd_siginfo` or more, always whole ones.
         let mut info = [0; size_of::<siginfo>()];
         self.0.read_exact(&mut info).await?;
         // Its first fields are ssi_signo, ssi_errno, ssi_code and ssi_pid.
-        let [signo, _, code, sender, ..] = info.as_chunks::<4>().0 else { return Ok(Came::NotForUs(0)) };
+        let [signo, _, code, sender, ..] = info.as_chunks::<4>().0 else { return Ok(SignalEvent::Ignore(0)) };
         let [signo, code, sender] = [signo, code, sender].map(|field| i32::from_ne_bytes(*field));
-        Ok(came(signo, code, sender == getpid().as_raw_nonzero().get()))
+        Ok(event(signo, code, sender == getpid().as_raw_nonzero().get()))
     }
 }
 
 /// What a signal means for the program. `own`: this process is its sender; of a child's end that field is the child.
-fn came(number: i32, code: i32, own: bool) -> Came {
+fn event(number: i32, code: i32, own: bool) -> SignalEvent {
     let by_kernel = code == SI_KERNEL;
     match number {
-        _ if own && code <= 0 => Came::NotForUs(number),
-        libc::SIGCHLD => Came::Child { handed_on: code <= 0 },
+        _ if own && code <= 0 => SignalEvent::Ignore(number),
+        libc::SIGCHLD => SignalEvent::Child { forward: code <= 0 },
         // A terminal that goes away tells its session's first process alone.
-        libc::SIGHUP | libc::SIGCONT => Came::For(number),
-        _ if by_kernel => Came::NotForUs(number),
-        _ => Came::For(number),
+        libc::SIGHUP | libc::SIGCONT => SignalEvent::Forward(number),
+        _ if by_kernel => SignalEvent::Ignore(number),
+        _ => SignalEvent::Forward(number),
     }
 }
 
@@ -115,10 +116,10 @@ mod tests {
     #[test]
     fn what_the_agent_raised_itself_is_not_for_the_program() {
         // As the kernel sends it to who writes to a pipe that nobody reads: SI_USER, from the process itself.
-        assert_eq!(came(libc::SIGPIPE, 0, true), Came::NotForUs(libc::SIGPIPE));
-        assert_eq!(came(libc::SIGPIPE, 0, false), Came::For(libc::SIGPIPE));
-        assert_eq!(came(libc::SIGXFSZ, 0, true), Came::NotForUs(libc::SIGXFSZ));
-        assert_eq!(came(libc::SIGCHLD, 1, false), Came::Child { handed_on: false });
+        assert_eq!(event(libc::SIGPIPE, 0, true), SignalEvent::Ignore(libc::SIGPIPE));
+        assert_eq!(event(libc::SIGPIPE, 0, false), SignalEvent::Forward(libc::SIGPIPE));
+        assert_eq!(event(libc::SIGXFSZ, 0, true), SignalEvent::Ignore(libc::SIGXFSZ));
+        assert_eq!(event(libc::SIGCHLD, 1, false), SignalEvent::Child { forward: false });
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["signal", "stop", "selector"], help_heading = "Pods")]
     pub from: Option<Address>,
 
-    /// Have the programs end in good order first, and so write what they write at their end: text profiles too. Takes
+    /// Stop the programs first, so that they write what they write at their end: text profiles too. Needs
     /// podcov-agent in the image
     #[arg(long, conflicts_with = "signal", help_heading = "Signal")]
     pub stop: bool,
@@ -265,7 +265,7 @@ async fn from_cluster(
         say(NAME, line);
     }
     if targets.is_empty() {
-        return Err(Failure::new(Exit::Incomplete, format!("nothing to collect among {}", scope.describe()))
+        return Err(Failure::new(Exit::Incomplete, format!("no coverage found in {}", scope.describe()))
             .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
             .into());
     }
@@ -461,8 +461,8 @@ mod tests {
 
     use super::*;
 
-    /// Whoever unpacks goes on for a moment when the run is interrupted: until then the staging folder stays, or it would
-    /// be made again and left behind.
+    /// An unpacking task goes on for a moment when the run is interrupted. Until then the staging folder stays: otherwise
+    /// the task would make it again and leave it behind.
     #[tokio::test]
     async fn the_staging_folder_outlives_the_tasks_that_write_to_it() {
         /// Tells when the work is dropped.

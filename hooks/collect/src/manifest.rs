@@ -1,4 +1,4 @@
-//! The manifest: what a report is made of, for machines and for whoever wonders later.
+//! The manifest: what a report is made of, for machines and for people who look later.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,7 +39,7 @@ pub(crate) struct Manifest {
     pub(crate) complete: bool,
     /// Ordered by namespace, pod and container.
     pub(crate) containers: Vec<Collected>,
-    /// Pods and containers that were passed over, of which nothing was lost.
+    /// Pods and containers that were skipped, of which nothing was lost.
     pub(crate) skipped: Vec<SkippedEntry>,
     /// Pods in the run's namespaces that may hold counters but carry no run's label.
     pub(crate) not_of_run: Vec<PodName>,
@@ -113,7 +113,7 @@ pub(crate) struct Collected {
     pub(crate) agent_lives: Option<Lives>,
     /// Its folder in the reports' folder.
     pub(crate) folder: String,
-    /// How its files were had.
+    /// How its files were copied.
     pub(crate) way: Way,
     /// They travelled compressed.
     pub(crate) gzip: bool,
@@ -145,7 +145,7 @@ pub(crate) struct SharedFiles {
     pub(crate) files: Vec<String>,
 }
 
-/// How a container's files were had.
+/// How a container's files were copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Way {
@@ -159,7 +159,7 @@ pub(crate) enum Way {
     Storage,
 }
 
-/// A pod or container that was passed over.
+/// A pod or container that was skipped.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SkippedEntry {
     pub(crate) namespace: String,

@@ -81,7 +81,7 @@ impl Staging {
 
     /// Puts the staging folder into the reports' folder's place; what was there is removed.
     pub(crate) fn publish(self) -> Result<()> {
-        // It may have come to be while we were collecting.
+        // It may have appeared while we were collecting.
         let old = check_ours(&self.out)?;
         let staged = self.folder.path();
         let aside = if self.out.exists() {

@@ -12,7 +12,7 @@ use crate::manifest::{Collected, Manifest, Way, report_folder};
 use crate::staging::Staging;
 use crate::{Args, NAME};
 
-/// Fetches what is wanted into the staging folder.
+/// Fetches the selected files into the staging folder.
 pub(crate) async fn collect(
     args: &Args,
     address: &Address,
@@ -22,9 +22,9 @@ pub(crate) async fn collect(
     let mut manifest = Manifest::begin(select.run_id.clone(), &address.to_string());
     let storage = address.open().map_err(Error::into_failure)?;
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
-    let wanted = |place: &Place| {
+    let is_selected = |place: &Place| {
         select.run_id.as_deref().is_none_or(|run| Place::part(run) == place.run)
-            && select.namespaces.as_ref().is_none_or(|wanted| wanted.contains(&place.namespace))
+            && select.namespaces.as_ref().is_none_or(|names| names.contains(&place.namespace))
             && select.wants_pod(&place.pod)
             && select.wants_container(&place.container)
     };
@@ -33,11 +33,11 @@ pub(crate) async fn collect(
     };
     let limits = Limits { container: args.max_size << 20, file: crate::MAX_FILE, files: crate::MAX_ENTRIES };
     let fetched = storage
-        .fetch(address, args.parallel.into(), limits, wanted, keep)
+        .fetch(address, args.parallel.into(), limits, is_selected, keep)
         .await
         .map_err(Error::into_failure)?;
     if fetched.is_empty() {
-        let message = format!("nothing to collect at {address}{}", select.describe_stored());
+        let message = format!("no coverage found at {address}{}", select.describe_stored());
         return Err(Failure::new(Exit::Incomplete, message)
             .with_hint("have the programs ended, and did podcov-agent say that it has uploaded?")
             .into());

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = signal_name, help_heading = "Signal")]
     pub signal: Option<String>,
 
-    /// Have the programs end in good order instead, and so write what they write at their end. Takes podcov-agent in the
+    /// Stop the programs instead, so that they write what they write at their end. Needs podcov-agent in the
     /// image
     #[arg(long, conflicts_with_all = ["signal", "pid", "process"], help_heading = "Signal")]
     pub stop: bool,
@@ -86,7 +86,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
         say(NAME, line);
     }
     if targets.is_empty() {
-        return Err(Failure::new(Exit::Incomplete, format!("nothing to signal among {}", scope.describe()))
+        return Err(Failure::new(Exit::Incomplete, format!("no coverage found in {}", scope.describe()))
             .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
             .into());
     }
@@ -119,7 +119,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
         let done = flushed.len() - failed;
         let all = flushed.len();
         if args.stop {
-            writeln!(out, "{done} of {all} containers' programs ended in good order")
+            writeln!(out, "{done} of {all} programs exited cleanly")
         } else {
             writeln!(out, "{done} of {all} containers wrote their counters: {files}")
         }

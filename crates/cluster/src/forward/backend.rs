@@ -117,11 +117,11 @@ impl Backend {
         remote: &RemotePort,
     ) -> Result<&'a ServicePort, Error> {
         let ports = service.ports.as_deref().unwrap_or_default();
-        let wanted = |port: &&ServicePort| match remote {
+        let is_remote = |port: &&ServicePort| match remote {
             RemotePort::Number(number) => port.port == i32::from(*number),
             RemotePort::Name(name) => port.name.as_ref() == Some(name),
         };
-        ports.iter().find(wanted).ok_or_else(|| {
+        ports.iter().find(is_remote).ok_or_else(|| {
             let known = ports.iter().map(|p| match &p.name {
                 Some(name) => format!("{} ({name})", p.port),
                 None => p.port.to_string(),

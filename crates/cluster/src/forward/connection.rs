@@ -61,7 +61,7 @@ async fn serve_halves(
     route: &Route,
 ) -> Result<(), Error> {
     let deadline = Instant::now() + route.patience;
-    let mut said = Said::default();
+    let mut said = Answer::default();
     let mut avoided: Option<String> = None;
     let mut tries = 0;
     loop {
@@ -89,7 +89,7 @@ pub(super) fn retry_after(tries: u32) -> Duration {
 }
 
 /// What the client has said, as long as it may have to be said again.
-struct Said {
+struct Answer {
     bytes: Vec<u8>,
     /// `bytes` is all of it.
     complete: bool,
@@ -107,7 +107,7 @@ struct Flow {
     came: Notify,
 }
 
-impl Default for Said {
+impl Default for Answer {
     fn default() -> Self {
         Self { bytes: Vec::new(), complete: true, flow: Flow::default() }
     }
@@ -118,7 +118,7 @@ async fn try_pod(
     pod: &Pod,
     from_client: &mut OwnedReadHalf,
     to_client: &mut OwnedWriteHalf,
-    said: &mut Said,
+    said: &mut Answer,
 ) -> Result<Ended, Error> {
     let mut tunnel = match Tunnel::open(route, pod).await {
         Ok(tunnel) => tunnel,
@@ -129,7 +129,7 @@ async fn try_pod(
         // Why shows on the way down.
         tracing::debug!("the tunnel closed while the request was sent again");
     }
-    let Said { bytes, complete, flow } = said;
+    let Answer { bytes, complete, flow } = said;
     let outcome = {
         let up = upwards(from_client, &mut tunnel.outgoing, bytes, complete, flow);
         let down = downwards(&mut tunnel.incoming, to_client, flow);
@@ -145,7 +145,7 @@ async fn try_pod(
     };
     tunnel.outgoing.finish().await;
     if matches!(outcome, Ok(FromPod::Error(_))) && !(*complete && bytes.is_empty()) {
-        // A kubelet that cannot hand on what was sent no longer reads the connection, and all that share it hang.
+        // A kubelet that cannot pass on what was sent no longer reads the connection, and all that share it hang.
         Tunnel::retire(route, pod).await;
     }
     let replayable = *complete && !flow.answered.load(Ordering::Relaxed);

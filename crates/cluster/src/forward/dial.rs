@@ -20,7 +20,7 @@ pub struct Dialled {
     pub failure: Failure,
 }
 
-/// Why a connection to a pod ended, if not in good order. Known when nothing more comes.
+/// Why a connection to a pod ended, if it failed. Known once nothing more comes.
 #[derive(Debug, Clone, Default)]
 pub struct Failure(Arc<Mutex<Option<String>>>);
 
@@ -104,7 +104,7 @@ async fn downwards(incoming: &mut Incoming, to_hook: &mut WriteHalf<DuplexStream
             }
             Ok(FromPod::Error(message)) => return failure.set(message),
             Err(error) => return failure.set(error.to_string()),
-            // Whoever waits for more must hear it.
+            // A reader that waits for more must be told.
             Ok(FromPod::End) => drop(to_hook.shutdown().await),
             Ok(FromPod::Closed) => return,
         }

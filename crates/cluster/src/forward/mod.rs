@@ -56,7 +56,7 @@ impl Forward {
     ///
     /// # Errors
     /// [`Error::NotFound`] when the target or its port does not exist, [`Error::Config`] when the local port
-    /// cannot be had, else what the API server says.
+    /// is not available, else the API server's error.
     pub async fn start(
         cluster: &Cluster,
         target: &TargetRef,

@@ -144,7 +144,7 @@ impl Tunnels {
         Ok(tunnel)
     }
 
-    /// Opens the connection that the first tunnel to a pod would have to wait for; says whether it can be had.
+    /// Opens the shared connection to a pod before its first tunnel needs it. False where connections cannot be shared.
     pub(super) async fn warm(route: &Route, pod: &Pod) -> Result<bool, Error> {
         if route.tunnels.barred.load(Ordering::Relaxed) {
             return Ok(false);

@@ -206,7 +206,7 @@ pub(crate) fn json(value: &impl Serialize) -> Response {
 }
 
 /// The container a request is for: the one it names or, for a pod with one container, that one.
-pub(crate) fn container_of(pod: &Pod, wanted: Option<&str>) -> Result<String, Failure> {
+pub(crate) fn container_of(pod: &Pod, requested: Option<&str>) -> Result<String, Failure> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let spec = pod.spec.clone().unwrap_or_default();
     let init = spec.init_containers.unwrap_or_default();
@@ -217,10 +217,10 @@ pub(crate) fn container_of(pod: &Pod, wanted: Option<&str>) -> Result<String, Fa
         .map(|container| container.name.as_str())
         .chain(ephemeral.iter().map(|container| container.name.as_str()))
         .collect();
-    match (wanted.filter(|wanted| !wanted.is_empty()), spec.containers.as_slice()) {
-        (Some(wanted), _) if names.contains(&wanted) => Ok(wanted.to_owned()),
-        (Some(wanted), _) => {
-            Err(Failure::bad_request(format!("container {wanted} is not valid for pod {name}")))
+    match (requested.filter(|requested| !requested.is_empty()), spec.containers.as_slice()) {
+        (Some(requested), _) if names.contains(&requested) => Ok(requested.to_owned()),
+        (Some(requested), _) => {
+            Err(Failure::bad_request(format!("container {requested} is not valid for pod {name}")))
         }
         (None, [only]) => Ok(only.name.clone()),
         (None, _) => Err(Failure::bad_request(format!(

@@ -56,14 +56,14 @@ fn create_set(cluster: &Cluster, deployment: &Value, hash: &str, revision: u64) 
 
 /// Moves replicas from the old sets to the current one, within the strategy's bounds.
 fn scale(cluster: &Cluster, deployment: &Value, current: &Value, old: &[Arc<Value>]) {
-    let wanted = replicas(deployment);
+    let desired = replicas(deployment);
     let recreate = object::text(deployment, "/spec/strategy/type") == "Recreate";
     let bound = |field: &str, up: bool| {
         let value = deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
-        portion(value, wanted, up)
+        portion(value, desired, up)
     };
     let (surge, unavailable) = match (bound("maxSurge", true), bound("maxUnavailable", false)) {
-        _ if recreate => (0, wanted),
+        _ if recreate => (0, desired),
         // Neither would leave no way to move.
         (0, 0) => (0, 1),
         bounds => bounds,
@@ -75,16 +75,16 @@ fn scale(cluster: &Cluster, deployment: &Value, current: &Value, old: &[Arc<Valu
     let grown = if recreate && (old_total > 0 || old_pods > 0) {
         now
     } else if old_total == 0 {
-        wanted
+        desired
     } else {
-        wanted.min((wanted + surge).saturating_sub(old_total)).max(now.min(wanted))
+        desired.min((desired + surge).saturating_sub(old_total)).max(now.min(desired))
     };
     set_replicas(cluster, current, grown);
 
     // As many old ones may go as leave enough ready. Old ones that are not ready serve nobody.
     let ready = status(current, "readyReplicas").min(grown);
     let old_ready: usize = old.iter().map(|set| status(set, "readyReplicas").min(of(set))).sum();
-    let needed = wanted.saturating_sub(unavailable);
+    let needed = desired.saturating_sub(unavailable);
     let mut spare = (ready + old_ready).saturating_sub(needed) + (old_total - old_ready.min(old_total));
     for set in old {
         let gone = of(set).min(spare);
@@ -95,15 +95,15 @@ fn scale(cluster: &Cluster, deployment: &Value, current: &Value, old: &[Arc<Valu
     }
 }
 
-/// A number of replicas, or a percentage of those wanted; a quarter where nothing is said.
-fn portion(value: Option<&Value>, wanted: usize, up: bool) -> usize {
+/// A number of replicas, or a percentage of the desired ones; a quarter by default.
+fn portion(value: Option<&Value>, desired: usize, up: bool) -> usize {
     let text = match value {
         Some(Value::Number(number)) => return count(number.as_i64().unwrap_or_default()),
         Some(Value::String(text)) => text,
         _ => "25%",
     };
     let percent: usize = text.trim_end_matches('%').parse().unwrap_or(25);
-    if up { (wanted * percent).div_ceil(100) } else { wanted * percent / 100 }
+    if up { (desired * percent).div_ceil(100) } else { desired * percent / 100 }
 }
 
 fn status(object: &Value, field: &str) -> usize {
@@ -126,18 +126,18 @@ fn write_status(cluster: &Cluster, deployment: &Value, hash: &str) {
     let sum = |field: &str| sets.iter().map(|set| status(set, field)).sum::<usize>();
     let updated = sets.iter().filter(|set| object::label(set, HASH) == Some(hash));
     let updated: usize = updated.map(|set| status(set, "replicas")).sum();
-    let (total, ready, wanted) = (sum("replicas"), sum("readyReplicas"), replicas(deployment));
+    let (total, ready, desired) = (sum("replicas"), sum("readyReplicas"), replicas(deployment));
     let mut new = json!({"observedGeneration": deployment["metadata"]["generation"]});
     set_count(&mut new, "replicas", total);
     set_count(&mut new, "updatedReplicas", updated);
     set_count(&mut new, "readyReplicas", ready);
     set_count(&mut new, "availableReplicas", ready);
-    set_count(&mut new, "unavailableReplicas", wanted.saturating_sub(ready));
+    set_count(&mut new, "unavailableReplicas", desired.saturating_sub(ready));
     let flag = |holds: bool| if holds { "True" } else { "False" };
-    let complete = updated == wanted && total == wanted && ready >= wanted;
+    let complete = updated == desired && total == desired && ready >= desired;
     let progress = if complete { "NewReplicaSetAvailable" } else { "ReplicaSetUpdated" };
     new["conditions"] = json!([
-        {"type": "Available", "status": flag(ready >= wanted - wanted / 4), "reason": if ready >= wanted - wanted / 4 { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" }},
+        {"type": "Available", "status": flag(ready >= desired - desired / 4), "reason": if ready >= desired - desired / 4 { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" }},
         {"type": "Progressing", "status": "True", "reason": progress},
     ]);
     cluster.store.update(

@@ -9,15 +9,15 @@ use crate::{cluster::Cluster, kubelet, object, resource::REPLICA_SETS};
 
 pub(crate) fn reconcile(cluster: &Arc<Cluster>) {
     for set in cluster.store.list(&REPLICA_SETS, None).0 {
-        let wanted = replicas(&set);
+        let desired = replicas(&set);
         let mut active: Vec<_> = pods_of(cluster, &set).into_iter().filter(|pod| is_active(pod)).collect();
-        for _ in active.len()..wanted {
+        for _ in active.len()..desired {
             let name = format!("{}-{}", object::name(&set), object::name_suffix());
             create(cluster, pod_from(&REPLICA_SETS, &set, name, &[]));
         }
         // Those that are not ready go first, then the youngest.
         active.sort_by_key(|pod| (object::is_ready(pod), std::cmp::Reverse(created(pod))));
-        for pod in active.iter().take(active.len().saturating_sub(wanted)) {
+        for pod in active.iter().take(active.len().saturating_sub(desired)) {
             kubelet::delete_pod(cluster, object::namespace(pod), object::name(pod), None);
         }
         write_status(cluster, &set);

@@ -20,12 +20,12 @@ pub(crate) fn reconcile(cluster: &Arc<Cluster>) {
 
 /// Makes or removes pods as far as the order lets it.
 fn step(cluster: &Arc<Cluster>, set: &Value, revision: &str) {
-    let (name, wanted) = (object::name(set), replicas(set));
+    let (name, desired) = (object::name(set), replicas(set));
     let parallel = object::text(set, "/spec/podManagementPolicy") == "Parallel";
     let pods = pods_of(cluster, set);
     let find = |ordinal: usize| pods.iter().find(|pod| object::name(pod) == format!("{name}-{ordinal}"));
     let delete = |pod: &Value| kubelet::delete_pod(cluster, object::namespace(pod), object::name(pod), None);
-    for ordinal in 0..wanted {
+    for ordinal in 0..desired {
         match find(ordinal) {
             None => {
                 let (pod_name, index) = (format!("{name}-{ordinal}"), ordinal.to_string());
@@ -49,7 +49,7 @@ fn step(cluster: &Arc<Cluster>, set: &Value, revision: &str) {
     }
     let ordinal =
         |pod: &Value| object::name(pod).rsplit('-').next().and_then(|text| text.parse::<usize>().ok());
-    let surplus = pods.iter().filter(|pod| ordinal(pod).is_some_and(|ordinal| ordinal >= wanted));
+    let surplus = pods.iter().filter(|pod| ordinal(pod).is_some_and(|ordinal| ordinal >= desired));
     if let Some(last) = surplus.max_by_key(|pod| ordinal(pod)) {
         if !object::is_terminating(last) {
             delete(last);
@@ -58,7 +58,7 @@ fn step(cluster: &Arc<Cluster>, set: &Value, revision: &str) {
     }
     let on_delete = object::text(set, "/spec/updateStrategy/type") == "OnDelete";
     let outdated =
-        (0..wanted).rev().filter_map(find).find(|pod| object::label(pod, REVISION) != Some(revision));
+        (0..desired).rev().filter_map(find).find(|pod| object::label(pod, REVISION) != Some(revision));
     if let Some(pod) = outdated
         && !on_delete
         && pods.iter().all(|pod| !object::is_terminating(pod) && object::is_ready(pod))

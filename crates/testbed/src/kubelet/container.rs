@@ -41,7 +41,7 @@ pub(crate) enum Role {
 /// A hundredth of the real kubelet's.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(3);
-/// A container that ran this long begins anew.
+/// A container that ran this long is restarted without a back-off.
 const STEADY: Duration = Duration::from_secs(10);
 
 type Stop = watch::Receiver<Option<Duration>>;

@@ -60,7 +60,7 @@ async fn forwards_ports() {
         // Not installed: nothing to check.
         let Ok(mut kubectl) = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else { return };
         let mut line = String::new();
-        // Kept, for kubectl ends when nobody takes what it says of each connection.
+        // Kept open: kubectl ends when nobody reads what it prints about each connection.
         let mut said = BufReader::new(kubectl.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
         let address = line.split(' ').find(|word| word.starts_with("127.0.0.1:")).unwrap();

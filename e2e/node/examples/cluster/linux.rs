@@ -47,7 +47,7 @@ enum What {
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> ExitCode {
     let args = Args::parse();
-    // What those two say is passed on by whoever started them.
+    // The process that started those two prints their errors.
     let prefix = if matches!(args.what, What::Keep { .. } | What::Init) { "" } else { "cluster: error: " };
     match run(args).await {
         Ok(code) => code.into(),
