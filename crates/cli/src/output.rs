@@ -88,7 +88,7 @@ struct SafeText<'a> {
 
 impl Write for SafeText<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nearly everything is, and needs no copy.
+        // Nearly all text is safe, and needs no copy.
         let is_plain = |&byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
         if self.cut.is_empty() && bytes.iter().all(is_plain) {
             self.out.write_all(bytes)?;

@@ -27,7 +27,7 @@ impl Progress {
         Self { bar, started: Instant::now() }
     }
 
-    /// One more is done.
+    /// Counts one more as done.
     pub fn done_one(&self) {
         if self.bar.is_hidden() && self.started.elapsed() > WORTH_A_BAR && std::io::stderr().is_terminal() {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());

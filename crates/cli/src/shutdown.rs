@@ -56,7 +56,7 @@ impl Shutdown {
         Ok(Self { requests })
     }
 
-    /// One that never asks.
+    /// A `Shutdown` without requests.
     #[must_use]
     pub fn never() -> Self {
         Self { requests: watch::channel(Vec::new()).1 }
@@ -141,7 +141,7 @@ fn listen(sender: watch::Sender<Vec<Request>>) -> std::io::Result<()> {
                 _ => Signal::Terminate,
             };
             let from = match origin.process {
-                // What no process sent comes from the kernel, where the terminal is.
+                // Without a sending process the signal comes from the kernel, that is, from the terminal.
                 None => Sender::Terminal,
                 Some(process) if u32::try_from(process.pid) == Ok(std::os::unix::process::parent_id()) => {
                     Sender::Parent
@@ -159,7 +159,7 @@ fn listen(sender: watch::Sender<Vec<Request>>) -> std::io::Result<()> {
 
 #[cfg(not(unix))]
 fn listen(sender: watch::Sender<Vec<Request>>) -> std::io::Result<()> {
-    // Windows has Ctrl-C alone, which goes to every process at the console.
+    // Windows has only Ctrl-C, which goes to every process of the console.
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
             let request = Request { signal: Signal::Interrupt, from_terminal: true };

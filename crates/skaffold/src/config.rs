@@ -1,4 +1,4 @@
-//! What a run of `skaffold.yaml` under one profile comes to.
+//! Reads `skaffold.yaml` and applies a profile.
 
 use std::path::{Path, PathBuf};
 

@@ -21,7 +21,7 @@ const MOST_CONTROL: usize = 64 * 1024;
 /// The stream is no longer needed (section 2.6.3).
 const CANCEL: u32 = 5;
 
-/// What is read.
+/// A frame from the other end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     /// The other end opens a stream; the headers are compressed.
@@ -30,7 +30,7 @@ pub(crate) enum Frame {
         fin: bool,
         headers: Bytes,
     },
-    /// The other end takes the stream, and may have nothing to say on it.
+    /// The other end accepts the stream; with `fin` it will send nothing.
     Reply {
         stream: u32,
         fin: bool,
@@ -41,7 +41,7 @@ pub(crate) enum Frame {
         status: u32,
     },
     Ping(u32),
-    /// The other end takes no more streams.
+    /// The other end accepts no more streams.
     GoAway,
     Data {
         stream: u32,
@@ -116,7 +116,7 @@ pub(crate) fn put_reply(out: &mut BytesMut, stream: u32, headers: &[u8]) {
     out.put_slice(headers);
 }
 
-/// That a stream is no longer needed.
+/// The frame that cancels a stream.
 pub(crate) fn put_cancel(out: &mut BytesMut, stream: u32) {
     put_control(out, RST_STREAM, false, 8);
     out.put_u32(stream);

@@ -9,16 +9,16 @@ use crate::Broken;
 /// Section 2.6.10.1 of the draft.
 const DICTIONARY: &[u8] = include_bytes!("dictionary.bin");
 
-/// The most that one block of headers may come to.
+/// The most bytes of one decompressed block of headers.
 const MOST: usize = 64 * 1024;
 
 /// Names, in lower case, and values.
 pub type Headers = Vec<(String, String)>;
 
-/// Compresses what goes one way.
+/// Compresses the headers of one direction.
 pub(crate) struct Deflater(Compress);
 
-/// Decompresses what comes the other way.
+/// Decompresses the headers of the other direction.
 pub(crate) struct Inflater(Decompress);
 
 impl Deflater {

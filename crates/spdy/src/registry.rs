@@ -1,4 +1,4 @@
-//! What both directions of a session know of its streams.
+//! The state of a session's streams, which its two directions share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,13 +17,13 @@ const SMALL: usize = 16 * 1024;
 /// How much may wait to be written, all streams together, in bytes.
 const UP: usize = 1 << 20;
 
-/// A write that takes longer waits for somebody who does not read.
+/// A write that takes longer means that the other end does not read.
 const STUCK: Duration = Duration::from_millis(200);
 
-/// What comes on a stream.
+/// An event on a stream.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The permit is what the bytes take of the limit.
+    /// The permit stands for the bytes' share of the limit.
     Data(Bytes, OwnedSemaphorePermit),
     End,
     Broken(Broken),
@@ -33,7 +33,7 @@ pub(crate) struct Registry {
     streams: Mutex<Streams>,
     down: Arc<Semaphore>,
     up: Arc<Semaphore>,
-    /// Anything has come since it was last asked.
+    /// Whether anything has arrived since the last question.
     heard: AtomicBool,
     /// Since when the connection has not taken what is to be written.
     writing: Mutex<Option<Instant>>,
@@ -43,9 +43,9 @@ pub(crate) struct Registry {
 #[derive(Default)]
 struct Streams {
     open: HashMap<u32, mpsc::UnboundedSender<Event>>,
-    /// Who waits for the answer to a ping.
+    /// The waiters for answers to pings.
     pings: HashMap<u32, oneshot::Sender<()>>,
-    /// Why there can be no more.
+    /// Why there can be no more streams.
     closed: Option<Broken>,
 }
 
@@ -61,7 +61,7 @@ impl Registry {
         }
     }
 
-    /// Makes a stream known.
+    /// Registers a stream.
     pub(crate) fn add(&self, id: u32) -> Result<mpsc::UnboundedReceiver<Event>, Broken> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let mut streams = self.lock();
@@ -76,14 +76,14 @@ impl Registry {
         self.lock().open.remove(&id);
     }
 
-    /// Hands something to a stream, which may be gone.
+    /// Sends an event to a stream, which may be gone.
     pub(crate) fn tell(&self, id: u32, event: Event) {
         if let Some(stream) = self.lock().open.get(&id) {
             let _ = stream.send(event);
         }
     }
 
-    /// Hands data to a stream, once there is room.
+    /// Sends data to a stream, once there is room.
     pub(crate) async fn data(&self, id: u32, data: Bytes) {
         if data.is_empty() {
             return;
@@ -96,13 +96,13 @@ impl Registry {
         }
     }
 
-    /// Room for as much to be written.
+    /// Waits for room to write that many bytes.
     pub(crate) async fn room(&self, length: usize) -> Result<OwnedSemaphorePermit, Broken> {
         let permit = Arc::clone(&self.up).acquire_many_owned(length.min(UP) as u32).await;
         permit.map_err(|_| self.why_closed())
     }
 
-    /// No more streams, for which there may already be a reason.
+    /// Accepts no more streams. An earlier reason is kept.
     pub(crate) fn refuse(&self, why: Broken) {
         self.lock().closed.get_or_insert(why);
     }
@@ -124,7 +124,7 @@ impl Registry {
         self.next_ping.fetch_add(2, Ordering::Relaxed)
     }
 
-    /// Has the answer to this ping told.
+    /// Registers a waiter for the answer to this ping.
     pub(crate) fn expect_pong(&self, ping: u32) -> Result<oneshot::Receiver<()>, Broken> {
         let (sender, receiver) = oneshot::channel();
         let mut streams = self.lock();

@@ -33,7 +33,7 @@ struct Shared {
     next: Mutex<u32>,
 }
 
-/// What waits to be written.
+/// A frame that waits to be written.
 pub(crate) enum Queued {
     Open { stream: u32, fin: bool, headers: Headers },
     Reply(u32),
@@ -46,9 +46,9 @@ pub(crate) enum Queued {
 pub struct Accepted {
     /// What it is for.
     pub headers: Headers,
-    /// What comes on it.
+    /// Its incoming direction.
     pub incoming: Incoming,
-    /// What goes on it.
+    /// Its outgoing direction.
     pub outgoing: Outgoing,
 }
 
@@ -110,8 +110,8 @@ where
 }
 
 impl Session {
-    /// Opens a stream. Nothing is waited for: what is sent on it follows at once, and that the other end refuses it
-    /// shows as its end. With `fin` nothing will be sent on it.
+    /// Opens a stream without waiting for the other end: data may be sent at once, and a refusal shows as the stream's
+    /// end. With `fin` nothing will be sent on it.
     ///
     /// # Errors
     /// When the session has ended, or takes no more streams.
@@ -131,7 +131,7 @@ impl Session {
             || *self.0.next.lock().unwrap_or_else(PoisonError::into_inner) > i32::MAX as u32
     }
 
-    /// Whether somebody reads or takes too slowly, so that new streams had better go elsewhere.
+    /// Whether a reader or the connection is too slow, so that new streams should use another session.
     #[must_use]
     pub fn is_held_up(&self) -> bool {
         self.0.registry.is_held_up()
@@ -166,7 +166,7 @@ impl Session {
     }
 }
 
-/// The part that reads.
+/// The reading half.
 struct Reading {
     registry: Arc<Registry>,
     role: Role,
@@ -180,7 +180,7 @@ enum Role {
 }
 
 impl Reading {
-    /// Reads until there is nothing more, and says why.
+    /// Reads until the connection ends, and returns why.
     async fn run(mut self, mut reader: impl AsyncRead + Unpin) -> Broken {
         let mut buffer = BytesMut::new();
         loop {
@@ -272,7 +272,7 @@ async fn write(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
     let mut batch = BytesMut::with_capacity(2 * BATCH);
-    // What has been written out makes room for more only when it is on its way.
+    // Bytes free their room in the queue only once they have been written to the connection.
     let mut rooms = Vec::new();
     loop {
         let mut next = tokio::select! {

@@ -10,7 +10,7 @@ use crate::Broken;
 use crate::registry::Event;
 use crate::session::{Queued, Session};
 
-/// What comes on a stream.
+/// The incoming direction of a stream.
 pub struct Incoming {
     events: mpsc::UnboundedReceiver<Event>,
     /// What the last piece takes of the limit, until the next one is asked for.
@@ -18,7 +18,7 @@ pub struct Incoming {
     life: Arc<Life>,
 }
 
-/// What goes on a stream.
+/// The outgoing direction of a stream.
 pub struct Outgoing {
     life: Arc<Life>,
 }

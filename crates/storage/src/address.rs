@@ -24,7 +24,7 @@ use crate::Error;
 /// - `s3://BUCKET/FOLDER`: `AWS_ACCESS_KEY_ID` and so on, web identity, pod identity, instance profile.
 ///   `AWS_ENDPOINT_URL` names another server, `AWS_REGION` the region.
 /// - `az://CONTAINER/FOLDER`: `AZURE_STORAGE_ACCOUNT_NAME`, and `AZURE_STORAGE_ACCOUNT_KEY` and so on, or workload
-///   identity, or the managed identity. `AZURE_ENDPOINT` names another server.
+///   identity, or the managed identity. `AZURE_STORAGE_ENDPOINT` names another server.
 /// - `file:///FOLDER`: a folder, which is made when something is put there.
 ///
 /// Each cloud is a cargo feature: `gcp`, `aws` and `azure`.
@@ -32,7 +32,7 @@ use crate::Error;
 pub struct Address {
     text: String,
     kind: Kind,
-    /// Within the bucket.
+    /// The folder in the bucket.
     folder: Path,
 }
 
@@ -50,21 +50,21 @@ enum Kind {
 /// A client for an [`Address`].
 #[derive(Clone)]
 pub struct Storage {
-    /// As it was given, for errors.
+    /// The address as the user wrote it, for errors.
     pub(crate) address: String,
     pub(crate) store: Arc<dyn ObjectStore>,
-    /// Within the bucket.
+    /// The folder in the bucket.
     pub(crate) folder: Path,
 }
 
 /// The clouds' schemes, built in or not.
 const CLOUDS: [&str; 3] = ["gs", "s3", "az"];
 
-/// Google's own variable for a server in its place; its client libraries read it too.
+/// The variable that names another server than Google's; Google's client libraries read it too.
 #[cfg(feature = "gcp")]
 const GOOGLE_EMULATOR: &str = "STORAGE_EMULATOR_HOST";
 
-/// How long a request may take. What tries again has its own limits, so this one only ends what they forgot.
+/// How long a request may take. Retries have their own limits; this one is for requests outside of them.
 #[cfg(feature = "cloud")]
 const REQUEST: Duration = Duration::from_secs(300);
 
@@ -72,7 +72,7 @@ impl Address {
     /// Makes the client, which reads the environment and the certificates. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Address`] when the environment does not have what it takes, or there is no such folder.
+    /// [`Error::Address`] when a variable is missing in the environment, or the folder does not exist.
     pub fn open(&self) -> Result<Storage, Error> {
         let store = match &self.kind {
             #[cfg(feature = "gcp")]
@@ -90,7 +90,7 @@ impl Address {
         Ok(Storage { address: self.text.clone(), store, folder: self.folder.clone() })
     }
 
-    /// [`Address::open`] for who writes: makes the folder of a `file://` address.
+    /// [`Address::open`] for writing: makes the folder of a `file://` address.
     ///
     /// # Errors
     /// As [`Address::open`], and when the folder cannot be made.
@@ -106,7 +106,7 @@ impl FromStr for Address {
     type Err = Error;
 
     /// # Errors
-    /// [`Error::Address`] for what is none, and for a cloud that is not built in.
+    /// [`Error::Address`] for a text that is not an address, and for a cloud that is not built in.
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |why: &dyn fmt::Display| Error::Address(format!("{text}: {why}"));
         let url = Url::parse(text).map_err(|e| wrong(&e))?;
@@ -200,7 +200,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Trying again is this crate's, which knows the deadline.
+/// object_store must not retry: this crate does, because it knows the deadline.
 #[cfg(feature = "cloud")]
 fn once() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
@@ -208,11 +208,11 @@ fn once() -> RetryConfig {
 
 #[cfg(feature = "cloud")]
 fn options(plain: bool) -> ClientOptions {
-    // One for the process; another caller may have been first.
+    // It can be set once in a process; another caller may have set it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut options = ClientOptions::new().with_allow_http(plain).with_timeout(REQUEST);
     if rustls_native_certs::load_native_certs().certs.is_empty() {
-        // An image of nothing but a program has none, and without any there is no client, also for plain HTTP.
+        // An image with nothing but a program has no certificates, and without any reqwest makes no client, not even for HTTP.
         for root in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
             if let Ok(certificate) = Certificate::from_der(root) {
                 options = options.with_root_certificate(certificate);

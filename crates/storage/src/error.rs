@@ -1,4 +1,4 @@
-//! What can go wrong with storage, in words.
+//! Errors of storage, in words for a person.
 
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use url::Url;
 /// Why something could not be written to storage, or read from it: one line, which starts with the address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The address is none, or what it needs is not set. Another try changes nothing.
+    /// The address is wrong, or a variable that it needs is not set. Another try changes nothing.
     #[error("{0}")]
     Address(String),
     /// The server refuses, or has no such bucket. Another try changes nothing.
@@ -22,33 +22,33 @@ pub enum Error {
     /// The server could not be reached, or failed. Another try may succeed.
     #[error("{0}")]
     Passing(String),
-    /// What came back is not what was put there. It may have been on the way.
+    /// The object read back differs from the file. The transfer may have changed it.
     #[error("{0}")]
     Corrupt(String),
 }
 
-/// What object_store says before an answer's status and body. Its types for that are not public, and some of its
+/// The words of object_store before a response's status and body. Its types for that are not public, and some of its
 /// errors hide the status in a chain of others.
 const ANSWERED: &str = "Server returned non-2xx status code: ";
 
-/// And before the body of an answer that says it succeeded, and means it failed.
+/// Its words before the body of a response with status 200 that contains an error.
 const FAILED: &str = "Server returned error response: ";
 
-/// Amazon's answer for a bucket in another region has no address, and the body's is not looked at.
+/// Amazon's response for a bucket in another region has no Location header, and object_store ignores the one in the body.
 const REDIRECTED: &str = "Received redirect without LOCATION";
 
-/// Longer words of others are cut.
+/// A server's message is cut to this length.
 const LONGEST: usize = 200;
 
 impl Error {
-    /// The same with the exit code that it ends a program with.
+    /// The error with the exit code that the program exits with.
     #[must_use]
     pub fn into_failure(self) -> Failure {
         let exit = if matches!(self, Self::Address(_)) { Exit::Usage } else { Exit::Unreachable };
         Failure::new(exit, self.to_string())
     }
 
-    /// The same, with where it was.
+    /// The error with the address in front.
     pub(crate) fn at(self, address: &str) -> Self {
         let at = |what| format!("{address}: {what}");
         match self {
@@ -62,7 +62,7 @@ impl Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        // The innermost says what happened; those around it repeat each other.
+        // The innermost error has the cause; the ones around it repeat it.
         let cause = chain(&error).last().map(ToString::to_string).unwrap_or_default();
         if let Some(answer) = cause.strip_prefix(ANSWERED) {
             return answered(answer);
@@ -102,7 +102,7 @@ impl From<StoreError> for Error {
     }
 }
 
-/// What a folder's file system says, and will say again. A connection that is refused may be taken later.
+/// Whether an I/O error of a folder is permanent. A refused connection is not: it may be accepted later.
 fn is_lasting(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -147,7 +147,7 @@ fn answered(answer: &str) -> Error {
         ("404", Some("ContainerNotFound")) => "there is no such container",
         ("404", _) => "not found",
         ("400", Some("InvalidBucketName" | "AuthorizationHeaderMalformed")) => "the server refuses",
-        // Who watches over it may make room.
+        // Somebody may make room.
         ("507", _) => return Error::Passing(format!("the server has no room {said}")),
         _ => return Error::Passing(format!("the server failed {said}")),
     };
@@ -166,7 +166,7 @@ fn code(body: &str) -> Option<&str> {
     is_one.then_some(code)
 }
 
-/// Why the server was not reached, or not heard to the end, if that is the matter.
+/// Why the server was not reached, or its response was cut, if that is the cause.
 #[cfg(feature = "cloud")]
 fn unreached(error: &StoreError, cause: &str) -> Option<Error> {
     let http = chain(error).find_map(|e| e.downcast_ref::<HttpError>())?;

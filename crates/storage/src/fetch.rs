@@ -1,4 +1,4 @@
-//! All files of many starts, in parallel.
+//! Fetching all files of many starts, in parallel.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::{Address, Error, Manifest, Place, Start, Storage, StoredFile};
 /// How long one object may take, all tries together.
 const OBJECT: Duration = Duration::from_secs(60);
 
-/// What was fetched of one start.
+/// The files that were fetched of one start.
 #[derive(Debug)]
 pub struct Fetched<T> {
     /// Whose files they are.
     pub place: Place,
-    /// What became of each file, in the order of names.
+    /// The result for each file, in the order of names.
     pub files: Vec<T>,
     /// What was lost.
     pub errors: Vec<String>,
@@ -47,12 +47,12 @@ impl Default for Limits {
 }
 
 impl Storage {
-    /// Fetches the coverage files of the selected starts, so many at a time, checks them against the manifests, and
-    /// hands them over to `keep`, which may find fault with them too. What has another name, or is too much, is not
-    /// fetched: that is in [`Fetched::errors`].
+    /// Fetches the coverage files of the selected starts, `parallel` at a time, compares them with the manifests, and
+    /// gives them to `keep`, which may reject them too. Files with other names, or above the limits, are not fetched: they
+    /// are in [`Fetched::errors`].
     ///
     /// # Errors
-    /// When what there is cannot be listed. What goes wrong with single files is in [`Fetched::errors`].
+    /// When the objects cannot be listed. Errors of single files are in [`Fetched::errors`].
     pub async fn fetch<T>(
         &self,
         address: &Address,
@@ -120,7 +120,7 @@ struct Taken {
 }
 
 impl Taken {
-    /// Adds a file, if that is allowed. Its size is not known where it is not there, which its reading will tell.
+    /// Adds a file, if the limits allow it. A file that the manifest lists and storage lacks has no size; reading it fails.
     fn take(&mut self, name: &str, size: Option<u64>, limits: Limits) -> Result<(), String> {
         let shown = name.escape_default();
         if name.parse::<FileName>().is_err() {
@@ -142,7 +142,7 @@ impl Taken {
     }
 }
 
-/// The files that the manifest lists, and those that lie there without: the agent was ended before it had written that.
+/// The files that the manifest lists, and those that it does not: the agent was killed before it had written the manifest.
 fn items_of(number: usize, start: &Start, listed: Vec<StoredFile>) -> Vec<Item> {
     let unlisted = start.files.keys().filter(|name| listed.iter().all(|file| file.name != **name));
     let mut items: Vec<Item> = unlisted.map(|name| (number, name.clone(), None)).collect();
@@ -151,7 +151,7 @@ fn items_of(number: usize, start: &Start, listed: Vec<StoredFile>) -> Vec<Item> 
     items
 }
 
-/// What a start's manifest says was lost, and whether more may have come after it.
+/// The losses that a start's manifest lists, and whether the program may have written more after it.
 fn word(address: &Address, start: &Start, manifest: &Result<Option<Manifest>, Error>) -> (Vec<String>, bool) {
     match manifest {
         Ok(Some(manifest)) => {

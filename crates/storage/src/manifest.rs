@@ -1,4 +1,4 @@
-//! What a start's files are, as the agent that uploaded them says.
+//! The manifest: the agent's list of the files that it has uploaded for one start.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +7,11 @@ use crate::Place;
 /// The manifest's own name.
 pub const MANIFEST: &str = "manifest.json";
 
-/// `manifest.json`, version 1: what has been uploaded of one start. It is written again after each upload, when all
-/// that it lists is there.
+/// `manifest.json`, version 1: what has been uploaded of one start. It is written again after each upload, once all
+/// files in it are there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Of this form; it changes when a field changes its meaning or goes.
+    /// The version of the format; it changes when a field changes its meaning or is removed.
     pub version: u32,
     /// The podcov that wrote it.
     pub podcov: String,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// empty or has a character other than letters, digits, `.`, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Place {
-    /// The run: Skaffold's, a build's, whatever the tests' runs are told apart by.
+    /// The run: Skaffold's, or any other name that distinguishes the tests' runs.
     pub run: String,
     /// The pod's namespace.
     pub namespace: String,
@@ -17,8 +17,8 @@ pub struct Place {
     pub pod: String,
     /// The container's name.
     pub container: String,
-    /// When the agent in it started, in nanoseconds since 1970-01-01 UTC: tells a container from what it was before
-    /// it was restarted.
+    /// When the agent in it started, in nanoseconds since 1970-01-01 UTC: distinguishes a container from what it was
+    /// before a restart.
     pub start: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Finding files there, and reading them.
+//! Finding files in storage, and reading them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile};
 
-/// What storage has of one start.
+/// The files in storage of one start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     /// Whose files they are.
@@ -29,7 +29,7 @@ impl Storage {
     /// ignored.
     ///
     /// # Errors
-    /// The last cause, when the deadline is there.
+    /// The last error, when the deadline has passed.
     pub async fn find(&self, deadline: Instant) -> Result<Vec<Start>, Error> {
         self.until(deadline, async || {
             let prefix = (!self.folder.as_ref().is_empty()).then_some(&self.folder);
@@ -55,10 +55,10 @@ impl Storage {
         .await
     }
 
-    /// Reads a start's manifest, of so many bytes at most.
+    /// Reads a start's manifest, with a limit in bytes.
     ///
     /// # Errors
-    /// The last cause, or that it is not one of a form that is known.
+    /// The last error, or that the manifest's version is unknown.
     pub async fn manifest(&self, start: &Start, most: u64, deadline: Instant) -> Result<Manifest, Error> {
         let path = start.folder.clone().join(MANIFEST);
         let text = self.until(deadline, async || self.read(&path, most).await).await?;
@@ -74,10 +74,10 @@ impl Storage {
         Ok(manifest)
     }
 
-    /// Reads a file, of so many bytes at most, until it is the one that `expected` describes, if that is known.
+    /// Reads a file, with a limit in bytes. Tries again until it is the one that `expected` describes, if that is known.
     ///
     /// # Errors
-    /// The last cause.
+    /// The last error.
     pub async fn get(
         &self,
         start: &Start,
@@ -103,7 +103,7 @@ impl Storage {
 }
 
 impl Storage {
-    /// Reads an object once, unless it has more than so many bytes.
+    /// Reads an object once, unless it has more bytes than the limit.
     async fn read(&self, path: &Path, most: u64) -> Result<Bytes, Error> {
         let object = self.store.get(path).await?;
         let size = object.meta.size;

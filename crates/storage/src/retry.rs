@@ -6,12 +6,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{Error, Storage};
 
-/// How long the first try may take; each next one twice as long. A connection that hangs must not use up the time in
-/// which another would have served, and a slow one must get its time in the end.
+/// How long the first try may take; each next one twice as long. A connection that hangs must not use up the time of
+/// the tries after it, and a slow one must get enough time in the end.
 const FIRST_TRY: Duration = Duration::from_secs(4);
 const LONGEST_TRY: Duration = Duration::from_secs(300);
 
-/// What is not right after so many tries was stored so.
+/// An object that differs after this many tries was stored that way.
 const CORRUPT: u32 = 3;
 
 /// The pause after the first try; each next one is twice as long, up to [`LONGEST_PAUSE`].

@@ -1,4 +1,4 @@
-//! Putting files there.
+//! Uploading files to storage.
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile};
 
-/// How it is known that an object is as it should be.
+/// The evidence that an object is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
     /// It was read back.
@@ -18,10 +18,10 @@ pub enum Verified {
 }
 
 impl Storage {
-    /// Uploads a file and reads it back, again and again until that has succeeded or the deadline is there.
+    /// Uploads a file and reads it back; tries again until that succeeds or the deadline has passed.
     ///
     /// # Errors
-    /// The last cause.
+    /// The last error.
     pub async fn put(
         &self,
         place: &Place,
@@ -43,7 +43,7 @@ impl Storage {
                 }
                 Err(error) => return Err(error.into()),
             };
-            // Piece by piece, so that it is not held twice.
+            // Piece by piece, so that memory does not hold it twice.
             let (mut right, mut len) = (0, 0);
             while let Some(piece) = back.try_next().await? {
                 right += same(&piece, bytes.get(len..).unwrap_or_default());
@@ -63,7 +63,7 @@ impl Storage {
     /// Uploads the manifest of a start, once all that it lists is there.
     ///
     /// # Errors
-    /// The last cause.
+    /// The last error.
     pub async fn put_manifest(&self, manifest: &Manifest, deadline: Instant) -> Result<(), Error> {
         let mut text = serde_json::to_vec_pretty(manifest).map_err(|e| Error::Address(e.to_string()))?;
         text.push(b'\n');

@@ -1,9 +1,9 @@
 //! From a pod's tar stream to verified coverage files in a folder.
 //!
-//! Nothing that comes from a pod is trusted. Only regular files whose names are just those that Go gives to
-//! coverage files are taken, each once, within limits, and only after their content has been checked; all else
-//! is refused by name. The headers are read one by one ("raw"): the extensions of the tar format (long names,
-//! pax attributes) are skipped: no coverage file's name needs them.
+//! Nothing that comes from a pod is trusted. Only regular files with the names that Go gives to coverage files are
+//! taken, each once, within limits, and only after their content has been checked. All other entries are refused by
+//! name. The headers are read one by one ("raw"), without the extensions of the tar format (long names, pax
+//! attributes): no coverage file's name needs them.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -43,31 +43,30 @@ pub struct TakenFile {
     pub sha256: String,
 }
 
-/// What came out of a stream. Whatever is wrong, the files in `files` are whole and in the folder.
+/// The result of reading a stream. Also after an error the files in `files` are complete and in the folder.
 #[derive(Debug, Default)]
 pub struct Unpacked {
     /// The files, in the order they came.
     pub files: Vec<TakenFile>,
-    /// Entries that no honest container sends. Asking again would not help.
+    /// Entries that a container's tar never sends by itself. Another try would not help.
     pub refused: Vec<String>,
-    /// Coverage files whose content is not whole.
+    /// Coverage files whose content is not complete.
     pub corrupt: Vec<String>,
-    /// Entries that are none of our business.
+    /// The number of other entries, which were ignored.
     pub other: usize,
-    /// Why the stream is not a whole archive, if it is not.
+    /// Why the stream is not a complete archive, if it is not.
     pub cut: Option<String>,
     /// Whether it came compressed.
     pub gzip: bool,
 }
 
-/// Reads a tar archive, gzipped or not, and writes its coverage files to `folder`,
-/// which it makes if there is one. Another archive may follow, as where a container has more files than a command line
-/// holds.
+/// Reads a tar archive, gzipped or not, and writes its coverage files to `folder`, which is made for the first of them.
+/// More archives may follow in the same stream: a container may have more files than one command line of tar can name.
 ///
-/// `all_asked_for`: the container was asked for coverage files alone, so anything else is refused, not ignored.
+/// `all_asked_for`: the container was asked for coverage files only, so other entries are refused, not ignored.
 ///
 /// # Errors
-/// When `folder` cannot be written. That the stream breaks is no error but [`Unpacked::cut`].
+/// When `folder` cannot be written. A stream that breaks is no error: see [`Unpacked::cut`].
 pub fn unpack(
     mut stream: impl Read,
     folder: &Path,
@@ -103,7 +102,7 @@ pub fn unpack(
 /// Takes one file, by its name and content, into a folder, which is made if it is missing.
 ///
 /// # Errors
-/// Why it is not taken: it is no whole coverage file, or the folder cannot be written.
+/// Why it is not taken: it is not a complete coverage file, or the folder cannot be written.
 pub fn take(folder: &Path, name: &str, bytes: Vec<u8>, sanitize: bool) -> Result<TakenFile, String> {
     let shown = name.escape_default();
     let parsed = name.parse::<FileName>().map_err(|_| format!("{shown} is no name of a coverage file"))?;
@@ -148,7 +147,7 @@ fn entries(
     }
 }
 
-/// What has come of all archives of a stream.
+/// The counts over all archives of a stream.
 #[derive(Default)]
 struct Seen {
     names: BTreeSet<String>,
@@ -188,7 +187,7 @@ fn one_archive(
         }
         let parsed = match plain.parse::<FileName>() {
             Ok(parsed) if parsed.is_temporary() => {
-                // The program is writing it just now; it will have another name when it is whole.
+                // The program is writing it now; it gets its final name when it is complete.
                 unpacked.other += 1;
                 continue;
             }
@@ -226,8 +225,8 @@ fn one_archive(
     Ok(())
 }
 
-/// An archive ends in two blocks of zeros, and the reader has just met the first, or the end of the stream. It
-/// may go on with more zeros (tar writes whole records). Reading to the very end also checks gzip's checksum. Gives the
+/// An archive ends with two blocks of zeros. The reader has just read the first, or the end of the stream. More zeros
+/// may follow (tar writes whole records). Reading to the very end also checks gzip's checksum. Gives the
 /// first block of another archive that follows.
 fn read_end(stream: &mut Watched<impl Read>) -> Result<Option<Vec<u8>>, Stop> {
     if stream.ended {
@@ -247,7 +246,7 @@ fn read_end(stream: &mut Watched<impl Read>) -> Result<Option<Vec<u8>>, Stop> {
     }
 }
 
-/// Writes a file that has been checked. The folder is a staging folder, so it need not appear at once.
+/// Writes a file that has been checked. The folder is a staging folder, so the file may appear bit by bit.
 fn store(
     folder: &Path,
     name: &str,
@@ -265,7 +264,7 @@ fn store(
     Ok(TakenFile { name: name.to_owned(), size: bytes.len() as u64, sha256 })
 }
 
-/// A reader that gives so much and no more, and remembers having met the end.
+/// A reader with a limit of bytes, which remembers whether it has reached the end.
 struct Watched<R> {
     stream: R,
     most: u64,

@@ -11,11 +11,11 @@ use kube::{Api, Client, Config};
 
 use crate::config::NODE_NAME;
 
-/// How often what nobody announces is looked for.
+/// How often to poll for state that cannot be watched.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
-    // A second call finds it installed, which is as good.
+    // A second call finds it installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)

@@ -1,4 +1,4 @@
-//! What outlives processes and so must be taken away by hand: the bridge, control groups, folders.
+//! What outlives processes and must be removed explicitly: the bridge, control groups, folders.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -17,9 +17,8 @@ pub(crate) const BRIDGE: &str = "podcov0";
 pub(crate) const NODE: &str = "198.18.0.1";
 /// The pods' network; all on one bridge, so that nothing is routed and no setting of the kernel changed.
 pub(crate) const NETWORK: &str = "198.18.0.0/16";
-/// The bridge's hardware address, of those that are for anyone's use. Without one of its own it has the lowest of its
-/// ports', so another with many a pod that comes or goes, and those which know the last one cannot reach the node for
-/// seconds.
+/// The bridge's hardware address, from the locally administered ones. Without a fixed one the bridge takes the lowest of
+/// its ports', which changes as pods come and go; then pods that cached the old one cannot reach the node for seconds.
 const HARDWARE: &str = "02:00:00:00:00:01";
 /// The first address of a pod.
 pub(crate) const FIRST_POD: &str = "198.18.1.1";

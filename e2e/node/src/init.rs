@@ -18,7 +18,7 @@ use crate::client::{LOOK_AGAIN, connect, server_ready};
 use crate::config::{PROGRAMS, Program, Until};
 use crate::{Folder, folder::INSIDE};
 
-/// One that has not come up by now never will.
+/// How long a program may take to start.
 const HUNG: Duration = Duration::from_secs(120);
 
 /// The programs that run, with their names.

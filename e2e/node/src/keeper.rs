@@ -21,10 +21,10 @@ use crate::{Folder, Image, client, host, names};
 pub(crate) const READY: &str = "ready";
 /// The file of the state that holds the registry's address, there once the cluster is ready.
 pub(crate) const REGISTRY: &str = "registry-address";
-/// What process 1 says.
+/// The messages of process 1.
 const INIT_LOG: &str = "init.log";
 
-/// One that has not come up by now never will.
+/// How long the cluster may take to start.
 const HUNG: Duration = Duration::from_secs(180);
 
 /// Makes a cluster and keeps it until a signal, or, if `stay` is false, until its standard input ends.

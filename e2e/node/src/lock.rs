@@ -1,4 +1,4 @@
-//! Telling whether a cluster's keeper is there: it holds a lock, which the kernel lets go when it ends.
+//! Whether a cluster's keeper runs: it holds a lock, which the kernel releases when it ends.
 
 use std::io::{Read as _, Seek as _, Write as _};
 

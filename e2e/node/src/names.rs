@@ -32,7 +32,7 @@ pub(crate) async fn listen() -> Result<UdpSocket> {
 
 /// Answers until the socket fails.
 pub(crate) async fn serve(socket: &UdpSocket, client: &Client) -> Result<Infallible> {
-    // No question is as long.
+    // No question is longer.
     let mut packet = [0; 4096];
     loop {
         let (length, from) = socket.recv_from(&mut packet).await.context("the names of services")?;
@@ -64,7 +64,7 @@ async fn answer(
         Ok(none) if none.is_empty() => ResponseCode::NXDomain,
         Ok(addresses) => {
             if question.query_type() == RecordType::A {
-                // For no time: the pods may be others when it is asked again.
+                // A TTL of zero: the pods may have changed by the next question.
                 let record = |address| Record::from_rdata(question.name().clone(), 0, RData::A(address));
                 records.extend(addresses.into_iter().take(MOST).map(|address| record(address.into())));
             }

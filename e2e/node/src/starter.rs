@@ -45,10 +45,10 @@ impl Access {
     }
 }
 
-/// Starts a cluster that stays until [`down`]; one that is there serves.
+/// Starts a cluster that stays until [`down`], unless one runs already.
 ///
 /// # Errors
-/// Why there is none.
+/// Why no cluster could be started.
 pub async fn up(folder: &Folder) -> Result<Access> {
     if lock::holder(folder)?.is_none() {
         start(folder, Stdio::null(), true).await?;
@@ -158,7 +158,7 @@ fn as_root(program: impl Into<OsString>) -> Command {
 async fn run(folder: &Folder, command: &[OsString], signals: &mut Signals) -> Result<ExitStatus> {
     let (program, args) = command.split_first().context("no command")?;
     let access = Access::read(folder)?;
-    // Killed, this process can hand nothing on: then the kernel tells the command.
+    // If this process is killed it can pass nothing on: then the kernel signals the command.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]).arg(program).args(args).envs(access.environment());
     let mut child = command.spawn().context("cannot run setpriv, of the package util-linux")?;

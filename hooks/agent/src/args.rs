@@ -1,4 +1,4 @@
-//! Flags, and the variables that serve where a container's command is not one's own.
+//! Flags, and variables for containers whose command the user cannot change.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -26,15 +26,15 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Start a program, hand it every signal, end with its exit code
+    /// Start a program, pass it every signal, exit with its exit code
     Run(Box<RunArgs>),
-    /// What `run` starts: becomes the program
+    /// Becomes the program: `run` starts this
     #[command(hide = true)]
     Exec {
         #[arg(required = true, last = true)]
         program: Vec<OsString>,
     },
-    /// Copy this program into a folder: for an init container that hands it to others
+    /// Copy this program into a folder: for an init container that provides it to other containers
     Install(InstallArgs),
 }
 
@@ -92,8 +92,8 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ADDRESS", help_heading = "Storage")]
     pub(crate) storage: Option<Address>,
 
-    /// How long uploading may take, from the stop signal on, or from the program's end where that came by itself or
-    /// later still
+    /// How long uploading may take, counted from the stop signal, or from the program's end where that came without
+    /// one or later than that
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, env = "PODCOV_DEADLINE", help_heading = "Storage")]
     pub(crate) deadline: Duration,
 

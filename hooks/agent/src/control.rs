@@ -1,12 +1,12 @@
 //! The control endpoint: HTTP for podcov's hooks, and for others that can reach the pod.
 //!
-//! `GET /identity?nonce=NONCE` says whose agent this is, to everybody. All else takes the token, if there is one:
+//! `GET /identity?nonce=NONCE` returns whose agent this is, to everybody. All other requests need the token, if there is one:
 //! `Authorization: Bearer TOKEN`, or a signature of the challenge that `/identity` gave on the same connection
 //! ([`podcov_control::Token::sign`]).
 //!
 //! `GET /health`, `POST /flush`, `POST /stop`, `POST /reset`, `GET /coverage`, `POST /coverage?after=flush` or `stop`.
-//! Answers are JSON but that of the last, which is a tar stream; an error is `{"error": …}`. Flushing takes
-//! `?signal=NAME`. No name of a file is taken from a request.
+//! Responses are JSON, those of the last two tar streams; an error is `{"error": …}`. Flushing takes `?signal=NAME`.
+//! No file name is taken from a request.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -57,10 +57,10 @@ const PIECE: usize = 64 << 10;
 /// How long to wait after an accept that failed.
 const NO_ROOM: Duration = Duration::from_millis(50);
 
-/// How long a caller may take to say what it wants.
+/// How long a caller may take to send its request.
 const HEADERS: Duration = Duration::from_secs(5);
 
-/// A request's body has no meaning, so this is more than enough.
+/// The most bytes of a request's body, which has no meaning.
 const BODY: usize = 4096;
 
 /// How long the program may take to end when it is asked to, before the caller is told that it has not.
@@ -70,7 +70,7 @@ const STOP: Duration = Duration::from_secs(60);
 /// it within that time.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// What requests are about.
+/// What the handlers of requests share.
 pub(crate) struct Agent {
     pub(crate) program: Program,
     pub(crate) flush: Flush,
@@ -79,7 +79,7 @@ pub(crate) struct Agent {
     pub(crate) place: Place,
     pub(crate) storage: Option<String>,
     pub(crate) stop_signal: i32,
-    /// When somebody has asked for the program's end, since it was started.
+    /// When a request asked the program to end, since it was started.
     pub(crate) stop_asked: watch::Sender<Option<Instant>>,
     pub(crate) starts: AtomicU32,
     /// How many pieces of coverage callers have taken.
@@ -105,7 +105,7 @@ enum Kind {
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// What the next request on a connection must sign, once: a signature that was seen serves nobody.
+/// What the next request on a connection must sign. It serves once, so a recorded signature is worthless.
 type Challenge = Rc<Cell<Option<Nonce>>>;
 
 /// Opens the ports that the arguments ask for.
@@ -173,7 +173,7 @@ async fn serve_port(port: Port, agent: Arc<Agent>) {
         () = async {
             loop {
                 let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-                // An accept that fails is about the caller, or about descriptors, which come free with connections.
+                // An accept fails because of the caller, or for want of descriptors, which closed connections free.
                 let Ok((stream, _)) = port.listener.accept().await else {
                     tokio::time::sleep(NO_ROOM).await;
                     continue;
@@ -209,7 +209,7 @@ async fn serve_connection(stream: tokio::net::TcpStream, agent: Arc<Agent>, kind
         .header_read_timeout(HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // A caller that breaks off is no error of ours.
+    // A caller that disconnects is no error of the agent.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = over.wait_for(|state| matches!(state, State::Over(_))) => {}
@@ -306,14 +306,14 @@ fn is_authorized(head: &request::Parts, token: &Token, challenge: Option<Nonce>)
     challenge.is_some_and(|challenge| token.has_signed(header, &challenge, head.method.as_str(), path))
 }
 
-/// What may follow a path's `?`.
+/// The query of a request.
 #[derive(Default)]
 struct Query {
     after: Option<After>,
     signal: Option<i32>,
 }
 
-/// What comes before the coverage is sent.
+/// What to do before the coverage is sent.
 enum After {
     Flush,
     Stop,
@@ -385,12 +385,12 @@ async fn stop(agent: &Agent) -> Response<Body> {
             let written = lives(agent).last.back().is_none_or(|life| life.counters_written);
             answer_json(StatusCode::OK, &json!({ "exit_code": end.code(), "counters_written": written }))
         }
-        // It has been started again in the meantime.
+        // The program has been started again in the meantime.
         State::Running(_) => answer_json(StatusCode::OK, &json!({})),
     }
 }
 
-/// Removes what has been counted since the agent started; what the program is stays.
+/// Removes the counter files that have come since the agent started, and keeps the meta-data.
 fn reset(agent: &Agent) -> io::Result<usize> {
     let listed = files::list(agent.folder.path())?;
     let counts = listed.into_iter().filter(|(_, parsed)| files::has_counts(parsed));

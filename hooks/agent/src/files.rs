@@ -14,13 +14,13 @@ use podcov_storage::Place;
 use crate::args::RunArgs;
 use crate::program::GOCOVERDIR;
 
-/// Where files go when nothing says where.
+/// The default folder.
 const DEFAULT: &str = "/tmp/podcov";
-/// The folder of the containers' folders where that cannot be made: it is in every container, also where the image has no
-/// folder to write to, and all of a pod share it.
+/// The parent of the default folder's substitute, where that cannot be made. Every container has it, also one whose image
+/// has no folder to write to, and all containers of a pod share it.
 const SHARED: &str = "/dev/shm/podcov";
 
-/// Chooses the folder, of that start of that container, and makes it.
+/// Chooses the folder for this start of this container, and makes it.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -35,10 +35,10 @@ pub(crate) fn folder(args: &RunArgs, Place { container, start, .. }: &Place) -> 
     }
     let shared = Path::new(SHARED);
     if fs::create_dir(shared).is_ok() {
-        // Other containers' users make theirs beside it.
+        // Other containers' users make their folders beside it.
         let _ = fs::set_permissions(shared, PermissionsExt::from_mode(0o1777));
     }
-    // Another container may have that name for want of one of its own.
+    // Another container may use the same default name.
     let alone = make(&shared.join(container)).map(CoverFolder::open).ok().filter(CoverFolder::is_alone);
     let own =
         alone.map_or_else(|| make(&shared.join(format!("{container}-{start}"))).map(CoverFolder::open), Ok);
@@ -56,15 +56,15 @@ pub(crate) fn folder(args: &RunArgs, Place { container, start, .. }: &Place) -> 
 fn make(dir: &Path) -> io::Result<PathBuf> {
     let dir = std::path::absolute(dir)?;
     fs::create_dir_all(&dir)?;
-    // One that is there may be another user's.
+    // A folder that exists may belong to another user.
     rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).map_err(|e| {
         io::Error::new(io::Error::from(e).kind(), format!("{} cannot be written", dir.display()))
     })?;
     Ok(dir)
 }
 
-/// The folder of coverage files, and what in it may be removed: only what has come since the agent started, and only
-/// while no other agent uses the folder. All else may be somebody else's, or of an earlier run.
+/// The folder of coverage files, and what in it may be removed: only files that have come since the agent started,
+/// and only while no other agent uses the folder. All others may be somebody else's, or an earlier run's.
 pub(crate) struct CoverFolder {
     path: PathBuf,
     /// What was there before. `None` where that is not known.
@@ -115,7 +115,7 @@ impl CoverFolder {
     }
 }
 
-/// The whole coverage files of the folder, with what their names say.
+/// The complete coverage files of the folder, with their parsed names.
 pub(crate) fn list(folder: &Path) -> io::Result<BTreeMap<String, FileName>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
@@ -131,7 +131,7 @@ pub(crate) fn list(folder: &Path) -> io::Result<BTreeMap<String, FileName>> {
     Ok(files)
 }
 
-/// Whether a file is what a run of the program counted, and not what the program is.
+/// Whether a file has counters, or a profile, of a run of the program: not its meta-data.
 pub(crate) fn has_counts(name: &FileName) -> bool {
     matches!(name, FileName::Counters { .. } | FileName::Text { .. })
 }

@@ -21,7 +21,7 @@ pub(crate) struct Flush {
     folder: PathBuf,
     signal: i32,
     timeout: Duration,
-    /// One at a time: the evidence of one would serve for another.
+    /// One flush at a time: the new file of one would count as evidence for another.
     turn: Mutex<()>,
     /// The files that have been written on a signal, and not at a program's end.
     flushed: std::sync::Mutex<BTreeSet<String>>,
@@ -32,10 +32,10 @@ impl Flush {
         Self { folder, signal, timeout, turn: Mutex::new(()), flushed: std::sync::Mutex::default() }
     }
 
-    /// Sends the program a signal, the usual one if none is given, and returns the names of its new counter files when they are there and whole.
+    /// Sends the program a signal, the default one if none is given, and returns the names of its new counter files once they are complete.
     ///
     /// # Errors
-    /// Why there are none.
+    /// Why there are no new files.
     pub(crate) async fn flush(&self, program: &Program, signal: Option<i32>) -> Result<Vec<String>, String> {
         let signal = signal.unwrap_or(self.signal);
         let _turn = self.turn.lock().await;
@@ -116,15 +116,15 @@ impl Flush {
     }
 }
 
-/// What happens in a folder. No pipe, but read like one. There is none where all that a user may have on a node are in
-/// use: `fs.inotify.max_user_instances`.
+/// Events of a folder, by inotify, whose descriptor is read like a pipe. None where the node's limit for a user
+/// (`fs.inotify.max_user_instances`) is used up.
 struct Changes(Option<pipe::Receiver>);
 
-/// How often to look where nothing tells.
+/// How often to look where there are no events.
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Changes {
-    /// From now on.
+    /// Watches from now on.
     fn of(folder: &Path) -> Self {
         let watch = || {
             let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
@@ -134,7 +134,7 @@ impl Changes {
         Self(watch().ok())
     }
 
-    /// Returns when something has happened since, or may have.
+    /// Returns when the folder has changed since the last call, or may have.
     async fn next(&mut self) -> io::Result<()> {
         match &mut self.0 {
             Some(changes) => changes.read(&mut [0; 4096]).await.map(drop),

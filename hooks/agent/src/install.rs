@@ -10,7 +10,7 @@ use podcov_exit::{Exit, Failure, ResultExt};
 
 use crate::place::nanos;
 
-/// What every podcov-agent has in it, and no other file: by this an older one is known, which may be replaced.
+/// A text that every podcov-agent's file contains, and no other: by it `install` recognizes an older one, which it may replace.
 #[used]
 static MARK: [u8; 48] = *b"podcov-agent: this program, and no file of yours";
 
@@ -43,13 +43,13 @@ pub(crate) fn install(dir: &Path) -> Result<()> {
     copy().or_exit(Exit::Usage, failed())
 }
 
-/// Whether nothing is at a path, or a podcov-agent.
+/// Whether the path is free, or a podcov-agent's file.
 fn may_replace(path: &Path) -> io::Result<bool> {
     let there = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         there => there?,
     };
-    // A link is somebody's, whatever it leads to.
+    // A link was made by somebody, wherever it points.
     if !there.is_file() {
         return Ok(false);
     }

@@ -1,7 +1,7 @@
 //! The first process of a container: starts a Go program, passes every signal on, and takes care of its coverage files.
 //!
-//! One thread does it all, so that a process is never signalled after it was reaped: both happen in turn; others only
-//! read files. The modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`files`] and
+//! One thread starts, signals and reaps, so a process is never signalled after it was reaped. Other threads only read
+//! files. The modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`files`] and
 //! [`profile`] coverage files, [`flush`] both; [`upload`] knows storage, [`control`] HTTP; [`run`] brings them together.
 
 #![cfg(target_os = "linux")]

@@ -1,8 +1,8 @@
-//! The program: starting it, signalling it, and what it has ended with.
+//! The program: starting it, signalling it, and how it ended.
 //!
-//! A child inherits which signals are blocked, and the agent has all of them so. If it unblocked them to start a child,
-//! one that came just then would be lost. So the child is this program once more, which unblocks them and then becomes
-//! the program ([`become_program`]): whatever came in between is delivered at that moment.
+//! A child inherits which signals are blocked, and the agent blocks all. If it unblocked them to start a child, a signal
+//! that came just then would be lost. So the child is this program once more, which unblocks them and then becomes
+//! the program ([`become_program`]): signals that came in between are delivered at that moment.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -24,7 +24,7 @@ pub(crate) const GOCOVERDIR: &str = "GOCOVERDIR";
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
 pub(crate) const NOT_FOUND: u8 = 127;
 
-/// How the program is doing.
+/// The state of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// It runs, as this process.
@@ -45,7 +45,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    /// The exit code that says so: as shells have it.
+    /// The exit code for it, as in shells.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Exit(code) => code,
@@ -63,7 +63,7 @@ impl std::fmt::Display for End {
     }
 }
 
-/// What all that deal with the program share.
+/// What all parts of the agent that deal with the program share.
 pub(crate) struct Program {
     state: watch::Sender<State>,
 }
@@ -99,8 +99,8 @@ impl Program {
         }
     }
 
-    /// Whether a signal, by number, would not just end it: it is caught or ignored, as far as the kernel tells. A Go
-    /// program catches all once its runtime is there, whatever it does with them.
+    /// Whether the program catches or ignores a signal, by number, as the kernel reports it; else the signal would kill it.
+    /// A Go program catches all signals once its runtime has started.
     pub(crate) fn handles(&self, number: i32) -> bool {
         let State::Running(pid) = self.state() else { return false };
         let status =
@@ -119,7 +119,7 @@ impl Program {
 
 fn spawn(command: &[OsString], coverdir: &Path) -> io::Result<Pid> {
     let mut own = Command::new("/proc/self/exe");
-    // Not waited for by this handle: `reap` does, for all children.
+    // This handle does not wait for it: `reap` does, for all children.
     let child = own.arg("exec").arg("--").args(command).env(GOCOVERDIR, coverdir).spawn()?;
     Ok(Pid::from_child(&child))
 }
@@ -129,7 +129,7 @@ fn spawn(command: &[OsString], coverdir: &Path) -> io::Result<Pid> {
 pub(crate) fn become_program(command: &[OsString]) -> u8 {
     let (program, args) =
         command.split_first().map_or((OsStr::new(""), command), |(p, args)| (p.as_os_str(), args));
-    // Should the agent be killed, its program is not left alone. A container's first process takes all with it anyway.
+    // If the agent is killed, its program gets SIGTERM. A container's first process takes all others with it anyway.
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
     let error = match signals::unblock() {
         Ok(()) => Command::new(program).args(args).exec(),
@@ -139,7 +139,7 @@ pub(crate) fn become_program(command: &[OsString]) -> u8 {
     if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE }
 }
 
-/// What has become of a child.
+/// The new state of a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Ended(End),
@@ -147,10 +147,10 @@ pub(crate) enum Fate {
     Stopped(i32),
 }
 
-/// Takes word of all children that have ended, orphans of the program included, and gives that of `program`.
+/// Reaps all children that have ended, orphans of the program included, and returns the state of `program`.
 pub(crate) fn reap(program: Option<Pid>) -> Option<Fate> {
     let mut fate = None;
-    // An error says that there are no children.
+    // The only error is that there are no children.
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
         if Some(pid) == program {
             fate = fate_of(status).or(fate);
@@ -170,8 +170,8 @@ fn fate_of(status: WaitStatus) -> Option<Fate> {
     }
 }
 
-/// Stops with a program that its terminal has stopped, as the shell which waits for this process expects, and goes on
-/// when it does. A container's first process cannot be stopped.
+/// Stops this process when the terminal has stopped the program, as the shell that waits for it expects, until both are
+/// continued. A container's first process cannot be stopped.
 pub(crate) fn stop_too(signal: i32) {
     let by_terminal = matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU);
     if by_terminal && getpid() != Pid::INIT {

@@ -9,10 +9,10 @@ use crate::program::End;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// A program that ran so long has been well.
+/// A program that ran for this long counts as healthy.
 const WELL: Duration = Duration::from_secs(10);
 
-/// Decides, and makes a program that keeps failing wait longer and longer.
+/// Decides on restarts, with a growing pause for a program that keeps failing.
 #[derive(Debug)]
 pub(crate) struct Policy {
     when: Restart,

@@ -31,18 +31,18 @@ const PANIC: u8 = 2;
 /// How long a thread that has nothing to do is kept.
 const ALWAYS: Duration = Duration::from_secs(1 << 32);
 
-/// What the last upload has at least, if the deadline is not less than that.
+/// The least time for the last upload, unless the deadline is shorter.
 const LEAST: Duration = Duration::from_secs(3);
 
 /// Runs the program and gives the exit code to end with: the program's, or 128 + the signal that ended it.
 ///
 /// # Errors
-/// When nothing was started.
+/// When the program could not be started.
 pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_io().enable_time().thread_keep_alive(ALWAYS).build()?;
     let code = LocalSet::new().block_on(&runtime, run(args, blocked));
-    // Whatever else is under way was given its time.
+    // All other tasks have had their time.
     runtime.shutdown_background();
     code
 }
@@ -63,7 +63,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         Arc::new(Uploader::new(address.clone(), place.clone(), Arc::clone(&folder), remove))
     });
     if uploader.is_some() {
-        // The thread that reads files, before the program: that may start so many that there is none left.
+        // Start the thread that reads files before the program, which may use up the container's limit of processes.
         drop(tokio::task::spawn_blocking(|| ()));
     }
     let profile = Profile::of(&args.program);
@@ -100,7 +100,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
     Ok(end.code())
 }
 
-/// What watches over the program.
+/// Supervises the program.
 struct Supervisor<'a> {
     args: &'a RunArgs,
     agent: Arc<Agent>,
@@ -116,7 +116,7 @@ struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    /// Until the program has ended and is not to be started again.
+    /// Runs until the program has ended and is not to be started again.
     async fn until_over(&mut self, mut pid: Pid) -> Result<End> {
         let mut policy = Policy::new(self.args.restart);
         loop {
@@ -145,7 +145,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Hands signals on until the program has ended.
+    /// Passes signals on until the program has ended.
     async fn until_ended(&mut self, pid: Pid) -> Result<End> {
         let mut flushes = self.args.flush_every.map(|every| {
             let mut interval = interval_at(Instant::now() + every, every);
@@ -211,7 +211,7 @@ impl Supervisor<'_> {
     fn note(&mut self, number: i32) {
         if signals::is_stop(number) && self.stop.is_none() {
             self.stop = Some(Instant::now());
-            // What is there need not wait for the program's end.
+            // Files that exist can be uploaded before the program has ended.
             self.upload_soon();
         }
     }
@@ -242,13 +242,13 @@ impl Supervisor<'_> {
         }
         let folder = self.agent.folder.path().display();
         let listed = files::list(self.agent.folder.path()).unwrap_or_default();
-        // In a folder that outlives the container a process of the same number may have written before.
+        // In a folder that outlives the container, an earlier process with the same ID may have written files.
         let mut new = listed.iter().filter(|(name, _)| !self.before.contains(*name));
         let wrote = new.any(|(_, parsed)| files::written_by(parsed, number));
         self.note_life(number, end, started, &listed);
         match end {
             _ if wrote => {}
-            // Why has been said.
+            // The reason has been printed.
             End::Exit(program::NOT_EXECUTABLE | program::NOT_FOUND) => {}
             End::Signal(signal) if self.args.flush_every.is_some() => {
                 let signal = signals::name(signal);
@@ -279,10 +279,10 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Notes how the process ended, and whether it wrote its counters then: a signal leaves it no time to.
+    /// Records how the process ended, and whether it wrote its counters then. A process that a signal kills cannot.
     fn note_life(&self, pid: u32, end: End, started: u64, listed: &BTreeMap<String, FileName>) {
-        // Go writes counters at each end but that by a signal and that by a panic, whose exit code is 2. A program may
-        // end with that code by itself too: then there is a file that no flush has asked for.
+        // Go writes counters at each exit except after a signal or a panic, whose exit code is 2. A program may also exit
+        // with that code by itself: then there is a file that no flush has asked for.
         let panicked = end == End::Exit(PANIC);
         let new = || listed.iter().filter(|(name, _)| !self.before.contains(*name));
         // By the program, or by one that it has started, as a shell does.

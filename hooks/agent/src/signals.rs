@@ -13,16 +13,16 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::SignalKind;
 
-/// Signals that nobody but the kernel sends: `si_code` of `sigaction(2)`.
+/// `si_code` of a signal from the kernel (`sigaction(2)`).
 const SI_KERNEL: i32 = 0x80;
 
-/// Every signal that can be blocked, blocked.
+/// Proof that every signal that can be blocked is blocked.
 pub(crate) struct Blocked(SignalFd);
 
-/// The signals that come to this process. No pipe, but read like one.
+/// The signals of this process, from a signalfd, which is read like a pipe.
 pub(crate) struct Signals(pipe::Receiver);
 
-/// A signal that has come.
+/// A signal that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalEvent {
     /// SIGCHLD: a child has ended or stopped. `forward`: another process sent it, so the program gets it too. Two at once
@@ -69,13 +69,13 @@ impl Signals {
     }
 }
 
-/// What a signal means for the program. `own`: this process is its sender; of a child's end that field is the child.
+/// What a signal means for the program. `own`: this process sent it (for SIGCHLD the field names the child).
 fn event(number: i32, code: i32, own: bool) -> SignalEvent {
     let by_kernel = code == SI_KERNEL;
     match number {
         _ if own && code <= 0 => SignalEvent::Ignore(number),
         libc::SIGCHLD => SignalEvent::Child { forward: code <= 0 },
-        // A terminal that goes away tells its session's first process alone.
+        // A terminal that closes signals only the session's first process.
         libc::SIGHUP | libc::SIGCONT => SignalEvent::Forward(number),
         _ if by_kernel => SignalEvent::Ignore(number),
         _ => SignalEvent::Forward(number),
@@ -89,7 +89,7 @@ pub(crate) fn send(pid: Pid, number: i32) -> io::Result<()> {
     Ok(kill_process(pid, signal)?)
 }
 
-/// Whether a signal asks a program to end: what it starts after that is not started again, and its time runs.
+/// Whether a signal asks the program to end: then it is not restarted, and the deadline starts.
 pub(crate) fn is_stop(number: i32) -> bool {
     matches!(number, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT)
 }
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_the_agent_raised_itself_is_not_for_the_program() {
-        // As the kernel sends it to who writes to a pipe that nobody reads: SI_USER, from the process itself.
+        // As the kernel sends it to the writer of a pipe without a reader: SI_USER, from the process itself.
         assert_eq!(event(libc::SIGPIPE, 0, true), SignalEvent::Ignore(libc::SIGPIPE));
         assert_eq!(event(libc::SIGPIPE, 0, false), SignalEvent::Forward(libc::SIGPIPE));
         assert_eq!(event(libc::SIGXFSZ, 0, true), SignalEvent::Ignore(libc::SIGXFSZ));

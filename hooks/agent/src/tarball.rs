@@ -13,14 +13,14 @@ use crate::files;
 /// A block of a tar archive; its end is two of zeros.
 const BLOCK: usize = 512;
 
-/// Sends an archive of the folder's coverage files in pieces of a file each. An error ends it.
+/// Sends an archive of the folder's coverage files, one piece for each file. An error ends it.
 pub(crate) async fn send(folder: PathBuf, pieces: mpsc::Sender<io::Result<Bytes>>) {
     let outcome = match files::list(&folder) {
         Ok(listed) => send_files(folder, listed.into_keys(), &pieces).await,
         Err(error) => Err(error),
     };
     let last = outcome.map(|()| Bytes::from_static(&[0; 2 * BLOCK]));
-    // That nobody listens any more is no error.
+    // The receiver hung up, which is no error.
     let _ = pieces.send(last).await;
 }
 
@@ -34,7 +34,7 @@ async fn send_files(
         let read = tokio::task::spawn_blocking(move || fs::read(path)).await.map_err(io::Error::other)?;
         let bytes = match read {
             Ok(bytes) => bytes,
-            // It has been uploaded and removed in the meantime.
+            // The file has been uploaded and removed in the meantime.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };

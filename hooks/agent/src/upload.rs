@@ -1,4 +1,4 @@
-//! Coverage files on their way to storage.
+//! Uploading coverage files to storage.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,21 +17,21 @@ use tokio::time::{Instant, timeout_at};
 use crate::files::CoverFolder;
 use crate::{NAME, files};
 
-/// How many files travel at a time.
+/// How many files are uploaded at a time.
 const AT_A_TIME: usize = 8;
 
-/// Uploads what is in a folder.
+/// Uploads the files of a folder.
 pub(crate) struct Uploader {
     address: Address,
     folder: Arc<CoverFolder>,
-    /// Whether counters go from the folder when they have been uploaded.
+    /// Whether counters are removed from the folder once they are uploaded.
     remove: bool,
     state: Mutex<Uploaded>,
     /// Whether the last upload has been asked for.
     last: watch::Sender<bool>,
-    /// Whether it was said that counters could not be removed.
+    /// Whether a message about counters that could not be removed was printed.
     warned: AtomicBool,
-    /// What never got into the folder, for the manifest.
+    /// Losses that never became a file, for the manifest.
     lost: std::sync::Mutex<Vec<String>>,
 }
 
@@ -58,15 +58,15 @@ impl Uploader {
         Self { address, folder, remove, state: Mutex::new(state), last, warned, lost }
     }
 
-    /// Has the manifest tell of something that was lost before it was a file, and that has been said.
+    /// Adds a loss to the manifest that was never a file. Its message has been printed.
     pub(crate) fn lose(&self, what: String) {
         if let Ok(mut lost) = self.lost.lock() {
             lost.push(what);
         }
     }
 
-    /// Uploads what is new, and the manifest when all else is there. What could not be uploaded by the deadline is said,
-    /// and stays. `exit_code`: the program has ended for good.
+    /// Uploads new files, and then the manifest. A file that could not be uploaded by the deadline is named on stderr, and
+    /// stays. `exit_code`: the program has ended for good.
     pub(crate) async fn upload(&self, deadline: Instant, exit_code: Option<u8>) {
         if exit_code.is_some() {
             self.last.send_replace(true);
@@ -113,7 +113,7 @@ impl Uploaded {
                 }
             },
         };
-        // The manifest needs time too: without it nobody knows that all is there.
+        // The manifest needs time too: without it a reader cannot know that all files are there.
         let files_deadline = deadline - deadline.saturating_duration_since(Instant::now()) / 10;
         let place = &self.manifest.place;
         let storage = &storage;
@@ -182,7 +182,7 @@ async fn put(
     let path = from.folder.path().join(name);
     let read = tokio::task::spawn_blocking(move || fs::read(path)).await;
     let bytes = match read.map_err(|e| e.to_string())? {
-        // What was counted is removed by who has asked for it: POST /reset.
+        // POST /reset removed it: the caller asked for that.
         Err(error) if error.kind() == io::ErrorKind::NotFound && files::has_counts(parsed) => {
             return Ok(None);
         }

@@ -121,7 +121,7 @@ pub struct Args {
     #[arg(long, help_heading = "Output")]
     pub json: bool,
 
-    /// Where the run's hooks leave each other word
+    /// The state that the hooks of a run share
     #[command(flatten)]
     pub state: StateArgs,
 
@@ -141,8 +141,8 @@ const MAX_ENTRIES: usize = 1_000_000;
 /// Runs podcov-collect.
 ///
 /// # Errors
-/// A [`Failure`] when there is no report. That the report lacks something is said on stderr and shows in the
-/// exit code.
+/// When there is no report. If the tests have failed as well, the error is printed and the result is
+/// [`Exit::FellShort`]. A report that lacks something is no error but [`Exit::Incomplete`].
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     let run_id = args.select.run_id.as_deref().filter(|id| !id.is_empty());
     let state = args.state.run(run_id);
@@ -150,7 +150,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
         Ok(exit) => return Ok(exit),
         Err(error) => error,
     };
-    // That the tests have failed must not be lost with the report.
+    // Without a report, a failure of the tests must still be reported.
     match state.end(NAME, Exit::Done, args.defer_failure) {
         Ok(Exit::Done) => Err(error),
         Ok(tests_failed) => {

@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 use crate::{NAME, guard};
 
-/// What to run.
+/// The command to run.
 pub(crate) struct Command<'a> {
     pub(crate) program: &'a OsStr,
     pub(crate) arguments: &'a [OsString],
-    /// What its environment has besides podcov-test's own.
+    /// Variables in addition to podcov-test's own environment.
     pub(crate) environment: &'a BTreeMap<String, String>,
     /// How long the command may take to end after a signal.
     pub(crate) grace: Duration,

@@ -1,4 +1,4 @@
-//! A guard over the command and all that it starts.
+//! A guard process for the command and all processes that it starts.
 //!
 //! A hook can be killed at any moment: Skaffold's cancel is a SIGKILL. What the command had started would live on, and
 //! Skaffold would wait for it, because it holds the hook's output open. So the command runs in a process group of its
@@ -31,15 +31,15 @@ use tokio::time::Instant;
 use crate::NAME;
 use crate::command::{self, Command, Ended};
 
-/// The first argument of a guard. No target looks like this, and no user need know.
+/// The first argument of a guard. No target looks like this; it is not documented for users.
 pub(crate) const GUARD: &str = "--guard-command-while-open";
 
-/// Of so many processes the names are printed.
+/// The names of at most this many processes are printed.
 const NAMED: usize = 5;
 
 /// Whether a command needs a guard.
 ///
-/// Not so at a terminal: a command in a background process group could not read from it, and Ctrl-C reaches every
+/// It needs none at a terminal: a command in a background process group could not read from it, and Ctrl-C reaches every
 /// process of the foreground group anyway.
 pub(crate) fn is_needed() -> bool {
     !io::stdin().is_terminal()
@@ -83,7 +83,7 @@ fn start(command: &Command<'_>) -> io::Result<(Child, PipeWriter)> {
 
 /// The file of this program.
 fn own_program() -> io::Result<PathBuf> {
-    // On Linux this leads to the file that is running, even where another one has its name by now, or none.
+    // On Linux this is the file that is running, even if it was replaced or removed.
     let running = PathBuf::from("/proc/self/exe");
     if running.exists() { Ok(running) } else { std::env::current_exe() }
 }
@@ -125,7 +125,7 @@ pub(crate) async fn guard(arguments: &[OsString]) -> Result<Exit> {
     Ok(Exit::Command(command::code(status)))
 }
 
-/// What comes through the pipe.
+/// A message through the pipe.
 enum Request {
     Stop(process::Signal),
     /// podcov-test has ended.
@@ -163,7 +163,7 @@ struct Group {
 }
 
 impl Group {
-    /// Takes note of the processes that have ended. Gives whether any of the group is left.
+    /// Reaps the processes that have ended. Returns whether any of the group is left.
     fn reap(&mut self) -> io::Result<bool> {
         loop {
             match process::wait(WaitOptions::NOHANG) {
@@ -238,7 +238,7 @@ struct Guard {
 
 #[derive(Clone, Copy)]
 enum Step {
-    /// Tells what the command has left behind to end.
+    /// Sends SIGTERM to the processes that the command has left behind.
     Terminate,
     /// Kills the group.
     Kill,
@@ -268,7 +268,7 @@ impl Guard {
                 Some(request) = requests.recv() => self.request(&request),
                 () = tokio::time::sleep_until(at), if self.next.is_some() => {
                     self.step();
-                    // Only Linux tells of the end of what is left.
+                    // Only on Linux does the guard learn when the rest has ended.
                     if let (None, Some(status)) = (self.next, self.group.ended) && cfg!(not(target_os = "linux")) {
                         return Ok(status);
                     }
@@ -279,7 +279,7 @@ impl Guard {
 
     fn request(&mut self, request: &Request) {
         match request {
-            // It has been told already.
+            // It has got the signal already.
             Request::Gone if self.asked > 0 => return,
             Request::Gone => self.group.signal(process::Signal::INT),
             Request::Stop(_) if self.asked > 0 => {
@@ -294,11 +294,11 @@ impl Guard {
         }
     }
 
-    /// The command has ended, and processes of its group are left. Those that are about to end are given the time for
-    /// it, as the `tee` of a shell that has ended.
+    /// The command has ended, and processes of its group are left. They get time to end by themselves,
+    /// as a `tee` does after its shell.
     fn command_ended(&mut self) {
         if self.asked > 0 {
-            // What a shell has started in the background ignores SIGINT.
+            // A shell's background processes ignore SIGINT.
             self.group.signal(process::Signal::TERM);
         } else {
             self.next = Some((Instant::now() + self.grace, Step::Terminate));

@@ -90,9 +90,9 @@ pub struct Args {
     pub common: CommonArgs,
 }
 
-/// Does the work of a guard where this process was started as one, and gives the command's exit code.
+/// Runs as the guard, if this process was started as one, and returns the command's exit code.
 ///
-/// It comes before everything else in `main`; see the module `guard`.
+/// `main` calls it first; see the module `guard`.
 #[cfg(unix)]
 pub fn guard() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
@@ -112,11 +112,12 @@ pub fn guard() -> Option<ExitCode> {
 /// Runs podcov-test.
 ///
 /// # Errors
-/// A [`Failure`] when the command could not be run; that the command failed is no error of podcov-test's.
+/// When a target cannot be reached, or the command cannot be started. A command that fails is no error: the result is
+/// its exit code, or [`Exit::Done`] where its failure was deferred.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     let routes = routes::parse(&args.routes, &args.http)?;
     let state = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));
-    // What failed in an earlier iteration of the run is no failure of this one.
+    // A failure of an earlier iteration of `skaffold dev` does not belong to this one.
     state.clear().or_exit(Exit::Usage, "cannot remove the failure that an earlier run deferred")?;
 
     let forwards = match shutdown.or_stop(forward_all(&args, &routes)).await {
@@ -143,7 +144,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Opens all ports, then waits until all of them accept.
+/// Opens all ports, then waits until all targets accept connections.
 async fn forward_all(args: &Args, routes: &[Route]) -> Result<Vec<Forward>> {
     if routes.is_empty() {
         return Ok(Vec::new());

@@ -1,5 +1,5 @@
-//! Where there are no process groups: a command cannot be sent signals. It is left to end by itself, and killed when its
-//! grace is over.
+//! Running the command on systems without process groups: it cannot get signals, so it has `--grace` to end by itself and
+//! is then killed.
 
 use std::process::ExitStatus;
 

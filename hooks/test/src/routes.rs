@@ -76,7 +76,7 @@ pub(crate) fn environment(routes: &[Route], addresses: &[SocketAddr]) -> Result<
     Ok(environment)
 }
 
-/// What of a variable's name stands for a target: capitals, digits and underscores.
+/// The part of a variable's name that stands for a target: capitals, digits and underscores.
 fn variable_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }

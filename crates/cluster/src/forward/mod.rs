@@ -55,8 +55,8 @@ impl Forward {
     /// client is held while no pod takes it.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when the target or its port does not exist, [`Error::Config`] when the local port
-    /// is not available, else the API server's error.
+    /// [`Error::NotFound`] when the target or its port does not exist, [`Error::NoLocalPort`] when the local
+    /// port is not available, else the API server's error.
     pub async fn start(
         cluster: &Cluster,
         target: &TargetRef,
