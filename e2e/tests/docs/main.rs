@@ -1,6 +1,7 @@
 //! README.md and docs/ agree with the programs: what they name exists, and the commands in them are understood.
 
 mod page;
+mod profile;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
