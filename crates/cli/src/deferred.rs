@@ -22,8 +22,8 @@ const KIND: &str = "podcov deferred failure 1";
 /// The folder through which the hooks of a run share state.
 #[derive(Debug, Clone, clap::Args)]
 pub struct StateArgs {
-    /// The folder in which podcov-test records a deferred failure [default: .podcov in Skaffold's work directory, else
-    /// in the current one]
+    /// The folder in which podcov-test notes a deferred failure and the pods that it saw, for later hooks [default:
+    /// .podcov in Skaffold's work directory, else in the current one]
     #[arg(long, env = "PODCOV_STATE_DIR", value_name = "DIR", global = true, help_heading = "Run")]
     pub state_dir: Option<PathBuf>,
 
@@ -46,13 +46,15 @@ impl StateArgs {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
             .collect();
-        RunState { file: dir.join(format!("failure-{name}.json")) }
+        RunState { file: dir.join(format!("failure-{name}.json")), dir, name }
     }
 }
 
 /// The state that the hooks of one run share.
 #[derive(Debug, Clone)]
 pub struct RunState {
+    dir: PathBuf,
+    name: String,
     file: PathBuf,
 }
 
@@ -75,22 +77,25 @@ struct Content {
 }
 
 impl RunState {
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The run's name in files' names.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Records a failure.
     ///
     /// # Errors
     /// When the file cannot be written, or is there and not podcov's.
     pub fn defer(&self, failure: &Deferred) -> io::Result<()> {
-        let dir = self.file.parent().unwrap_or(Path::new("."));
-        make_folder(dir)?;
+        make_folder(&self.dir)?;
         let recorded = self.deferred()?;
         let Deferred { command, code } = failure.clone();
-        let mut draft = NamedTempFile::with_prefix_in(".podcov-", dir)?;
-        draft.write_all(&serde_json::to_vec(&Content { kind: KIND.to_owned(), command, code })?)?;
-        match recorded {
-            Some(_) => draft.persist(&self.file)?,
-            None => draft.persist_noclobber(&self.file)?,
-        };
-        Ok(())
+        let content = serde_json::to_vec(&Content { kind: KIND.to_owned(), command, code })?;
+        replace(&self.file, &content, recorded.is_some())
     }
 
     /// The recorded failure, if there is one.
@@ -147,7 +152,7 @@ impl RunState {
 
 /// Makes the folder if it is not there. A new one tells git to ignore it, as cargo's target folder does; a folder of the
 /// user's is not changed.
-fn make_folder(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -164,6 +169,17 @@ fn make_folder(dir: &Path) -> io::Result<()> {
         Err(e) if e.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(e) => Err(e),
     }
+}
+
+/// Writes a file as a whole. One that is there is replaced only if it `is_ours`.
+pub(crate) fn replace(file: &Path, content: &[u8], is_ours: bool) -> io::Result<()> {
+    let mut draft = NamedTempFile::with_prefix_in(".podcov-", file.parent().unwrap_or(Path::new(".")))?;
+    draft.write_all(content)?;
+    match is_ours {
+        true => draft.persist(file)?,
+        false => draft.persist_noclobber(file)?,
+    };
+    Ok(())
 }
 
 #[cfg(test)]

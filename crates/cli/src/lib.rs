@@ -6,12 +6,14 @@
 mod deferred;
 mod output;
 mod progress;
+mod seen;
 mod shutdown;
 mod url;
 
 pub use deferred::{Deferred, RunState, StateArgs};
 pub use output::{print, print_text, say};
 pub use progress::Progress;
+pub use seen::{SeenPod, SeenPods};
 pub use shutdown::{Request, Shutdown, Signal};
 
 use std::ffi::OsString;

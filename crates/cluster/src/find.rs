@@ -70,6 +70,7 @@ impl Found {
         let skip = |container: Option<&str>, why| Skipped {
             namespace: namespace.clone(),
             pod: name.clone(),
+            uid: pod.uid().unwrap_or_default(),
             container: container.map(str::to_owned),
             why,
             history: None,
@@ -221,7 +222,7 @@ impl Cluster {
     }
 
     /// Lists the scope's pods, one watch for each namespace that they could be listed in, at least one.
-    async fn list(&self, scope: &Scope) -> Result<(Vec<PodWatch>, Vec<Unlisted>), Error> {
+    pub(crate) async fn list(&self, scope: &Scope) -> Result<(Vec<PodWatch>, Vec<Unlisted>), Error> {
         let watch = |namespace: Option<&str>, place: &str| {
             let config = watcher::Config::default().labels(&scope.labels);
             PodWatch::new(self, namespace, config, format!("listing pods in {place}"))
@@ -270,7 +271,10 @@ impl Cluster {
 }
 
 /// The containers of a pod that are meant and have a folder for counters, sidecars included.
-fn candidates<'a>(pod: &'a Pod, scope: &Scope) -> Vec<(&'a ContainerSpec, CoverDir, Option<AgentPort>)> {
+pub(crate) fn candidates<'a>(
+    pod: &'a Pod,
+    scope: &Scope,
+) -> Vec<(&'a ContainerSpec, CoverDir, Option<AgentPort>)> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let candidate = |container: &'a ContainerSpec| {
         let agent = agent_port(container).map(|port| AgentPort { sure: is_sure(spec, port), ..port });

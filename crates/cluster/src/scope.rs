@@ -123,6 +123,18 @@ impl Scope {
         Some(Self { labels, run_id: None, coverdir: None, ..self.clone() })
     }
 
+    /// Whether a pod's labels tell no more than that it is of the run, so that its name alone decides.
+    #[must_use]
+    pub fn selects_by_name(&self) -> bool {
+        self.run_id.as_ref().is_some_and(|id| self.labels == format!("{RUN_ID_LABEL}={id}"))
+    }
+
+    /// Whether a namespace is looked into.
+    #[must_use]
+    pub fn wants_namespace(&self, name: &str) -> bool {
+        self.namespaces.as_ref().is_none_or(|names| names.iter().any(|one| one == name))
+    }
+
     /// Whether a pod of that name is meant.
     #[must_use]
     pub fn wants_pod(&self, name: &str) -> bool {

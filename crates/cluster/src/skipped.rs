@@ -54,6 +54,8 @@ pub struct Skipped {
     pub namespace: String,
     /// The pod's name.
     pub pod: String,
+    /// The pod's UID.
+    pub uid: String,
     /// The container, where the rest of the pod was not skipped.
     pub container: Option<String>,
     /// Why.

@@ -108,6 +108,33 @@ async fn a_pod_that_is_long_in_ending() -> Result<()> {
     Ok(())
 }
 
+/// The API server keeps nothing of it; podcov-test has seen it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_replaced_while_the_tests_run() -> Result<()> {
+    let space = Space::new().await?;
+    space.deploy(&Service::WRITES).await?;
+    let old = space.pod("writes").await?;
+    let until_noted = "until grep -q '\"deleted\":true' .podcov/pods-*; do sleep 0.1; done";
+    let testing = run(space.command("podcov-test", ["--", "sh", "-c", until_noted]));
+    let replacing = async {
+        // The pod is noted before the command starts.
+        while !space.dir().join(".podcov").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        space.api::<Pod>().delete(&old, &DeleteParams::default()).await?;
+        space.another_pod("writes", &old).await
+    };
+    let (tested, new) = tokio::join!(testing, replacing);
+    let (tested, new) = (tested?, new?);
+    ensure!(tested.code == 0, "{tested:?}");
+    let signalled = signal(&space).await?;
+    assert_eq!((signalled.code, signalled.stdout.as_str()), (0, ONE_WROTE), "{signalled:?}");
+    let collected = collect(&space).await?;
+    let lost = format!("pod {}/{old} was deleted during the run; what it had counted is lost\n", space.name);
+    assert_eq!((collected.code, collected.stderr), (4, format!("podcov-collect: error: {lost}")));
+    as_go_says(&space, &collected.stdout, &[(&new, "app")])
+}
+
 /// Its volume stays, and with it what the program wrote before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_its_kubelet_restarts() -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fs_err as fs;
-use podcov_e2e::{Ended, World};
+use podcov_e2e::{Ended, World, run};
 use podcov_testbed::{Fault, Rule};
 use serde_json::{Value, json};
 
@@ -276,5 +276,152 @@ async fn that_the_tests_failed_is_told_though_there_is_no_report() -> Result<()>
     }
     // It is told once.
     assert_eq!(collect(&world, "").await?.code, 4);
+    Ok(())
+}
+
+/// Runs podcov-test, which notes the pods that it sees, with a command that ends at once.
+async fn test(world: &World) -> Result<()> {
+    let tested = world.run("podcov-test", &format!("--run-id {RUN} -- true")).await?;
+    assert_eq!((tested.code, tested.stderr.as_str()), (0, ""), "{tested:?}");
+    Ok(())
+}
+
+fn notes(world: &World) -> Result<Vec<String>> {
+    if !world.dir().join(".podcov").exists() {
+        return Ok(Vec::new());
+    }
+    let mut files = world.files(".podcov")?;
+    files.retain(|file| file != ".gitignore");
+    Ok(files)
+}
+
+fn deleted(pod: &str) -> String {
+    format!(
+        "podcov-collect: error: pod default/{pod} was deleted during the run; what it had counted is lost\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_was_deleted_during_the_run_is_a_loss() -> Result<()> {
+    let world = World::new().await?;
+    for pod in ["before", "stays", "goes", "left"] {
+        add_pod(&world, pod, |_| {})?;
+    }
+    add_pod(&world, "plain", |pod| pod["spec"]["containers"][0]["env"] = json!([]))?;
+    add_pod(&world, "other-run", |pod| {
+        pod["metadata"]["labels"] = json!({"skaffold.dev/run-id": "another"})
+    })?;
+    add_pod(&world, "pending", |pod| {
+        pod["status"] = json!({"phase": "Pending"});
+    })?;
+    world.bed.delete_pod("default", "before", Some(0))?;
+
+    // It goes while the tests run: they end as soon as that is noted.
+    let until_noted = "until grep -q '\"deleted\":true' .podcov/pods-*; do sleep 0.02; done";
+    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_noted]));
+    let deleting = async {
+        while notes(&world)?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.bed.delete_pod("default", "goes", Some(0))
+    };
+    let (tested, gone) = tokio::join!(testing, deleting);
+    gone?;
+    let tested = tested?;
+    assert_eq!(tested.code, 0, "{tested:?}");
+    // Further tests of the run do not know it any more, and say nothing of the others.
+    test(&world).await?;
+    for pod in ["left", "plain", "other-run", "pending"] {
+        world.bed.delete_pod("default", pod, Some(0))?;
+    }
+    for _ in 0..2 {
+        // A further report lacks it too.
+        let collected = collect(&world, "").await?;
+        assert_eq!((collected.code, collected.stderr), (4, deleted("goes") + &deleted("left")));
+        let losses = &world.manifest()?["losses"];
+        let message = "pod default/goes was deleted during the run; what it had counted is lost";
+        assert_eq!(losses[0], json!({"namespace": "default", "pod": "goes", "message": message}));
+        assert_eq!(world.manifest()?["complete"], false);
+    }
+    // To a report that has it there is only something to add.
+    let added = collect(&world, "--accumulate").await?;
+    assert_eq!(added.code, 0, "{added:?}");
+    assert_eq!(
+        added.stderr,
+        "podcov-collect: the report lacks what earlier runs have lost: 2 losses in manifest.json\n"
+    );
+    // Others are not of this collect.
+    for other in ["-n shop", "--pod stays", "-c side", "-l app=x"] {
+        let collected = collect(&world, other).await?;
+        assert!(!collected.stderr.contains("error: pod default/goes was"), "{other}: {collected:?}");
+    }
+    // When the tests run again, that is told.
+    test(&world).await?;
+    let collected = collect(&world, "").await?;
+    assert_eq!((collected.code, collected.stderr.as_str()), (0, ""));
+    assert_eq!(notes(&world)?, [""; 0], "all is told, and nothing is left");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_collected_of_a_deleted_pod_is_not_lost() -> Result<()> {
+    let world = World::new().await?;
+    add_pod(&world, "stays", |_| {})?;
+    add_pod(&world, "old", |_| {})?;
+    // Without a collect in between: the next iteration deploys again, and tests that.
+    test(&world).await?;
+    world.bed.delete_pod("default", "old", Some(0))?;
+    add_pod(&world, "new", |_| {})?;
+    test(&world).await?;
+    let collected = collect(&world, "").await?;
+    let replaced = "podcov-collect: pod default/old: it was deleted before the last tests of the run began\n";
+    assert_eq!((collected.code, collected.stderr.as_str()), (0, replaced));
+    assert_eq!(notes(&world)?, [""; 0]);
+
+    test(&world).await?;
+    assert_eq!(collect(&world, "").await?.code, 0);
+    world.bed.delete_pod("default", "new", Some(0))?;
+    let added = collect(&world, "--accumulate").await?;
+    assert_eq!((added.code, added.stderr.as_str()), (0, ""));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deleted_pod_wrote_to_its_volume_may_be_there() -> Result<()> {
+    let world = World::new().await?;
+    add_pod(&world, "stays", |_| {})?;
+    add_pod(&world, "db-0", |pod| {
+        pod["spec"]["volumes"] = json!([{"name": "cov", "persistentVolumeClaim": {"claimName": "c"}}]);
+        let mounts = json!([{"name": "cov", "mountPath": "/coverage-data"}]);
+        pod["spec"]["containers"][0]["volumeMounts"] = mounts;
+    })?;
+    test(&world).await?;
+    world.bed.delete_pod("default", "db-0", Some(0))?;
+    let collected = collect(&world, "").await?;
+    let but = "what it had counted is lost, but for what it wrote to its volume (--include-older)\n";
+    assert!(collected.code == 4 && collected.stderr.ends_with(but), "{collected:?}");
+    let collected = collect(&world, "--include-older").await?;
+    let there = "podcov-collect: pod default/db-0: it was deleted during the run; what it wrote may be in its volume\n";
+    assert_eq!((collected.code, collected.stderr.as_str()), (0, there));
+    Ok(())
+}
+
+/// The tests are run all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn podcov_test_without_a_right_or_a_run_notes_nothing() -> Result<()> {
+    let world = World::new().await?;
+    add_pod(&world, "one", |_| {})?;
+    let without_run = world.run("podcov-test", "-- true").await?;
+    assert_eq!((without_run.code, without_run.stderr.as_str()), (0, ""));
+    assert_eq!(world.bed.requests().count("list", "pods"), 0);
+    let _refusal = world.bed.fault(Rule::new(Fault::status(403)).resource("pods"));
+    test(&world).await?;
+    assert!(!world.dir().join(".podcov").exists());
+    let verbose = world.run("podcov-test", &format!("--run-id {RUN} -v -- true")).await?;
+    assert_eq!(verbose.code, 0);
+    assert!(
+        verbose.stderr.contains("pods that are deleted during the run are not noted: listing pods"),
+        "{verbose:?}"
+    );
     Ok(())
 }

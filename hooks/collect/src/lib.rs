@@ -1,6 +1,7 @@
 //! Collects the coverage of a run's containers into a folder, verified, and prints it.
 
 mod accumulate;
+mod deleted;
 mod lives;
 mod manifest;
 mod ownership;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use accumulate::accumulate;
 use anyhow::{Context, Result};
 use covdata::{Builder, MetaFile, Percent, Problem, Reason};
+use deleted::DeletedPods;
 use fs_err as fs;
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -31,7 +33,7 @@ use podcov_exit::{Exit, Failure, ResultExt};
 use sift::sift;
 use tokio_util::task::TaskTracker;
 
-use manifest::{Collected, Loss, Manifest, PodName};
+use manifest::{Collected, Loss, Manifest, PodName, SkippedEntry};
 use podcov_flush::{Ask, ProcessFilter, Request};
 use podcov_storage::Address;
 use podcov_unpack::Rules;
@@ -167,9 +169,11 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
 /// Collects, and puts the report into its place.
 async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Exit> {
     let mut staging = None;
-    let collected =
-        until_settled(shutdown.requested(), async |tracker| collect(args, &tracker, &mut staging).await)
-            .await;
+    let mut deleted = DeletedPods::read(state);
+    let collected = until_settled(shutdown.requested(), async |tracker| {
+        collect(args, &tracker, &mut staging, &mut deleted).await
+    })
+    .await;
     let (manifest, percent) = match collected {
         Ok(report) => report?,
         Err(stopped) => {
@@ -180,6 +184,7 @@ async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Ex
     if let Some(staging) = staging {
         staging.publish()?;
     }
+    deleted.settle(&manifest.containers);
     let earlier = manifest.losses.iter().filter(|loss| loss.earlier).count();
     if earlier > 0 {
         let lost = count(earlier, "loss").replace("losss", "losses");
@@ -216,6 +221,7 @@ async fn collect(
     args: &Args,
     tracker: &TaskTracker,
     staging: &mut Option<Staging>,
+    deleted: &mut DeletedPods,
 ) -> Result<(Manifest, Percent)> {
     check_ours(&args.out)?;
     let earlier = match Manifest::read(&args.out) {
@@ -225,7 +231,7 @@ async fn collect(
     let known = earlier.as_ref().map(|earlier| &*earlier.containers).unwrap_or_default();
     let mut manifest = match &args.from {
         Some(address) => stored::collect(args, address, staging).await?,
-        None => from_cluster(args, tracker, staging, known).await?,
+        None => from_cluster(args, tracker, staging, known, deleted).await?,
     };
     let staging = staging.as_ref().context("there is a staging folder by now")?;
     manifest.say_errors();
@@ -252,17 +258,28 @@ async fn from_cluster(
     tracker: &TaskTracker,
     staging: &mut Option<Staging>,
     known: &[Collected],
+    deleted: &mut DeletedPods,
 ) -> Result<Manifest> {
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let scope = args.select.scope(cluster.default_namespace())?;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
-    let Found { targets, skipped, unlisted } =
-        cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
+    let found = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
+    deleted.look_up(&scope, &found, args.include_older);
+    let Found { targets, mut skipped, unlisted } = found;
+    skipped.retain(|skipped| !deleted.has(&skipped.uid));
     for namespace in &unlisted {
         say(NAME, format_args!("error: {namespace}"));
     }
     for line in Skipped::lines(&skipped) {
         say(NAME, line);
+    }
+    manifest.losses = deleted.losses(args.accumulate);
+    for loss in manifest.losses.iter().filter(|loss| !loss.earlier) {
+        say(NAME, format_args!("error: {}", loss.message));
+    }
+    manifest.skipped = deleted.skipped();
+    for SkippedEntry { namespace, pod, reason, .. } in &manifest.skipped {
+        say(NAME, format_args!("pod {namespace}/{pod}: {reason}"));
     }
     if targets.is_empty() {
         return Err(Failure::new(Exit::Incomplete, format!("no coverage found in {}", scope.describe()))
@@ -270,9 +287,9 @@ async fn from_cluster(
             .into());
     }
     let (lost, skipped): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.why.is_loss());
-    manifest.losses = lost.into_iter().map(Into::into).collect();
+    manifest.losses.extend(lost.into_iter().map(Loss::from));
     manifest.losses.extend(unlisted.iter().map(|namespace| Loss::new(namespace.to_string())));
-    manifest.skipped = skipped.into_iter().map(Into::into).collect();
+    manifest.skipped.extend(skipped.into_iter().map(SkippedEntry::from));
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
     let flush = (args.stop || args.signal.is_some()).then_some(Request {
         ask: args.signal.as_deref().map_or(Ask::Stop, |signal| Ask::Flush { signal: Some(signal) }),

@@ -6,20 +6,23 @@ mod guard;
 #[cfg(not(unix))]
 #[path = "no_guard.rs"]
 mod guard;
+mod recorder;
 mod routes;
 
 use std::ffi::OsString;
+use std::future::pending;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
-use podcov_cli::{CommonArgs, Deferred, Shutdown, StateArgs, say};
+use podcov_cli::{CommonArgs, Deferred, RunState, Shutdown, StateArgs, say};
 use podcov_cluster::forward::Forward;
-use podcov_cluster::{Cluster, ClusterArgs, Error};
+use podcov_cluster::{Cluster, ClusterArgs, Error, SelectArgs};
 use podcov_exit::{Exit, Failure, ResultExt};
 
 use command::Command;
+use recorder::Recorder;
 use routes::Route;
 
 const NAME: &str = "podcov-test";
@@ -120,8 +123,12 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     // A failure of an earlier iteration of `skaffold dev` does not belong to this one.
     state.clear().or_exit(Exit::Usage, "cannot remove the failure that an earlier run deferred")?;
 
-    let forwards = match shutdown.or_stop(forward_all(&args, &routes)).await {
-        Ok(forwards) => forwards?,
+    let prepared = shutdown.or_stop(async {
+        let forwards = forward_all(&args, &routes).await?;
+        Ok::<_, anyhow::Error>((forwards, record_pods(&args, &routes, &state).await))
+    });
+    let (forwards, mut recorder) = match prepared.await {
+        Ok(prepared) => prepared?,
         Err(stopped) => return Ok(stopped),
     };
     let addresses: Vec<_> = forwards.iter().map(Forward::address).collect();
@@ -132,7 +139,20 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     let (program, arguments) =
         args.command.split_first().ok_or_else(|| Failure::new(Exit::Usage, "no command"))?;
     let command = Command { program, arguments, environment: &environment, grace: args.grace };
-    let ended = command::run(&command, &shutdown).await?;
+    let recording = async {
+        match &mut recorder {
+            Some(recorder) => recorder.run().await,
+            None => pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = command::run(&command, &shutdown) => ended,
+        never = recording => match never {},
+    };
+    if let Some(recorder) = recorder {
+        recorder.finish();
+    }
+    let ended = ended?;
     if ended.code == 0 || ended.interrupted || !args.defer_failure {
         return Ok(Exit::Command(ended.code));
     }
@@ -162,6 +182,22 @@ async fn forward_all(args: &Args, routes: &[Route]) -> Result<Vec<Forward>> {
     });
     try_join_all(waits).await.map_err(Error::into_failure)?;
     Ok(forwards)
+}
+
+/// Begins to note the run's pods with counters, for podcov-collect. Where they cannot be seen there is no note.
+async fn record_pods(args: &Args, routes: &[Route], state: &RunState) -> Option<Recorder> {
+    let run_id = args.run_id.clone().filter(|id| !id.is_empty())?;
+    let recorder = async {
+        let cluster = Cluster::connect(&args.cluster).await?;
+        let mut namespaces: Vec<String> =
+            routes.iter().filter_map(|route| route.target.namespace.clone()).collect();
+        namespaces.extend(args.skaffold_namespaces.iter().chain(&args.namespace).cloned());
+        let select = SelectArgs { namespaces, run_id: Some(run_id), ..SelectArgs::default() };
+        let scope = select.scope(cluster.default_namespace()).expect("a run says which pods are meant");
+        Recorder::start(&cluster, scope, state.see_pods()).await
+    };
+    let told = |error: &Error| tracing::info!("pods that are deleted during the run are not noted: {error}");
+    recorder.await.inspect_err(told).ok()
 }
 
 fn namespace(args: &Args, cluster: &Cluster) -> String {
