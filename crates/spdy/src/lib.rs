@@ -9,12 +9,14 @@
 
 mod frame;
 mod headers;
+mod queue;
 mod registry;
 mod session;
 mod stream;
 
 pub use headers::Headers;
-pub use session::{Accepted, Session, client, server};
+pub use queue::Session;
+pub use session::{Accepted, client, server};
 pub use stream::{Incoming, Outgoing};
 
 /// A session or one of its streams has ended before its time.

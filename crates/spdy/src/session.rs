@@ -1,15 +1,16 @@
-//! A session: the task that reads and writes its connection, and what streams see of it.
+//! The task of a session, which reads and writes its connection.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::frame::{self, Frame};
 use crate::headers::{Deflater, Inflater};
+use crate::queue::{Queued, Session, Shared};
 use crate::registry::{Event, Registry};
 use crate::stream;
 use crate::{Broken, Headers, Incoming, Outgoing};
@@ -21,26 +22,6 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const BATCH: usize = 64 * 1024;
 /// As much is read in one go, in bytes.
 const CHUNK: usize = 128 * 1024;
-
-/// One end of a connection that carries streams. It ends when all clones and all streams are dropped.
-#[derive(Clone)]
-pub struct Session(Arc<Shared>);
-
-struct Shared {
-    registry: Arc<Registry>,
-    queue: mpsc::UnboundedSender<Queued>,
-    /// The next stream's number. It is held while that stream is queued, as numbers may only rise.
-    next: Mutex<u32>,
-}
-
-/// A frame that waits to be written.
-pub(crate) enum Queued {
-    Open { stream: u32, fin: bool, headers: Headers },
-    Reply(u32),
-    Data { stream: u32, fin: bool, data: Bytes, room: Option<OwnedSemaphorePermit> },
-    Cancel(u32),
-    Ping(u32),
-}
 
 /// A stream that the other end has opened.
 pub struct Accepted {
@@ -107,63 +88,6 @@ where
         }
     });
     Ok(Session(shared))
-}
-
-impl Session {
-    /// Opens a stream without waiting for the other end: data may be sent at once, and a refusal shows as the stream's
-    /// end. With `fin` nothing will be sent on it.
-    ///
-    /// # Errors
-    /// When the session has ended, or takes no more streams.
-    pub fn open(&self, headers: Headers, fin: bool) -> Result<(Incoming, Outgoing), Broken> {
-        let mut next = self.0.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = *next;
-        let events = self.0.registry.add(id)?;
-        *next = id + 2;
-        self.queue(Queued::Open { stream: id, fin, headers })?;
-        Ok(stream::new(id, self.clone(), events, fin))
-    }
-
-    /// Whether it can open no more streams.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.registry.is_closed()
-            || *self.0.next.lock().unwrap_or_else(PoisonError::into_inner) > i32::MAX as u32
-    }
-
-    /// Whether a reader or the connection is too slow, so that new streams should use another session.
-    #[must_use]
-    pub fn is_held_up(&self) -> bool {
-        self.0.registry.is_held_up()
-    }
-
-    /// Sends a ping and waits for its answer. By then the other end has read what was sent before, and what it had
-    /// written before it read the ping has been handed to its streams.
-    ///
-    /// # Errors
-    /// When the session has ended.
-    pub async fn round_trip(&self) -> Result<(), Broken> {
-        let ping = self.0.registry.next_ping();
-        let pong = self.0.registry.expect_pong(ping)?;
-        self.queue(Queued::Ping(ping))?;
-        pong.await.map_err(|_| self.why_closed())
-    }
-
-    pub(crate) fn queue(&self, queued: Queued) -> Result<(), Broken> {
-        self.0.queue.send(queued).map_err(|_| self.why_closed())
-    }
-
-    pub(crate) async fn room(&self, length: usize) -> Result<OwnedSemaphorePermit, Broken> {
-        self.0.registry.room(length).await
-    }
-
-    pub(crate) fn forget(&self, stream: u32) {
-        self.0.registry.remove(stream);
-    }
-
-    pub(crate) fn why_closed(&self) -> Broken {
-        self.0.registry.why_closed()
-    }
 }
 
 /// The reading half.

@@ -1,14 +1,14 @@
-//! The two directions of a stream.
+//! The two directions of a stream, and how one is opened.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::Broken;
+use crate::queue::{Queued, Session};
 use crate::registry::Event;
-use crate::session::{Queued, Session};
+use crate::{Broken, Headers};
 
 /// The incoming direction of a stream.
 pub struct Incoming {
@@ -40,6 +40,22 @@ pub(crate) fn new(
     let life = Life { id, session, sent_end: sent_end.into(), seen_end: false.into() };
     let life = Arc::new(life);
     (Incoming { events, taken: None, life: Arc::clone(&life) }, Outgoing { life })
+}
+
+impl Session {
+    /// Opens a stream without waiting for the other end: data may be sent at once, and a refusal shows as the stream's
+    /// end. With `fin` nothing will be sent on it.
+    ///
+    /// # Errors
+    /// When the session has ended, or takes no more streams.
+    pub fn open(&self, headers: Headers, fin: bool) -> Result<(Incoming, Outgoing), Broken> {
+        let mut next = self.0.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = *next;
+        let events = self.0.registry.add(id)?;
+        *next = id + 2;
+        self.queue(Queued::Open { stream: id, fin, headers })?;
+        Ok(new(id, self.clone(), events, fin))
+    }
 }
 
 impl Incoming {

@@ -1,7 +1,6 @@
 //! Waiting until the cluster is ready, by asking it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Result;
 use hyper::Request;
@@ -10,9 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 
 use crate::config::NODE_NAME;
-
-/// How often to poll for state that cannot be watched.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+use crate::host::LOOK_AGAIN;
 
 pub(crate) async fn connect(kubeconfig: &Path) -> Result<Client> {
     // A second call finds it installed, which is fine.

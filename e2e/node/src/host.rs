@@ -9,7 +9,9 @@ use anyhow::{Result, ensure};
 use fs_err as fs;
 
 use crate::Folder;
-use crate::client::LOOK_AGAIN;
+
+/// How often to poll for state that cannot be watched.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The bridge that pods are on, and that has the node's address, for the node's may not be of loopback.
 pub(crate) const BRIDGE: &str = "podcov0";

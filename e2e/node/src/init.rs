@@ -14,8 +14,9 @@ use rustix::process::{Pid, WaitOptions, wait};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::client::{LOOK_AGAIN, connect, server_ready};
+use crate::client::{connect, server_ready};
 use crate::config::{PROGRAMS, Program, Until};
+use crate::host::LOOK_AGAIN;
 use crate::{Folder, folder::INSIDE};
 
 /// How long a program may take to start.
