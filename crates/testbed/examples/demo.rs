@@ -67,7 +67,7 @@ impl Deployer for Demo {
 
     async fn deploy(&self, manifests: &str) -> Result<()> {
         let applied = self.cluster.apply(manifests)?;
-        say(&format!("applied {}", applied.objects.join(", ")))?;
+        say(&format!("applied {}", applied.join(", ")))?;
         self.cluster.rollout_done().await?;
         Ok(say(&format!("{} pods ready", self.cluster.pods().len()))?)
     }

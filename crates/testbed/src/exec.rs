@@ -38,7 +38,7 @@ use crate::{
     cluster::Cluster,
     faults::Fault,
     kubelet::{self, Target, procfs, tools::CannotRun},
-    signals::{Delivery, Route},
+    signals::Route,
 };
 
 const STDIN: u8 = 0;
@@ -227,21 +227,21 @@ impl Session {
 
     /// What the guarded `kill` is told: the process that is pid 1, or to go by way of the testbed.
     fn signal_env(&self, target: &Target) -> Vec<(String, String)> {
-        let by_fault = self.faults.iter().find_map(|fault| match fault {
-            Fault::DelaySignals(delay) => Some(Delivery::After(*delay)),
-            Fault::DropSignals => Some(Delivery::Never),
+        let after = self.faults.iter().find_map(|fault| match fault {
+            Fault::DelaySignals(delay) => Some(Some(*delay)),
+            Fault::DropSignals => Some(None),
             _ => None,
         });
-        // A pod without a process has its signals recorded.
-        let delivery = by_fault.or_else(|| target.pid.is_none().then_some(Delivery::After(Duration::ZERO)));
+        // Those of a pod without a process reach nothing.
+        let after = after.or_else(|| target.pid.is_none().then_some(None));
         // Always set: 0 refuses every pid, where an empty one would mean the shell itself.
         let mut env = vec![("TESTBED_PID".to_owned(), target.pid.unwrap_or(0).to_string())];
-        if let Some(delivery) = delivery {
+        if let Some(after) = after {
             env.extend(self.cluster.signals.route(Route {
                 namespace: self.info.namespace.clone(),
                 pod: self.info.name.clone(),
                 container: self.container.clone(),
-                delivery,
+                after,
             }));
         }
         env

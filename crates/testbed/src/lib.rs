@@ -27,7 +27,8 @@
 //!   and others outside the container cannot be reached. A program that calls kill(2) itself is not held back.
 //! - A mounted volume of whatever kind is an empty folder; of `valueFrom` only `fieldRef` is known, and `envFrom` is
 //!   not. Probes by command and liveness probes are not run.
-//! - kubectl's port-forward wants SPDY, which is not served; its get, exec, logs and delete work.
+//! - Of kinds there are namespaces, pods, services and deployments, and the replica sets that deployments have; of
+//!   kubectl's commands `get pods` and `exec` work.
 
 mod api;
 mod cluster;
@@ -57,7 +58,5 @@ pub use self::{
     image::{Image, Tools},
     kubeconfig::KubeconfigOptions,
     kubelet::FixedPod,
-    manifest::Applied,
-    signals::SignalRecord,
     testbed::Testbed,
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
+    apps::v1::Deployment,
     core::v1::{Namespace, Pod, Service},
 };
 use serde::de::DeserializeOwned;
@@ -13,23 +13,18 @@ use serde_json::{Value, json};
 use crate::{
     cluster::Cluster,
     kubelet, object,
-    resource::{self, DEPLOYMENTS, NAMESPACES, PODS, Resource, SERVICES, STATEFUL_SETS},
+    resource::{self, DEPLOYMENTS, PODS, Resource, SERVICES},
 };
 
-/// What came of a manifest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Applied {
-    /// The objects, as `kubectl apply` names them: `deployment.apps/hello`, `service/hello`.
-    pub objects: Vec<String>,
-    /// Notes on what was stored but has no effect, or not even stored.
-    pub notes: Vec<String>,
-}
-
-/// Applies every document of a manifest, with these labels put on each object and pod template.
-pub(crate) fn apply(cluster: &Arc<Cluster>, yaml: &str, labels: &[(&str, &str)]) -> anyhow::Result<Applied> {
+/// Applies every document of a manifest, with these labels put on each object and pod template. Gives the objects as
+/// `kubectl apply` names them: `deployment.apps/hello`, `service/hello`.
+pub(crate) fn apply(
+    cluster: &Arc<Cluster>,
+    yaml: &str,
+    labels: &[(&str, &str)],
+) -> anyhow::Result<Vec<String>> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).context("the manifest is not YAML")?;
-    let mut applied = Applied::default();
+    let mut applied = Vec::new();
     for document in documents.into_iter().filter(|document| !document.is_null()) {
         let (api_version, kind) = (object::text(&document, "/apiVersion"), object::text(&document, "/kind"));
         let name = object::name(&document).to_owned();
@@ -37,31 +32,22 @@ pub(crate) fn apply(cluster: &Arc<Cluster>, yaml: &str, labels: &[(&str, &str)])
             bail!("a document of the manifest has no kind or no metadata.name");
         }
         let Some(resource) = resource::by_kind(api_version, kind) else {
-            applied
-                .notes
-                .push(format!("{kind} {name} ({api_version}): the testbed has no such kind, ignored"));
-            continue;
+            bail!("{kind} {name} ({api_version}): the testbed has no such kind");
         };
         let group = if resource.group.is_empty() { String::new() } else { format!(".{}", resource.group) };
         let shown = format!("{}{group}/{name}", resource.singular);
-        if !apply_one(cluster, resource, document, labels).with_context(|| shown.clone())? {
-            applied.notes.push(format!("{shown}: stored, but the testbed does nothing with it"));
-        }
-        applied.objects.push(shown);
-    }
-    for note in &applied.notes {
-        tracing::info!("{note}");
+        apply_one(cluster, resource, document, labels).with_context(|| shown.clone())?;
+        applied.push(shown);
     }
     Ok(applied)
 }
 
-/// Whether the testbed does something with the object.
 fn apply_one(
     cluster: &Arc<Cluster>,
     resource: &'static Resource,
     mut object: Value,
     labels: &[(&str, &str)],
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<()> {
     if resource.namespaced {
         if object::namespace(&object).is_empty() {
             object["metadata"]["namespace"] = "default".into();
@@ -73,46 +59,40 @@ fn apply_one(
     } else if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("namespace");
     }
-    let has_template = *resource == DEPLOYMENTS || *resource == STATEFUL_SETS;
     for (key, value) in labels {
         object["metadata"]["labels"][*key] = (*value).into();
-        if has_template {
+        if *resource == DEPLOYMENTS {
             object["spec"]["template"]["metadata"]["labels"][*key] = (*value).into();
         }
     }
-    if *resource == PODS {
-        checked::<Pod>(&object)?;
-        let (namespace, name) = (object::namespace(&object), object::name(&object));
-        if cluster.store.get(&PODS, namespace, name).is_some() {
-            bail!("pods {name:?} already exists");
+    match resource.kind {
+        "Pod" => {
+            checked::<Pod>(&object)?;
+            let (namespace, name) = (object::namespace(&object), object::name(&object));
+            if cluster.store.get(&PODS, namespace, name).is_some() {
+                bail!("pods {name:?} already exists");
+            }
+            return kubelet::create_pod(cluster, object);
         }
-        kubelet::create_pod(cluster, object)?;
-        return Ok(true);
-    }
-    let acts = if *resource == NAMESPACES {
-        checked::<Namespace>(&object)?;
-        namespace_defaults(&mut object);
-        true
-    } else if *resource == SERVICES {
-        checked::<Service>(&object)?;
-        service_defaults(cluster, &mut object);
-        true
-    } else if *resource == DEPLOYMENTS {
-        checked::<Deployment>(&object)?;
-        check_selector(&object)?;
-        true
-    } else if *resource == STATEFUL_SETS {
-        checked::<StatefulSet>(&object)?;
-        check_selector(&object)?;
-        true
-    } else {
-        false
-    };
-    if has_template && object["spec"]["replicas"].is_null() {
-        object["spec"]["replicas"] = 1.into();
+        "Namespace" => {
+            checked::<Namespace>(&object)?;
+            namespace_defaults(&mut object);
+        }
+        "Service" => {
+            checked::<Service>(&object)?;
+            service_defaults(cluster, &mut object);
+        }
+        "Deployment" => {
+            checked::<Deployment>(&object)?;
+            check_selector(&object)?;
+            if object["spec"]["replicas"].is_null() {
+                object["spec"]["replicas"] = 1.into();
+            }
+        }
+        kind => bail!("the testbed makes each {kind} itself"),
     }
     store(cluster, resource, object);
-    Ok(acts)
+    Ok(())
 }
 
 /// Stores an object; one that is there already keeps its identity and status, and gets a new generation if its spec

@@ -4,9 +4,10 @@
 //! two bytes, the low one first. There is no half-close: the connection ends when the pod has closed every port's
 //! connection, or when the client goes.
 
+mod pod_port;
 mod streams;
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{
@@ -23,22 +24,19 @@ use futures_util::{
 use k8s_openapi::api::core::v1::Pod;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
     sync::Mutex,
     time,
 };
 
+use self::pod_port::{CHUNK, connect, refusal};
 use crate::{
     api::{request::Info, status::Failure},
     cluster::Cluster,
     exec::NORMAL,
-    kubelet, object,
+    kubelet,
 };
 
-const CHUNK: usize = 32 * 1024;
 /// How long a client may take to answer the closing of its connection.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -130,29 +128,6 @@ async fn forward(socket: WebSocket, pod: &str, ports: &[(u16, Option<u16>)]) {
     let _ = sink.lock().await.send(Message::Close(Some(NORMAL))).await;
     // Until the client has closed too: ending with data unread would reset the connection.
     let _ = time::timeout(GOODBYE, to_pod).await;
-}
-
-async fn connect(local: Option<u16>) -> Result<TcpStream, String> {
-    // A port the pod does not declare belongs to no program here, even if something listens on it on the host.
-    let local = local.ok_or_else(|| "connection refused".to_owned())?;
-    let stream =
-        TcpStream::connect((Ipv4Addr::LOCALHOST, local)).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-            _ => error.to_string(),
-        })?;
-    // Small answers must not wait for more to come.
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    Ok(stream)
-}
-
-fn refusal(pod: &str, port: u16, why: &str) -> String {
-    format!(
-        "error forwarding port {port} to pod {pod}, uid : failed to execute portforward in network namespace \
-         \"/var/run/netns/cni-{}\": failed to connect to localhost:{port} inside namespace {:?}, IPv4: dial tcp4 \
-         127.0.0.1:{port}: connect: {why} IPv6 dial tcp6 [::1]:{port}: connect: {why} ",
-        object::new_uid(),
-        object::new_digest(),
-    )
 }
 
 /// Copies what a pod's connection brings, until it is closed.

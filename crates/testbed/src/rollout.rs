@@ -8,9 +8,9 @@ use tokio::time;
 
 use crate::{
     cluster::Cluster,
-    controllers::replicas,
+    controllers::is_rolled_out,
     object,
-    resource::{DEPLOYMENTS, PODS, Resource, STATEFUL_SETS},
+    resource::{DEPLOYMENTS, PODS},
 };
 
 /// After this many restarts a container that is not ready counts as one that never will be.
@@ -41,46 +41,29 @@ pub(crate) async fn wait<T>(
     }
 }
 
-/// `Some` once every deployment and stateful set has all replicas, up to date and ready, and every other pod with
-/// processes is ready or has succeeded. An error if that will never be.
+/// `Some` once every deployment has all replicas, up to date and ready, and every other pod with processes is ready or
+/// has succeeded. An error if that will never be.
 pub(crate) fn is_done(cluster: &Cluster) -> anyhow::Result<Option<()>> {
     let list = |resource| cluster.store.list(resource, None).0;
-    let sets: Vec<_> = list(&DEPLOYMENTS).into_iter().chain(list(&STATEFUL_SETS)).collect();
-    let complete = sets.iter().all(|object| is_complete(object));
+    let mut ready = list(&DEPLOYMENTS).iter().all(|deployment| is_rolled_out(cluster, deployment));
     let pods = list(&PODS);
     let of_testbed = |pod: &&Arc<Value>| {
         !object::is_terminating(pod) && !cluster.kubelet.is_fixed(object::namespace(pod), object::name(pod))
     };
-    // A pod may be gone, and the status of what it was of not say so yet.
-    let desired = sets.iter().map(|object| replicas(object)).sum();
-    let owned = |pod: &&Arc<Value>| object::controller_uid(pod).is_some();
-    let there = pods.iter().filter(of_testbed).filter(owned).count();
-    let mut ready = there >= desired;
     for pod in pods.iter().filter(of_testbed) {
         if let Some(problem) = problem(cluster, pod) {
             bail!("{problem}");
         }
         ready &= object::is_ready(pod) || object::text(pod, "/status/phase") == "Succeeded";
     }
-    Ok((complete && ready).then_some(()))
-}
-
-fn is_complete(object: &Value) -> bool {
-    let status = |field: &str| object::number(object, &format!("/status/{field}")).unwrap_or(0);
-    let desired = Ok(replicas(object));
-    let count = |field: &str| usize::try_from(status(field));
-    status("observedGeneration") == object::number(object, "/metadata/generation").unwrap_or(0)
-        && count("updatedReplicas") == desired
-        && count("replicas") == desired
-        && count("readyReplicas") == desired
+    Ok(ready.then_some(()))
 }
 
 /// What keeps a pod from ever getting ready.
 fn problem(cluster: &Cluster, pod: &Value) -> Option<String> {
     let (namespace, name) = (object::namespace(pod), object::name(pod));
-    let resource: &Resource = &PODS;
     if object::text(pod, "/status/phase") == "Failed" {
-        return Some(format!("{} {namespace}/{name} failed", resource.singular));
+        return Some(format!("pod {namespace}/{name} failed"));
     }
     let lists = ["/status/initContainerStatuses", "/status/containerStatuses"];
     let statuses = lists.iter().filter_map(|list| pod.pointer(list)?.as_array()).flatten();

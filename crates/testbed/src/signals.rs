@@ -1,4 +1,4 @@
-//! Signals that do not go straight to a process: those a fault delays or drops, and those for pods without one.
+//! Signals that a fault delays or drops.
 //!
 //! The `kill` of such a command writes a line to a FIFO that the testbed reads.
 
@@ -6,7 +6,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,24 +14,7 @@ use rustix::process::Signal;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::unix::pipe,
-    time,
 };
-
-use crate::cluster::Cluster;
-
-/// A signal that reached a pod's process by way of the testbed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SignalRecord {
-    /// The pod's namespace.
-    pub namespace: String,
-    /// The pod.
-    pub pod: String,
-    /// The container.
-    pub container: String,
-    /// The signal's name, without `SIG`.
-    pub signal: String,
-}
 
 /// Where an exec's signals go.
 #[derive(Clone, Debug)]
@@ -39,20 +22,14 @@ pub(crate) struct Route {
     pub(crate) namespace: String,
     pub(crate) pod: String,
     pub(crate) container: String,
-    pub(crate) delivery: Delivery,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Delivery {
-    After(Duration),
-    Never,
+    /// When they arrive, if they do.
+    pub(crate) after: Option<Duration>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Signals {
     fifo: PathBuf,
     routes: Mutex<Vec<Route>>,
-    log: Mutex<Vec<SignalRecord>>,
 }
 
 impl Signals {
@@ -63,7 +40,7 @@ impl Signals {
         if !made.success() {
             return Err(io::Error::other(format!("mkfifo {} failed: {made}", fifo.display())));
         }
-        Ok(Self { fifo, routes: Mutex::default(), log: Mutex::default() })
+        Ok(Self { fifo, routes: Mutex::default() })
     }
 
     /// The environment that sends an exec's signals on this route.
@@ -77,8 +54,23 @@ impl Signals {
         ]
     }
 
-    pub(crate) fn log(&self) -> Vec<SignalRecord> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Reads signals until the testbed ends. `deliver` is given each that arrives, and when.
+    pub(crate) async fn run(&self, deliver: impl Fn(Route, Duration, Signal)) -> io::Result<()> {
+        let reader = pipe::OpenOptions::new().open_receiver(&self.fifo)?;
+        // Held open: else the FIFO is at its end whenever no exec has it open.
+        let _writer = pipe::OpenOptions::new().open_sender(&self.fifo)?;
+        let mut lines = BufReader::new(reader).lines();
+        while let Some(line) = lines.next_line().await? {
+            let Some((id, signal)) = line.split_once(' ') else { continue };
+            let Some(route) = self.look_up(id) else {
+                tracing::warn!("a signal that makes no sense: {line}");
+                continue;
+            };
+            if let (Some(after), Some(signal)) = (route.after, parse(signal)) {
+                deliver(route, after, signal);
+            }
+        }
+        Ok(())
     }
 
     fn look_up(&self, id: &str) -> Option<Route> {
@@ -87,37 +79,8 @@ impl Signals {
     }
 }
 
-/// Reads and delivers signals until the testbed ends.
-pub(crate) async fn run(cluster: Arc<Cluster>) -> io::Result<()> {
-    let reader = pipe::OpenOptions::new().open_receiver(&cluster.signals.fifo)?;
-    // Held open: else the FIFO is at its end whenever no exec has it open.
-    let _writer = pipe::OpenOptions::new().open_sender(&cluster.signals.fifo)?;
-    let mut lines = BufReader::new(reader).lines();
-    while let Some(line) = lines.next_line().await? {
-        let Some((id, signal)) = line.split_once(' ') else { continue };
-        let (Some(route), Some((name, signal))) = (cluster.signals.look_up(id), parse(signal)) else {
-            tracing::warn!("a signal that makes no sense: {line}");
-            continue;
-        };
-        let Delivery::After(delay) = route.delivery else { continue };
-        let delivery = deliver(cluster.clone(), route, name, signal);
-        cluster.spawn(async move {
-            time::sleep(delay).await;
-            delivery.await;
-        });
-    }
-    Ok(())
-}
-
-async fn deliver(cluster: Arc<Cluster>, route: Route, name: String, signal: Option<Signal>) {
-    let Route { namespace, pod, container, .. } = route;
-    let record = SignalRecord { namespace, pod, container, signal: name };
-    cluster.kubelet.deliver(&record, signal);
-    cluster.signals.log.lock().unwrap_or_else(PoisonError::into_inner).push(record);
-}
-
-/// A signal as `kill` takes it: `USR1`, `SIGUSR1` or `10`; 0 is no signal.
-fn parse(text: &str) -> Option<(String, Option<Signal>)> {
+/// A signal as `kill` takes it: `USR1`, `SIGUSR1` or `10`; 0 is none.
+fn parse(text: &str) -> Option<Signal> {
     const NAMES: [(&str, Signal); 12] = [
         ("HUP", Signal::HUP),
         ("INT", Signal::INT),
@@ -132,14 +95,10 @@ fn parse(text: &str) -> Option<(String, Option<Signal>)> {
         ("WINCH", Signal::WINCH),
         ("ALRM", Signal::ALARM),
     ];
-    if text == "0" {
-        return Some(("0".to_owned(), None));
-    }
     let upper = text.to_ascii_uppercase();
     let upper = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let number = upper.parse().ok().and_then(Signal::from_named_raw);
-    let found = NAMES.iter().find(|(name, signal)| *name == upper || Some(*signal) == number);
-    found.map(|(name, signal)| ((*name).to_owned(), Some(*signal)))
+    let named = NAMES.iter().find(|(name, _)| *name == upper).map(|(_, signal)| *signal);
+    named.or_else(|| upper.parse().ok().and_then(Signal::from_named_raw))
 }
 
 #[cfg(test)]
@@ -149,9 +108,9 @@ mod tests {
     #[test]
     fn signal_names() {
         for text in ["USR1", "SIGUSR1", "sigusr1", &Signal::USR1.as_raw().to_string()] {
-            assert_eq!(parse(text), Some(("USR1".to_owned(), Some(Signal::USR1))), "{text}");
+            assert_eq!(parse(text), Some(Signal::USR1), "{text}");
         }
-        assert_eq!(parse("0"), Some(("0".to_owned(), None)));
+        assert_eq!(parse("0"), None);
         assert_eq!(parse("nonsense"), None);
     }
 }

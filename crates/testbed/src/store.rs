@@ -184,15 +184,6 @@ impl Store {
         self.lock().lists.get(&token).cloned()
     }
 
-    /// Forgets history and paged lists, as a server does after some minutes.
-    pub(crate) fn forget_history(&self) {
-        let mut inner = self.lock();
-        inner.history.clear();
-        inner.lists.clear();
-        // A watch may still start from now.
-        inner.forgotten = inner.version;
-    }
-
     fn change(
         &self,
         inner: &mut Inner,

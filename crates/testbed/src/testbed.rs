@@ -22,10 +22,9 @@ use crate::{
     image::Image,
     kubeconfig::{self, KubeconfigOptions},
     kubelet::{self, FixedPod},
-    manifest::{self, Applied},
-    resource::{NAMESPACES, NODES, PODS},
+    manifest,
+    resource::{NAMESPACES, PODS},
     rollout, server,
-    signals::{self, SignalRecord},
 };
 
 /// How long anything awaited may take.
@@ -59,9 +58,6 @@ impl Testbed {
             manifest::namespace_defaults(&mut namespace);
             cluster.store.put(&NAMESPACES, namespace);
         }
-        let ready = json!([{"type": "Ready", "status": "True"}]);
-        let node = json!({"metadata": {"name": kubelet::NODE}, "status": {"conditions": ready}});
-        cluster.store.put(&NODES, node);
 
         let identity = server::identity()?;
         let listener = server::bind().await?;
@@ -80,7 +76,17 @@ impl Testbed {
         let router = api::router(cluster.clone());
         cluster.spawn(server::serve(cluster.clone(), listener, identity.config, router));
         cluster.spawn(controllers::run(cluster.clone()));
-        cluster.spawn(signals::run(cluster.clone()));
+        let of = cluster.clone();
+        cluster.spawn(async move {
+            let deliver = |route, after, signal| {
+                let cluster = of.clone();
+                of.spawn(async move {
+                    time::sleep(after).await;
+                    cluster.kubelet.deliver(&route, signal);
+                });
+            };
+            of.signals.run(deliver).await
+        });
         Ok(bed)
     }
 
@@ -132,11 +138,12 @@ impl Testbed {
         self.cluster.images.put(name, image);
     }
 
-    /// Applies a manifest of any number of YAML documents, as `kubectl apply` does.
+    /// Applies a manifest of any number of YAML documents, as `kubectl apply` does. Gives the objects as kubectl names
+    /// them: `deployment.apps/hello`, `service/hello`.
     ///
     /// # Errors
-    /// If it is not YAML, an object is not valid, or its namespace does not exist.
-    pub fn apply(&self, yaml: &str) -> anyhow::Result<Applied> {
+    /// If it is not YAML, an object is not valid or of no kind that the testbed has, or its namespace does not exist.
+    pub fn apply(&self, yaml: &str) -> anyhow::Result<Vec<String>> {
         manifest::apply(&self.cluster, yaml, &[])
     }
 
@@ -144,11 +151,11 @@ impl Testbed {
     ///
     /// # Errors
     /// As for `apply`.
-    pub fn apply_labelled(&self, yaml: &str, labels: &[(&str, &str)]) -> anyhow::Result<Applied> {
+    pub fn apply_labelled(&self, yaml: &str, labels: &[(&str, &str)]) -> anyhow::Result<Vec<String>> {
         manifest::apply(&self.cluster, yaml, labels)
     }
 
-    /// Returns when every deployment and stateful set has its replicas up to date and ready. Pods of an earlier
+    /// Returns when every deployment has its replicas up to date and ready. Pods of an earlier
     /// template may still be terminating then, as with `kubectl rollout status`.
     ///
     /// # Errors
@@ -235,13 +242,6 @@ impl Testbed {
         self.cluster.kubelet.local_port(namespace, pod, port)
     }
 
-    /// What a container has printed.
-    pub fn log(&self, namespace: &str, pod: &str, container: &str) -> String {
-        let path = self.cluster.kubelet.log_path(namespace, pod, container);
-        let bytes = path.and_then(|path| fs_err::read(path).ok()).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
     /// Sets a fault.
     pub fn fault(&self, rule: Rule) -> FaultHandle {
         self.cluster.faults.add(rule)
@@ -255,17 +255,6 @@ impl Testbed {
     /// Forgets them.
     pub fn clear_requests(&self) {
         self.cluster.requests.clear();
-    }
-
-    /// The signals that reached pods by way of the testbed: those delayed by a fault, and those to pods without a
-    /// process.
-    pub fn signals(&self) -> Vec<SignalRecord> {
-        self.cluster.signals.log()
-    }
-
-    /// Has the server forget its history: watches from an earlier version and the next pages of lists get 410.
-    pub fn expire_history(&self) {
-        self.cluster.store.forget_history();
     }
 
     /// Ends everything.

@@ -84,7 +84,6 @@ async fn answer(
     match (known.plural, info.subresource.as_str(), info.verb.as_str()) {
         ("pods", "exec", "get" | "create") => exec::handle(cluster, info, request, faults).await,
         ("pods", "portforward", "get" | "create") => portforward::handle(cluster, &info, request).await,
-        ("pods", "log", "get") => log(cluster, &info),
         (_, "" | "status", "get") => list::get(cluster, &info, known),
         (_, "", "list") => list::list(cluster, &info, known),
         (_, "", "watch") => watch::watch(cluster, info, known),
@@ -129,13 +128,4 @@ async fn delete(
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
         "details": {"name": info.name, "kind": resource.plural, "uid": object::uid(&gone)},
     })))
-}
-
-/// A container's output so far; `follow` is not served.
-fn log(cluster: &Cluster, info: &Info) -> Result<Response, Failure> {
-    let pod = kubelet::pod(cluster, &info.namespace, &info.name)?;
-    let container = status::container_of(&pod, info.query("container"))?;
-    let path = cluster.kubelet.log_path(&info.namespace, &info.name, &container);
-    let text = path.and_then(|path| fs_err::read(path).ok()).unwrap_or_default();
-    Ok(([(header::CONTENT_TYPE, "text/plain")], text).into_response())
 }

@@ -24,7 +24,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::{Target, env, paths::Paths, pod::PodRuntime, ports, probe, tools::CannotRun};
+use super::{env, paths::Paths, ports, probe, runtime::PodRuntime, slot::Target, tools::CannotRun};
 use crate::{cluster::Cluster, image::Image, object};
 
 /// What a container is to its pod.
@@ -98,7 +98,7 @@ pub(crate) async fn run(
                 slot.status.last_state = Some(over);
             }
         });
-        runtime.publish(cluster);
+        runtime.publish(&cluster.store);
         if stopping || !again {
             return code == 0;
         }
@@ -135,7 +135,7 @@ async fn image(
         }
         let message = format!("Back-off pulling image {name:?}: ErrImagePull: no such image in the testbed");
         runtime.edit(&container.name, |slot| slot.status.state = waiting("ImagePullBackOff", &message));
-        runtime.publish(cluster);
+        runtime.publish(&cluster.store);
         tokio::select! {
             changed = changes.changed() => changed.ok()?,
             _ = stop.wait_for(Option::is_some) => return None,
@@ -234,8 +234,8 @@ async fn attend(
         let running = ContainerStateRunning { started_at: Some(Time(object::now())) };
         slot.status.state = Some(ContainerState { running: Some(running), ..ContainerState::default() });
     });
-    runtime.publish(cluster);
-    let mut probes = std::pin::pin!(probe::run(cluster, runtime, container));
+    runtime.publish(&cluster.store);
+    let mut probes = std::pin::pin!(probe::run(&cluster.store, runtime, container));
     let mut kill_at: Option<Instant> = None;
     let ended = loop {
         let deadline = kill_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));

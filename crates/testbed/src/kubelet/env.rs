@@ -3,8 +3,11 @@
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
 use serde_json::Value;
 
-use super::{NODE, paths::Paths};
+use super::paths::Paths;
 use crate::image::Image;
+
+/// The node's name.
+pub(crate) const NODE: &str = "testbed-node";
 
 /// The environment: what the manifest says, `PATH`, `HOSTNAME`, and the local ports, which win.
 ///

@@ -1,7 +1,6 @@
 //! Pods whose objects a test gives as they are, with no process behind them: cheap, a thousand at a time.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,38 +9,34 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use super::{
-    Target,
     paths::Paths,
-    pod::{self, PodRuntime, Slot},
+    runtime::{PodRuntime, owner},
+    slot::{Slot, Target},
 };
 use crate::{
     cluster::Cluster,
     image::Tools,
     object,
     resource::{NAMESPACES, PODS},
-    signals::SignalRecord,
 };
 
 /// A pod as a test wants it seen, status included, and the folders its containers' commands act on.
 ///
 /// A command runs in the folder given for `/`, or in the first folder mounted. What it does to pid 1
-/// reaches nothing; it is recorded, and told to `on_signal`.
-#[derive(Clone)]
+/// reaches nothing.
+#[derive(Clone, Debug)]
 pub struct FixedPod {
     pod: Pod,
     mounts: Vec<(String, String, PathBuf)>,
     tools: Vec<(String, Tools)>,
     ports: Vec<(u16, u16)>,
-    on_signal: Option<OnSignal>,
 }
-
-type OnSignal = Arc<dyn Fn(&SignalRecord) + Send + Sync>;
 
 impl FixedPod {
     /// A pod with exactly this object. Metadata that only a server gives (uid, creation time) is added where it is
     /// missing. Its containers have all tools.
     pub fn new(pod: Pod) -> Self {
-        Self { pod, mounts: Vec::new(), tools: Vec::new(), ports: Vec::new(), on_signal: None }
+        Self { pod, mounts: Vec::new(), tools: Vec::new(), ports: Vec::new() }
     }
 
     /// Has `container` see a host folder or file at a path, such as `/coverage-data`. It stays when the pod goes.
@@ -64,32 +59,10 @@ impl FixedPod {
         self.ports.push((port, local));
         self
     }
-
-    /// Called for each signal that a command sends to pid 1, for instance to write the file the program would.
-    #[must_use]
-    pub fn on_signal(mut self, act: impl Fn(&SignalRecord) + Send + Sync + 'static) -> Self {
-        self.on_signal = Some(Arc::new(act));
-        self
-    }
-
-    pub(crate) fn signalled(&self, record: &SignalRecord) {
-        if let Some(act) = &self.on_signal {
-            act(record);
-        }
-    }
-}
-
-impl fmt::Debug for FixedPod {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FixedPod")
-            .field("pod", &self.pod.metadata.name)
-            .field("mounts", &self.mounts)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Puts the pod in the store.
-pub(crate) fn add_fixed(cluster: &Cluster, mut fixed: FixedPod) -> anyhow::Result<()> {
+pub(crate) fn add_fixed(cluster: &Cluster, fixed: FixedPod) -> anyhow::Result<()> {
     let mut pod = serde_json::to_value(&fixed.pod)?;
     if object::namespace(&pod).is_empty() {
         pod["metadata"]["namespace"] = "default".into();
@@ -119,14 +92,13 @@ pub(crate) fn add_fixed(cluster: &Cluster, mut fixed: FixedPod) -> anyhow::Resul
             Some(state) => state.running.is_some(),
             None => statuses.is_empty() && status.phase.as_deref() == Some("Running"),
         };
-        let owner = pod::owner(uid, &container.name);
+        let owner = owner(uid, &container.name);
         let target = if runs { Some(target(cluster, &fixed, &container.name, &owner)?) } else { None };
         let folder = target.as_ref().map_or_else(|| cluster.root.clone(), |target| target.folder.clone());
         slots.push((container.name.clone(), Slot { owner, folder, target, ..Slot::default() }));
     }
-    let ports = std::mem::take(&mut fixed.ports);
-    let runtime = PodRuntime::bare(&namespace, &name, uid, Some(fixed));
-    for (port, local) in ports {
+    let runtime = PodRuntime::bare(&namespace, &name, uid, true);
+    for (port, local) in fixed.ports {
         runtime.set_port(port, local);
     }
     for (container, slot) in slots {

@@ -14,8 +14,8 @@ use k8s_openapi::{
 };
 use tokio::{net::TcpStream, time};
 
-use super::pod::PodRuntime;
-use crate::cluster::Cluster;
+use super::runtime::PodRuntime;
+use crate::store::Store;
 
 /// Until it first succeeds a probe is tried this often, not at its own period: tests should not wait for it.
 const FAST: Duration = Duration::from_millis(15);
@@ -24,7 +24,7 @@ const FAST: Duration = Duration::from_millis(15);
 ///
 /// After a success the probe's own period counts again, as each probe is a request that the program counts too.
 /// Probes by command or gRPC count as successful; liveness probes are not run.
-pub(crate) async fn run(cluster: &Cluster, runtime: &PodRuntime, container: &Container) {
+pub(crate) async fn run(store: &Store, runtime: &PodRuntime, container: &Container) {
     if let Some(probe) = &container.startup_probe {
         until(probe, runtime, container, true).await;
     }
@@ -33,13 +33,13 @@ pub(crate) async fn run(cluster: &Cluster, runtime: &PodRuntime, container: &Con
         slot.status.started = Some(true);
         slot.status.ready = ready;
     });
-    runtime.publish(cluster);
+    runtime.publish(store);
     let Some(probe) = &container.readiness_probe else { return std::future::pending().await };
     loop {
         for ready in [true, false] {
             until(probe, runtime, container, ready).await;
             runtime.edit(&container.name, |slot| slot.status.ready = ready);
-            runtime.publish(cluster);
+            runtime.publish(store);
         }
     }
 }

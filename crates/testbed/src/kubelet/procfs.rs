@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::Target;
+use super::slot::Target;
 
 /// Makes the folder; it shows the processes of this moment.
 pub(crate) fn create(root: &Path, target: &Target) -> io::Result<PathBuf> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ContainerStatus;
 use serde_json::{Value, json};
 
-use super::pod::Slot;
+use super::slot::Slot;
 use crate::object;
 
 /// The status of `pod` with its containers as in `slots`. Conditions keep their time while they do not change.

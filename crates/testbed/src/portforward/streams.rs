@@ -17,7 +17,7 @@ use tokio::{
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
 };
 
-use super::{CHUNK, connect, refusal};
+use super::pod_port::{CHUNK, connect, refusal};
 use crate::{api::request::Info, cluster::Cluster};
 
 const PROTOCOL: HeaderValue = HeaderValue::from_static("SPDY/3.1");

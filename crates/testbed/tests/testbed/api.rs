@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet, StatefulSet},
-    core::v1::{Endpoints, Namespace, Pod, Service},
+    apps::v1::{Deployment, ReplicaSet},
+    core::v1::{Namespace, Pod, Service},
 };
 use kube::{
     Api, Client,
@@ -67,21 +67,8 @@ async fn objects_of_a_deployment() {
     assert!(container.container_id.as_ref().unwrap().starts_with("containerd://"));
     assert!(container.image_id.contains("@sha256:") && container.state.as_ref().unwrap().running.is_some());
 
-    let deployment = Api::<Deployment>::default_namespaced(client.clone()).get("hello").await.unwrap();
-    assert_eq!(deployment.status.unwrap().ready_replicas, Some(2));
     let service = Api::<Service>::default_namespaced(client.clone()).get("hello").await.unwrap();
     assert!(service.spec.unwrap().cluster_ip.unwrap().starts_with("10.96."));
-    let endpoints = Api::<Endpoints>::default_namespaced(client.clone());
-    // The controller gets to it after the pods are ready.
-    let subset = loop {
-        let subsets = endpoints.get("hello").await.unwrap().subsets.unwrap_or_default();
-        if subsets.first().is_some_and(|subset| subset.addresses.as_ref().is_some_and(|all| all.len() == 2)) {
-            break subsets.into_iter().next().unwrap();
-        }
-    };
-    assert_eq!(subset.ports.unwrap()[0].port, 8080);
-    let first = &subset.addresses.unwrap()[0];
-    assert_eq!(first.target_ref.as_ref().unwrap().kind.as_deref(), Some("Pod"));
     bed.shutdown().await;
 }
 
@@ -141,13 +128,6 @@ async fn lists_selectors_and_pages() {
     }
     assert_eq!(pages, [(10, Some(15)), (10, Some(5)), (5, None)]);
     assert!(found.is_sorted() && found.len() == 25);
-    let page = shop.list(&ListParams::default().limit(10)).await.unwrap();
-    bed.expire_history();
-    let token = page.metadata.continue_.unwrap();
-    let error = shop.list(&ListParams::default().limit(10).continue_token(&token)).await.unwrap_err();
-    let (code, reason, message) = code(&error);
-    assert_eq!((code, reason.as_str()), (410, "Expired"));
-    assert!(message.starts_with("The provided continue parameter is too old"));
     bed.shutdown().await;
 }
 
@@ -215,11 +195,6 @@ async fn watches() {
         watched("").await,
         ["ADDED a", "MODIFIED a", "ADDED b", "MODIFIED b", "DELETED b", "BOOKMARK"]
     );
-    bed.expire_history();
-    add(&bed, "default", "c", &json!({}));
-    let events: Vec<_> =
-        pods.watch(&WatchParams::default(), &version).await.unwrap().try_collect().await.unwrap();
-    assert!(matches!(&events[..], [WatchEvent::Error(status)] if status.code == 410), "{events:?}");
     bed.shutdown().await;
 }
 
@@ -285,7 +260,5 @@ async fn deletes_by_the_api() {
     let sets =
         Api::<ReplicaSet>::default_namespaced(client.clone()).list(&ListParams::default()).await.unwrap();
     assert!(sets.items.is_empty());
-    let none = Api::<StatefulSet>::all(client).list(&ListParams::default()).await.unwrap();
-    assert!(none.items.is_empty());
     bed.shutdown().await;
 }

@@ -1,4 +1,4 @@
-//! The testbed as its users see it: through kube's client, through kubectl, and in what is left behind.
+//! The testbed as its users see it: through kube's client, and in what is left behind.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,7 +9,6 @@ mod api;
 mod common;
 mod exec;
 mod faults;
-mod kubectl;
 mod leftovers;
 mod pods;
 mod portforward;
