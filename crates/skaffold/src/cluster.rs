@@ -90,8 +90,6 @@ fn ko_config(image: &str, artifact: &Ko) -> serde_json::Value {
         "dir": ".",
         "main": artifact.main,
         "flags": artifact.flags,
-        "ldflags": artifact.ldflags,
-        "env": artifact.env,
     }]});
     if let Some(base) = &artifact.base {
         config["defaultBaseImage"] = base.as_str().into();

@@ -17,10 +17,10 @@ pub struct Config {
     pub artifacts: Vec<Artifact>,
     /// The directories that kustomize renders.
     pub kustomize: Vec<PathBuf>,
-    /// Hooks that run before the manifests are applied, in order.
-    pub before: Vec<HostHook>,
-    /// Hooks that run once what was applied is ready, in order.
-    pub after: Vec<HostHook>,
+    /// Host hooks that run before the manifests are applied, in order; each is a program and its arguments.
+    pub before: Vec<Vec<String>>,
+    /// Those that run once what was applied is ready.
+    pub after: Vec<Vec<String>>,
 }
 
 /// An image to build.
@@ -58,7 +58,7 @@ impl std::fmt::Display for Builder {
 /// A program that ko builds into an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ko {
-    /// Where the go tool runs: the artifact's `context` and, below it, ko's `dir`.
+    /// Where the go tool runs: the artifact's `context`.
     pub dir: PathBuf,
     /// The image it is put on; ko's own, which holds no program at all, where none is named.
     pub base: Option<String>,
@@ -66,21 +66,6 @@ pub struct Ko {
     pub main: String,
     /// Flags for `go build`.
     pub flags: Vec<String>,
-    /// Flags for the linker.
-    pub ldflags: Vec<String>,
-    /// Environment of the build, each `NAME=VALUE`.
-    pub env: Vec<String>,
-}
-
-/// A command that runs on the host before or after a deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostHook {
-    /// The program and its arguments; never empty.
-    pub command: Vec<String>,
-    /// Where it runs, if not in the working directory.
-    pub dir: Option<PathBuf>,
-    /// The systems, as Go names them, that it runs on; empty means all.
-    pub os: Vec<String>,
 }
 
 impl Config {
@@ -124,8 +109,8 @@ impl Config {
             work_dir: work_dir.to_owned(),
             artifacts: artifacts.collect::<Result<_>>()?,
             kustomize: kustomize.collect::<Result<_>>()?,
-            before: hooks_of("before", hooks.before, work_dir)?,
-            after: hooks_of("after", hooks.after, work_dir)?,
+            before: hooks_of("before", hooks.before)?,
+            after: hooks_of("after", hooks.after)?,
         })
     }
 }
@@ -134,7 +119,7 @@ fn artifact_of(artifact: schema::Artifact, work_dir: &Path) -> Result<Artifact> 
     let schema::Artifact { image, context, ko, custom } = artifact;
     let dir = work_dir.join(context);
     let builder = match (ko, custom) {
-        (Some(ko), None) => Builder::Ko(ko_of(ko, &dir, &image)?),
+        (Some(ko), None) => Builder::Ko(ko_of(ko, dir, &image)?),
         (None, Some(custom)) => {
             no_template(&image, [&custom.build_command])?;
             Builder::Custom { command: custom.build_command, dir }
@@ -146,21 +131,19 @@ fn artifact_of(artifact: schema::Artifact, work_dir: &Path) -> Result<Artifact> 
     Ok(Artifact { image, builder })
 }
 
-fn ko_of(ko: schema::Ko, dir: &Path, image: &str) -> Result<Ko> {
+fn ko_of(ko: schema::Ko, dir: PathBuf, image: &str) -> Result<Ko> {
     ensure!(!image.starts_with("ko://"), "artifact {image}: ko:// names are not resolved here");
-    no_template(image, ko.flags.iter().chain(&ko.ldflags).chain(&ko.env))?;
+    no_template(image, &ko.flags)?;
     ensure!(!ko.main.contains("..."), "artifact {image}: ko.main {:?} is a pattern, not a package", ko.main);
     Ok(Ko {
-        dir: dir.join(ko.dir),
+        dir,
         base: ko.from_image,
         main: if ko.main.is_empty() { ".".to_owned() } else { ko.main },
         flags: ko.flags,
-        ldflags: ko.ldflags,
-        env: ko.env,
     })
 }
 
-fn hooks_of(when: &str, hooks: Vec<schema::Hook>, work_dir: &Path) -> Result<Vec<HostHook>> {
+fn hooks_of(when: &str, hooks: Vec<schema::Hook>) -> Result<Vec<Vec<String>>> {
     let hooks = hooks.into_iter().enumerate().map(|(i, hook)| {
         let place = format!("deploy.kubectl.hooks.{when}[{i}]");
         match hook {
@@ -170,8 +153,7 @@ fn hooks_of(when: &str, hooks: Vec<schema::Hook>, work_dir: &Path) -> Result<Vec
             ),
             schema::Hook::Host(hook) => {
                 ensure!(!hook.command.is_empty(), "{place} has no command");
-                let dir = (!hook.dir.is_empty()).then(|| work_dir.join(hook.dir));
-                Ok(HostHook { command: hook.command, dir, os: hook.os })
+                Ok(hook.command)
             }
         }
     });
@@ -193,14 +175,14 @@ mod tests {
     const SMALL: &str = "
 apiVersion: skaffold/v4beta13
 kind: Config
-build: {artifacts: [{image: a, context: src, ko: {ldflags: [-s]}}]}
+build: {artifacts: [{image: a, context: src, ko: {flags: [-x]}}]}
 manifests: {kustomize: {paths: [k8s]}}
 deploy: {kubectl: {hooks: {before: [{host: {command: [base]}}]}}}
 profiles:
   - name: other
   - name: cover
-    build: {artifacts: [{image: a, ko: {dir: cmd, main: ./a, flags: [-cover]}}]}
-    deploy: {kubectl: {hooks: {after: [{host: {command: [x, y], dir: d, os: [linux]}}]}}}
+    build: {artifacts: [{image: a, ko: {main: ./a, flags: [-cover]}}]}
+    deploy: {kubectl: {hooks: {after: [{host: {command: [x, y]}}]}}}
 ";
 
     fn parse(text: &str, profile: Option<&str>) -> Result<Config> {
@@ -227,9 +209,8 @@ profiles:
         assert_eq!(config.work_dir, Path::new("/w"));
         assert_eq!(config.kustomize, [Path::new("/w/k8s")]);
         assert_eq!(ko(&config).dir, Path::new("/w/src"));
-        assert_eq!((ko(&config).main.as_str(), &ko(&config).ldflags[..]), (".", &["-s".to_owned()][..]));
-        assert_eq!(config.before[0].command, ["base"]);
-        assert_eq!(config.before[0].dir, None);
+        assert_eq!((ko(&config).main.as_str(), &ko(&config).flags[..]), (".", &["-x".to_owned()][..]));
+        assert_eq!(config.before, [["base"]]);
         assert!(config.after.is_empty());
     }
 
@@ -237,16 +218,10 @@ profiles:
     fn a_profile_replaces_lists_and_optional_sections_whole() {
         let config = parse(SMALL, Some("cover")).unwrap();
         let artifact = ko(&config);
-        assert_eq!(artifact.dir, Path::new("/w/cmd"), "the base's context is gone");
-        assert_eq!((artifact.main.as_str(), artifact.ldflags.len()), ("./a", 0));
-        assert_eq!(artifact.flags, ["-cover"]);
+        assert_eq!(artifact.dir, Path::new("/w/"), "the base's context is gone");
+        assert_eq!((artifact.main.as_str(), &artifact.flags[..]), ("./a", &["-cover".to_owned()][..]));
         assert!(config.before.is_empty(), "the base's deploy.kubectl is gone");
-        let hook = HostHook {
-            command: vec!["x".to_owned(), "y".to_owned()],
-            dir: Some("/w/d".into()),
-            os: vec!["linux".to_owned()],
-        };
-        assert_eq!(config.after, [hook]);
+        assert_eq!(config.after, [["x", "y"]]);
         assert_eq!(config.kustomize, [Path::new("/w/k8s")], "what the profile leaves out stays");
     }
 
@@ -259,18 +234,18 @@ profiles:
     #[test]
     fn what_would_not_be_executed_is_refused_by_name() {
         refuses(&SMALL.replace("name: other", "name: other\n    activation: []"), "activation");
-        refuses(&SMALL.replace("ldflags: [-s]", "labels: {a: b}"), "labels");
+        refuses(&SMALL.replace("flags: [-x]", "labels: {a: b}"), "labels");
         refuses(&SMALL.replace("paths: [k8s]", "paths: [k8s], buildArgs: [x]"), "buildArgs");
-        refuses(&SMALL.replace("host: {command: [base]}", "host: {command: [base], shell: sh}"), "shell");
+        refuses(&SMALL.replace("host: {command: [base]}", "host: {command: [base], os: [linux]}"), "os");
         refuses(&SMALL.replace("deploy: {kubectl", "deploy: {statusCheck: false, kubectl"), "statusCheck");
         refuses(&format!("{SMALL}\nverify: []"), "verify");
         refuses(&SMALL.replace("v4beta13", "v2beta29"), "skaffold/v2beta29");
-        refuses(&SMALL.replace("ko: {ldflags: [-s]}", "docker: {}"), "docker");
+        refuses(&SMALL.replace("ko: {flags: [-x]}", "docker: {}"), "docker");
         refuses(
-            &SMALL.replace(", ko: {ldflags: [-s]}", ""),
+            &SMALL.replace(", ko: {flags: [-x]}", ""),
             "artifact a has neither a ko nor a custom section",
         );
-        refuses(&SMALL.replace("ldflags: [-s]", "ldflags: ['{{.X}}']"), "template");
+        refuses(&SMALL.replace("flags: [-x]", "ldflags: ['{{.X}}']"), "template");
         refuses(
             &SMALL.replace("manifests: {kustomize: {paths: [k8s]}}", ""),
             "manifests.kustomize is missing",
@@ -286,8 +261,8 @@ profiles:
 
     #[test]
     fn a_command_of_ones_own_builds_an_image() {
-        let text = SMALL
-            .replace("ko: {ldflags: [-s]}", "custom: {buildCommand: ./image, dependencies: {paths: [a]}}");
+        let text =
+            SMALL.replace("ko: {flags: [-x]}", "custom: {buildCommand: ./image, dependencies: {paths: [a]}}");
         let config = parse(&text, None).unwrap();
         let builder = Builder::Custom { command: "./image".to_owned(), dir: "/w/src".into() };
         assert_eq!(config.artifacts, [Artifact { image: "a".to_owned(), builder }]);
@@ -298,12 +273,12 @@ profiles:
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let config = Config::read(&repository.join("skaffold.yaml"), Some("coverage")).unwrap();
 
-        let programs: Vec<_> = config.after.iter().map(|hook| hook.command[0].as_str()).collect();
+        let programs: Vec<_> = config.after.iter().map(|hook| hook[0].as_str()).collect();
         assert_eq!(
             programs,
             ["podcov-test", "podcov-signal", "podcov-collect"].map(|p| format!("./target/debug/{p}"))
         );
-        assert_eq!(config.before[0].command[..2], ["cargo", "build"]);
+        assert_eq!(config.before[0][..2], ["cargo", "build"]);
         assert_eq!(config.artifacts[0].image, "hello");
         assert_eq!(ko(&config).flags, ["-cover", "-covermode=atomic"]);
         for dir in config.kustomize.iter().chain([&ko(&config).dir]) {

@@ -13,11 +13,10 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
+use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-
-use crate::HostHook;
 
 /// What Skaffold tells a deploy hook about the run.
 #[derive(Debug, Clone)]
@@ -33,52 +32,6 @@ pub struct HookEnv {
     /// The environment that Skaffold itself was started with. It comes last, so an exported
     /// `SKAFFOLD_RUN_ID` wins over the run's own.
     pub shell: Vec<(OsString, OsString)>,
-}
-
-/// How a hook that did not fail ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It ran and exited with 0.
-    Completed,
-    /// It is not for this operating system and was not started.
-    Skipped,
-}
-
-/// Why the hooks after this one do not run.
-#[derive(Debug, thiserror::Error)]
-pub enum HookError {
-    /// The program could not be started.
-    #[error("hook `{hook}` could not be started")]
-    Start {
-        /// The hook's command line.
-        hook: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It exited with something other than 0.
-    #[error("hook `{hook}` failed: {status}")]
-    Failed {
-        /// The hook's command line.
-        hook: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// It was told to stop.
-    #[error("hook `{hook}` was cancelled: {status}")]
-    Cancelled {
-        /// The hook's command line.
-        hook: String,
-        /// How it ended, which may be well.
-        status: ExitStatus,
-    },
-    /// Its output could not be passed on, or its end not be awaited.
-    #[error("hook `{hook}` could not be followed")]
-    Lost {
-        /// The hook's command line.
-        hook: String,
-        /// What the system said.
-        source: io::Error,
-    },
 }
 
 impl HookEnv {
@@ -101,52 +54,43 @@ impl HookEnv {
 }
 
 /// Runs one hook: stdin is empty, stdout and stderr are one pipe whose content goes to `out`, the environment
-/// is `env` alone, and the directory the hook's own or that of the run.
+/// is `env` alone, and the directory that of the run.
 ///
 /// When `cancel` completes first the process (not its group) is killed.
 ///
 /// # Errors
 /// When the hook cannot be started, exits with something other than 0, or is cancelled.
 pub async fn run_host_hook(
-    hook: &HostHook,
+    hook: &[String],
     env: &HookEnv,
     cancel: impl Future<Output = ()>,
     out: &mut (impl AsyncWrite + Unpin),
-) -> Result<Outcome, HookError> {
-    if !hook.os.is_empty() && !hook.os.iter().any(|os| os == go_os()) {
-        return Ok(Outcome::Skipped);
-    }
-    let name = || hook.command.join(" ");
+) -> Result<()> {
+    let name = hook.join(" ");
     let (mut child, mut pipe) =
-        start(hook, env).map_err(|source| HookError::Start { hook: name(), source })?;
+        start(hook, env).with_context(|| format!("hook `{name}` could not be started"))?;
     let output = async move {
         tokio::io::copy(&mut pipe, out).await?;
         out.flush().await
     };
     let (ended, copied) = tokio::join!(wait_or_kill(&mut child, cancel), output);
-
-    let (status, cancelled) = ended.map_err(|source| HookError::Lost { hook: name(), source })?;
-    if cancelled {
-        return Err(HookError::Cancelled { hook: name(), status });
-    }
-    if !status.success() {
-        return Err(HookError::Failed { hook: name(), status });
-    }
-    copied.map_err(|source| HookError::Lost { hook: name(), source })?;
-    Ok(Outcome::Completed)
+    let lost = || format!("hook `{name}` could not be followed");
+    let (status, cancelled) = ended.with_context(lost)?;
+    ensure!(!cancelled, "hook `{name}` was cancelled: {status}");
+    ensure!(status.success(), "hook `{name}` failed: {status}");
+    copied.with_context(lost)
 }
 
-fn start(hook: &HostHook, env: &HookEnv) -> io::Result<(Child, pipe::Receiver)> {
-    let dir = hook.dir.as_deref().unwrap_or(&env.work_dir);
+fn start(hook: &[String], env: &HookEnv) -> io::Result<(Child, pipe::Receiver)> {
     // Like Go, find a bare name on PATH and any other relative to the directory that the hook runs in.
-    let program = &hook.command[0];
-    let program = if program.contains('/') { dir.join(program) } else { program.into() };
+    let program = &hook[0];
+    let program = if program.contains('/') { env.work_dir.join(program) } else { program.into() };
     let (reader, writer) = io::pipe()?;
 
     // The writing ends go with the command at the end of this function; were one kept, the pipe would not end.
     let child = Command::new(program)
-        .args(&hook.command[1..])
-        .current_dir(dir)
+        .args(&hook[1..])
+        .current_dir(&env.work_dir)
         .env_clear()
         .envs(env.variables())
         .stdin(Stdio::null())
@@ -167,18 +111,9 @@ async fn wait_or_kill(child: &mut Child, cancel: impl Future<Output = ()>) -> io
     Ok((child.wait().await?, true))
 }
 
-/// This system's name in Go and so in `skaffold.yaml`.
-fn go_os() -> &'static str {
-    match std::env::consts::OS {
-        "macos" => "darwin",
-        os => os,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::pending;
-    use std::os::unix::process::ExitStatusExt as _;
     use std::path::Path;
 
     use fs_err as fs;
@@ -187,9 +122,8 @@ mod tests {
 
     use super::*;
 
-    fn sh(script: &str) -> HostHook {
-        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-        HostHook { command, dir: None, os: Vec::new() }
+    fn sh(script: &str) -> Vec<String> {
+        ["sh", "-c", script].map(str::to_owned).to_vec()
     }
 
     fn env(work_dir: &Path) -> HookEnv {
@@ -203,7 +137,7 @@ mod tests {
         }
     }
 
-    async fn output(hook: &HostHook, env: &HookEnv) -> (Result<Outcome, HookError>, String) {
+    async fn output(hook: &[String], env: &HookEnv) -> (Result<()>, String) {
         let mut out = Vec::new();
         let result = run_host_hook(hook, env, pending(), &mut out).await;
         (result, String::from_utf8(out).unwrap())
@@ -215,7 +149,7 @@ mod tests {
             sh("echo $SKAFFOLD_RUN_ID $SKAFFOLD_KUBE_CONTEXT $SKAFFOLD_NAMESPACES $SKAFFOLD_WORK_DIR $HOME");
         let mut env = env(Path::new("/"));
         let (result, text) = output(&hook, &env).await;
-        assert_eq!(result.unwrap(), Outcome::Completed);
+        result.unwrap();
         assert_eq!(text, "run1 kind a,b / /home/me\n");
 
         env.shell.push(("SKAFFOLD_RUN_ID".into(), "exported".into()));
@@ -231,28 +165,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dir_holds_for_the_command_and_its_program() {
+    async fn the_program_is_in_the_runs_directory() {
         let root = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(root.path()).unwrap();
-        fs::create_dir(root.join("sub")).unwrap();
-        for (place, name) in [(root.clone(), "outer"), (root.join("sub"), "inner")] {
-            std::os::unix::fs::symlink("/bin/pwd", place.join(name)).unwrap();
-        }
-        let mut hook = HostHook { command: vec!["./outer".to_owned()], dir: None, os: Vec::new() };
-        assert_eq!(output(&hook, &env(&root)).await.1.trim_end(), root.to_str().unwrap());
-
-        hook = HostHook { command: vec!["./inner".to_owned()], dir: Some(root.join("sub")), ..hook };
-        assert_eq!(output(&hook, &env(&root)).await.1.trim_end(), root.join("sub").to_str().unwrap());
-    }
-
-    #[tokio::test]
-    async fn a_hook_for_another_system_is_skipped() {
-        let mut hook = sh("echo ran");
-        hook.os = vec!["plan9".to_owned()];
-        let (result, text) = output(&hook, &env(Path::new("/"))).await;
-        assert_eq!((result.unwrap(), text.as_str()), (Outcome::Skipped, ""));
-        hook.os.push(go_os().to_owned());
-        assert_eq!(output(&hook, &env(Path::new("/"))).await.1, "ran\n");
+        std::os::unix::fs::symlink("/bin/pwd", root.join("where")).unwrap();
+        let (_, text) = output(&["./where".to_owned()], &env(&root)).await;
+        assert_eq!(text.trim_end(), root.to_str().unwrap());
     }
 
     #[tokio::test]
@@ -265,13 +183,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there() {
-        let hook = HostHook { command: vec!["./nothing".to_owned()], dir: None, os: Vec::new() };
-        let (result, _) = output(&hook, &env(Path::new("/"))).await;
+        let (result, _) = output(&["./nothing".to_owned()], &env(Path::new("/"))).await;
         assert_eq!(result.unwrap_err().to_string(), "hook `./nothing` could not be started");
     }
 
-    /// Runs a script that prints `ready`, cancels it then, and gives how it ended and what else it printed.
-    async fn cancelled(script: &str) -> (ExitStatus, String) {
+    /// Runs a script that prints `ready`, cancels it then, and gives the error and what else it printed.
+    async fn cancelled(script: &str) -> (String, String) {
         let (cancel, cancelled) = oneshot::channel::<()>();
         let (mut out, lines) = tokio::io::duplex(1024);
         let (hook, env) = (sh(script), env(Path::new("/")));
@@ -289,24 +206,24 @@ mod tests {
             lines.read_to_string(&mut rest).await.unwrap();
             rest
         };
-        match tokio::join!(hook, reader) {
-            (Err(HookError::Cancelled { status, .. }), rest) => (status, rest),
-            (other, _) => panic!("{other:?}"),
-        }
+        let (result, rest) = tokio::join!(hook, reader);
+        (result.unwrap_err().to_string(), rest)
     }
 
     #[tokio::test]
     async fn cancel_kills_the_hook_at_once() {
         let script = "trap 'echo interrupted; exit 7' INT; echo ready; exec tail -f /dev/null";
-        let (status, rest) = cancelled(script).await;
-        assert_eq!((status.signal(), rest.as_str()), (Some(9), ""));
+        let (error, rest) = cancelled(script).await;
+        assert!(error.ends_with("was cancelled: signal: 9 (SIGKILL)"), "{error}");
+        assert_eq!(rest, "");
     }
 
     #[tokio::test]
     async fn cancel_waits_for_what_the_hook_left_with_its_output() {
         // The child that is left has the pipe, and ends after the hook.
         let script = "(tail --pid=$$ -s0.1 -f /dev/null; echo late) & echo ready; exec tail -f /dev/null";
-        let (status, rest) = cancelled(script).await;
-        assert_eq!((status.signal(), rest.as_str()), (Some(9), "late\n"));
+        let (error, rest) = cancelled(script).await;
+        assert!(error.ends_with("was cancelled: signal: 9 (SIGKILL)"), "{error}");
+        assert_eq!(rest, "late\n");
     }
 }

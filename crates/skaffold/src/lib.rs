@@ -25,8 +25,8 @@ mod schema;
 
 pub use build::build;
 pub use cluster::Cluster;
-pub use config::{Artifact, Builder, Config, HostHook, Ko};
-pub use hooks::{HookEnv, HookError, Outcome, run_host_hook};
+pub use config::{Artifact, Builder, Config, Ko};
+pub use hooks::{HookEnv, run_host_hook};
 pub use label::{RUN_ID_LABEL, label};
 pub use namespaces::post_deploy_namespaces;
 pub use render::render;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{ExitCode, ExitStatus};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -13,9 +12,7 @@ use tokio::fs::File;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Artifact, Config, HookEnv, HookError, HostHook, label, post_deploy_namespaces, render, run_host_hook,
-};
+use crate::{Artifact, Config, HookEnv, label, post_deploy_namespaces, render, run_host_hook};
 
 /// What a shell reports for a process that SIGINT ended.
 const INTERRUPTED: u8 = 130;
@@ -95,8 +92,8 @@ impl fmt::Display for Durations {
     }
 }
 
-/// Runs what a program is there for, `work`, and gives the exit code: that of the hook that failed, 1 if something
-/// else did, or 130 when a signal cancelled the token. A second signal waits for nothing.
+/// Runs what a program is there for, `work`, and gives the exit code: 1 where it failed, as Skaffold's, or 130 when a
+/// signal cancelled the token. A second signal waits for nothing.
 pub async fn main(name: &str, work: impl AsyncFnOnce(&CancellationToken) -> Result<()>) -> ExitCode {
     let stop = CancellationToken::new();
     // Signals first: from the moment they are listened for, none ends the process with something left behind.
@@ -113,7 +110,7 @@ pub async fn main(name: &str, work: impl AsyncFnOnce(&CancellationToken) -> Resu
         }
         Err(error) => {
             let _ = writeln!(io::stderr(), "{name}: error: {error:#}");
-            code_of(&error).into()
+            ExitCode::FAILURE
         }
     }
 }
@@ -143,11 +140,11 @@ async fn signals(stop: &CancellationToken) -> Result<()> {
 }
 
 /// Runs the hooks of one list in skaffold.yaml, and prints what each is.
-async fn run_hooks(list: &str, hooks: &[HostHook], env: &HookEnv, stop: &CancellationToken) -> Result<()> {
+async fn run_hooks(list: &str, hooks: &[Vec<String>], env: &HookEnv, stop: &CancellationToken) -> Result<()> {
     // Another handle of the same stdout, so that what a hook prints stays between the lines said around it.
     let mut out = File::from_std(io::stdout().as_fd().try_clone_to_owned()?.into());
     for (i, hook) in hooks.iter().enumerate() {
-        say(&format!("hook {} of {} {list} the deployment: {}", i + 1, hooks.len(), hook.command.join(" ")))?;
+        say(&format!("hook {} of {} {list} the deployment: {}", i + 1, hooks.len(), hook.join(" ")))?;
         run_host_hook(hook, env, stop.cancelled(), &mut out).await?;
         go_on(stop)?;
     }
@@ -157,14 +154,4 @@ async fn run_hooks(list: &str, hooks: &[HostHook], env: &HookEnv, stop: &Cancell
 fn go_on(stop: &CancellationToken) -> Result<()> {
     ensure!(!stop.is_cancelled(), "interrupted");
     Ok(())
-}
-
-/// A hook's own code tells more than the 1 with which Skaffold would end.
-fn code_of(error: &anyhow::Error) -> u8 {
-    let of_status = |status: ExitStatus| status.code().or(status.signal().map(|signal| 128 + signal));
-    match error.downcast_ref() {
-        Some(HookError::Failed { status, .. }) => of_status(*status).and_then(|code| u8::try_from(code).ok()),
-        _ => None,
-    }
-    .unwrap_or(1)
 }

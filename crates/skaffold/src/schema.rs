@@ -67,13 +67,10 @@ pub(crate) struct Custom {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Ko {
-    pub(crate) dir: String,
     #[serde(rename = "fromImage")]
     pub(crate) from_image: Option<String>,
     pub(crate) main: String,
     pub(crate) flags: Vec<String>,
-    pub(crate) ldflags: Vec<String>,
-    pub(crate) env: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,10 +115,6 @@ pub(crate) enum Hook {
 #[serde(deny_unknown_fields)]
 pub(crate) struct HostHook {
     pub(crate) command: Vec<String>,
-    #[serde(default)]
-    pub(crate) dir: String,
-    #[serde(default)]
-    pub(crate) os: Vec<String>,
 }
 
 impl File {

@@ -53,15 +53,14 @@ impl Demo {
 
 impl Deployer for Demo {
     async fn build(&self, artifact: &Artifact, run_id: &str) -> Result<String> {
-        let mut artifact = artifact.clone();
-        let mut base = None;
-        if let Builder::Ko(ko) = &mut artifact.builder {
-            ko.env.push(format!("GOTMPDIR={}", self.work.path().display()));
-            base.clone_from(&ko.base);
-        }
-        let program = podcov_skaffold::build(&artifact, &self.work.path().join("programs")).await?;
+        let base = match &artifact.builder {
+            Builder::Ko(ko) => ko.base.as_deref(),
+            Builder::Custom { .. } => None,
+        };
+        let env = [("GOTMPDIR", self.work.path())];
+        let program = podcov_skaffold::build(artifact, &self.work.path().join("programs"), &env).await?;
         let tagged = format!("{}:{run_id}", artifact.image);
-        self.cluster.image(&tagged, Image::new(program).tools(tools(base.as_deref())));
+        self.cluster.image(&tagged, Image::new(program).tools(tools(base)));
         Ok(tagged)
     }
 
