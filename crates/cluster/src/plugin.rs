@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::config::{ExecAuthCluster, ExecConfig, ExecInteractiveMode};
+use podcov_exit::is_printable;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -314,13 +315,13 @@ impl Tail {
         self.cut |= surplus > 0;
     }
 
-    /// The last line that is not empty, without control characters.
+    /// The last line that is not empty, without what is not printable.
     fn last_line(&self) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
         // The first line may be the rest of one, and begin with the rest of a secret.
         let whole = if self.cut { text.split_once('\n').map_or("", |(_, rest)| rest) } else { &text };
         let line = whole.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-        line.chars().filter(|c| !c.is_control()).collect()
+        line.chars().filter(|&c| is_printable(c)).collect()
     }
 }
 

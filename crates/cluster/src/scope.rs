@@ -1,6 +1,7 @@
 //! Which pods belong to the run: Skaffold's environment, or the same by flag.
 
-use podcov_exit::{Exit, Failure};
+use globset::{Glob, GlobMatcher};
+use podcov_exit::{Exit, Failure, ResultExt};
 
 /// The label that Skaffold puts on every object of a run, pod templates included.
 const RUN_ID_LABEL: &str = "skaffold.dev/run-id";
@@ -34,11 +35,11 @@ pub struct SelectArgs {
     #[cfg_attr(feature = "clap", arg(short = 'l', long, value_name = "SELECTOR"))]
     pub selector: Option<String>,
 
-    /// Only pods whose name matches this pattern (`*` stands for anything)
+    /// Only pods whose name matches this pattern: `*`, `?`, `[ab]` or `{a,b}`
     #[cfg_attr(feature = "clap", arg(long, value_name = "PATTERN"))]
     pub pod: Option<String>,
 
-    /// Only containers whose name matches this pattern (`*` stands for anything)
+    /// Only containers whose name matches this pattern: `*`, `?`, `[ab]` or `{a,b}`
     #[cfg_attr(feature = "clap", arg(short, long, value_name = "PATTERN"))]
     pub container: Option<String>,
 
@@ -56,8 +57,8 @@ pub struct Scope {
     pub labels: String,
     /// The Skaffold run, if there is one.
     pub run_id: Option<String>,
-    pod: Option<String>,
-    container: Option<String>,
+    pod: Option<GlobMatcher>,
+    container: Option<GlobMatcher>,
     coverdir: Option<String>,
 }
 
@@ -65,9 +66,8 @@ impl SelectArgs {
     /// Checks the arguments.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 2 when nothing says which pods are meant.
+    /// A [`Failure`] with exit code 2 when nothing says which pods are meant, or a pattern is none.
     pub fn scope(&self, default_namespace: &str) -> anyhow::Result<Scope> {
-        let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
         let run_id = given(&self.run_id);
         let by_run = run_id.as_ref().map(|id| format!("{RUN_ID_LABEL}={id}"));
         let labels: Vec<String> = by_run.into_iter().chain(given(&self.selector)).collect();
@@ -82,25 +82,26 @@ impl SelectArgs {
             namespaces: (!self.all_namespaces).then(|| self.namespaces_or(default_namespace)),
             labels: labels.join(","),
             run_id,
-            pod: given(&self.pod),
-            container: given(&self.container),
+            pod: pattern("--pod", &self.pod)?,
+            container: pattern("--container", &self.container)?,
             coverdir: given(&self.coverdir),
         })
     }
 
     /// Checks the arguments for what is not in a cluster: without any, all that is there is meant.
-    #[must_use]
-    pub fn stored_scope(&self) -> Scope {
-        let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 2 when a pattern is none.
+    pub fn stored_scope(&self) -> anyhow::Result<Scope> {
         let named = self.namespaces.iter().any(|name| !name.trim().is_empty()) && !self.all_namespaces;
-        Scope {
+        Ok(Scope {
             namespaces: named.then(|| self.namespaces_or("")),
             labels: String::new(),
             run_id: given(&self.run_id),
-            pod: given(&self.pod),
-            container: given(&self.container),
+            pod: pattern("--pod", &self.pod)?,
+            container: pattern("--container", &self.container)?,
             coverdir: None,
-        }
+        })
     }
 
     fn namespaces_or(&self, default: &str) -> Vec<String> {
@@ -138,13 +139,13 @@ impl Scope {
     /// Whether a pod of that name is meant.
     #[must_use]
     pub fn wants_pod(&self, name: &str) -> bool {
-        self.pod.as_deref().is_none_or(|pattern| matches(pattern, name))
+        self.pod.as_ref().is_none_or(|pattern| pattern.is_match(name))
     }
 
     /// Whether a container of that name is meant.
     #[must_use]
     pub fn wants_container(&self, name: &str) -> bool {
-        self.container.as_deref().is_none_or(|pattern| matches(pattern, name))
+        self.container.as_ref().is_none_or(|pattern| pattern.is_match(name))
     }
 
     /// The folder that the user named for all containers.
@@ -161,8 +162,8 @@ impl Scope {
         let parts: [String; 4] = [
             part(" of run ", &self.run_id),
             part(" in namespaces ", &self.namespaces.as_ref().map(|names| names.join(", "))),
-            part(" of pods named ", &self.pod),
-            part(" of containers named ", &self.container),
+            part(" of pods named ", &self.pod.as_ref().map(text)),
+            part(" of containers named ", &self.container.as_ref().map(text)),
         ];
         parts.concat()
     }
@@ -170,7 +171,7 @@ impl Scope {
     /// The scope in words, for messages: `label x in namespaces a, b`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let pods = match (&self.labels, &self.pod) {
+        let pods = match (&self.labels, self.pod.as_ref().map(text)) {
             (labels, None) => format!("pods with label {labels}"),
             (labels, Some(pod)) if labels.is_empty() => format!("pods named {pod}"),
             (labels, Some(pod)) => format!("pods named {pod} with label {labels}"),
@@ -183,19 +184,21 @@ impl Scope {
     }
 }
 
-/// Matches a name against a pattern in which `*` stands for any run of characters.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut left) = name.strip_prefix(first) else { return false };
-    let parts: Vec<&str> = rest.split('*').collect();
-    let Some((last, middle)) = parts.split_last() else { return true };
-    for part in middle {
-        match left.find(part) {
-            Some(at) => left = &left[at + part.len()..],
-            None => return false,
-        }
-    }
-    left.ends_with(last)
+/// An argument that says something.
+fn given(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
+}
+
+/// The pattern that a flag has, if it has one.
+fn pattern(flag: &str, text: &Option<String>) -> anyhow::Result<Option<GlobMatcher>> {
+    let glob = given(text).map(|text| Glob::new(&text)).transpose();
+    let glob = glob.or_exit(Exit::Usage, format!("{flag} has no pattern of names"))?;
+    Ok(glob.map(|glob| glob.compile_matcher()))
+}
+
+/// A pattern as it was written.
+fn text(pattern: &GlobMatcher) -> String {
+    pattern.glob().to_string()
 }
 
 #[cfg(test)]
@@ -212,10 +215,20 @@ mod tests {
             ("a*b*c", "a1b2c", true),
             ("a*b*c", "acb", false),
             ("ab*ba", "aba", false),
-            ("*", "", true),
+            ("*", "a.b", true),
+            ("app-?", "app-1", true),
+            ("{cart,web}-*", "web-1", true),
+            ("", "any", true),
         ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} against {name}");
+            let args = SelectArgs { pod: Some(pattern.to_owned()), ..SelectArgs::default() };
+            let scope = args.stored_scope().unwrap();
+            assert_eq!(scope.wants_pod(name), expected, "{pattern} against {name}");
         }
+        let args = SelectArgs { pod: Some("app-[".to_owned()), ..SelectArgs::default() };
+        let error = args.scope("default").unwrap_err();
+        assert_eq!(error.downcast_ref::<Failure>().unwrap().exit(), Exit::Usage);
+        let said = "--pod has no pattern of names: error parsing glob 'app-[': unclosed character class; missing ']'";
+        assert_eq!(format!("{error:#}"), said);
     }
 
     #[test]

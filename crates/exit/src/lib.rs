@@ -2,6 +2,10 @@
 //!
 //! Libraries use this crate; what only programs need is in podcov-cli.
 
+mod text;
+
+pub use text::is_printable;
+
 use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;

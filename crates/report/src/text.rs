@@ -1,13 +1,11 @@
 //! Names in coverage data, which a pod has sent, as text for people and other tools.
 
+use podcov_exit::is_printable;
+
 /// Text on one line that neither speaks to a terminal nor looks like other text: without control characters, line
 /// separators and what changes the direction of text.
 pub(crate) fn printable(text: &str) -> String {
-    let is_odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.replace(is_odd, "\u{fffd}")
+    text.replace(|c| !is_printable(c), "\u{fffd}")
 }
 
 /// [`printable`] text without what XML cannot hold, not even escaped. XML 1.0: production `Char`.

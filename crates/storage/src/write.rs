@@ -76,7 +76,7 @@ impl StoredFile {
     /// Describes a file.
     #[must_use]
     pub fn of(name: &str, bytes: &[u8]) -> Self {
-        let sha256 = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = format!("{:x}", Sha256::digest(bytes));
         Self { name: name.to_owned(), size: bytes.len() as u64, sha256 }
     }
 }

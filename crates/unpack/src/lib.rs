@@ -260,7 +260,7 @@ fn store(
     };
     fs::create_dir_all(folder)?;
     fs::write(folder.join(name), &bytes)?;
-    let sha256 = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let sha256 = format!("{:x}", Sha256::digest(&bytes));
     Ok(TakenFile { name: name.to_owned(), size: bytes.len() as u64, sha256 })
 }
 

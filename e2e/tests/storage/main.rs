@@ -124,7 +124,7 @@ fn arrived(
 /// Files as a manifest lists them.
 fn listed(files: &BTreeMap<String, Vec<u8>>) -> serde_json::Value {
     let listed = files.iter().map(|(name, bytes)| {
-        let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = format!("{:x}", Sha256::digest(bytes));
         serde_json::json!({ "name": name, "size": bytes.len(), "sha256": sha256 })
     });
     listed.collect()

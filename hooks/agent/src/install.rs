@@ -1,5 +1,6 @@
 //! Copying the agent to where another container finds it.
 
+use std::fs::Permissions;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -7,8 +8,6 @@ use std::path::Path;
 use anyhow::Result;
 use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
-
-use crate::place::nanos;
 
 /// A text that every podcov-agent's file contains, and no other: by it `install` recognizes an older one, which it may replace.
 #[used]
@@ -26,19 +25,12 @@ pub(crate) fn install(dir: &Path) -> Result<()> {
         let message = format!("{} is there and is no podcov-agent, so it is not replaced", place.display());
         return Err(Failure::new(Exit::Usage, message).with_hint("name another folder").into());
     }
-    let staged = dir.join(format!(".podcov-agent.{}.{}", std::process::id(), nanos()));
     let copy = || {
         fs::create_dir_all(dir)?;
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&staged)?;
-        let copied = (|| {
-            io::copy(&mut fs::File::open(std::env::current_exe()?)?, &mut file)?;
-            file.set_permissions(PermissionsExt::from_mode(0o755))?;
-            fs::rename(&staged, &place)
-        })();
-        if copied.is_err() {
-            let _ = fs::remove_file(&staged);
-        }
-        copied
+        let mut staged = tempfile::Builder::new().prefix(".podcov-agent.").tempfile_in(dir)?;
+        io::copy(&mut fs::File::open(std::env::current_exe()?)?, &mut staged)?;
+        staged.as_file().set_permissions(Permissions::from_mode(0o755))?;
+        staged.persist(&place).map(drop).map_err(io::Error::from)
     };
     copy().or_exit(Exit::Usage, failed())
 }

@@ -4,8 +4,10 @@
 //! same name, so it is moved among the other coverage files under a name of its own.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -54,9 +56,12 @@ impl Profile {
         covdata::check(&name, &bytes)
             .map_err(|e| io::Error::other(format!("{} is not whole: {e}", self.path.display())))?;
         // It may be on another file system, and nobody must see half of it.
-        let staged = folder.join(format!(".{name}"));
-        fs::OpenOptions::new().write(true).create_new(true).open(&staged)?.write_all(&bytes)?;
-        fs::rename(staged, folder.join(name.to_string()))?;
+        let mut builder = tempfile::Builder::new();
+        // As any program makes files: the user's mask decides.
+        let mut staged =
+            builder.prefix(".").permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+        staged.write_all(&bytes)?;
+        staged.persist(folder.join(name.to_string()))?;
         // Where it cannot be removed, the next one will have another time.
         let _ = fs::remove_file(&self.path);
         Ok(true)

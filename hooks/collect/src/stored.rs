@@ -18,7 +18,7 @@ pub(crate) async fn collect(
     address: &Address,
     staging: &mut Option<Staging>,
 ) -> Result<Manifest> {
-    let select = args.select.stored_scope();
+    let select = args.select.stored_scope()?;
     let mut manifest = Manifest::begin(select.run_id.clone(), &address.to_string());
     let storage = address.open().map_err(Error::into_failure)?;
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
