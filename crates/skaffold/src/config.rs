@@ -245,7 +245,7 @@ profiles:
             &SMALL.replace(", ko: {flags: [-x]}", ""),
             "artifact a has neither a ko nor a custom section",
         );
-        refuses(&SMALL.replace("flags: [-x]", "ldflags: ['{{.X}}']"), "template");
+        refuses(&SMALL.replace("flags: [-x]", "flags: ['{{.X}}']"), "template");
         refuses(
             &SMALL.replace("manifests: {kustomize: {paths: [k8s]}}", ""),
             "manifests.kustomize is missing",

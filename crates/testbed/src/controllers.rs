@@ -43,8 +43,8 @@ pub(crate) fn is_rolled_out(cluster: &Cluster, deployment: &Value) -> bool {
 fn reconcile(cluster: &Arc<Cluster>, deployment: &Value) {
     let set = set(cluster, deployment);
     let (mut current, old) = pods(cluster, deployment, &set);
-    let wanted = replicas(deployment);
-    for _ in current.len()..wanted {
+    let desired = replicas(deployment);
+    for _ in current.len()..desired {
         let mut pod =
             json!({"metadata": set["spec"]["template"]["metadata"], "spec": set["spec"]["template"]["spec"]});
         let name = format!("{}-{}", object::name(&set), object::name_suffix());
@@ -59,12 +59,12 @@ fn reconcile(cluster: &Arc<Cluster>, deployment: &Value) {
     let delete = |pod: &Value| kubelet::delete_pod(cluster, object::namespace(pod), object::name(pod), None);
     // Those that are not ready go first.
     current.sort_by_key(|pod| object::is_ready(pod));
-    for pod in current.iter().take(current.len().saturating_sub(wanted)) {
+    for pod in current.iter().take(current.len().saturating_sub(desired)) {
         delete(pod);
     }
     let (old_ready, unready): (Vec<_>, Vec<_>) = old.into_iter().partition(|pod| object::is_ready(pod));
     let ready = current.iter().filter(|pod| object::is_ready(pod)).count();
-    let spare = (ready + old_ready.len()).saturating_sub(wanted);
+    let spare = (ready + old_ready.len()).saturating_sub(desired);
     for pod in unready.iter().chain(old_ready.iter().take(spare)) {
         delete(pod);
     }

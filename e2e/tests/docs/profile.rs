@@ -21,7 +21,7 @@ struct Embedded {
 
 impl Deployer for Embedded {
     async fn build(&self, artifact: &Artifact, run_id: &str) -> Result<String> {
-        let program = podcov_skaffold::build(artifact, &self.programs).await?;
+        let program = podcov_skaffold::build(artifact, &self.programs, &[]).await?;
         let image = format!("{}:{run_id}", artifact.image);
         self.bed.image(&image, Image::new(program).tools(Tools::only(["sh", "tar", "gzip"])));
         Ok(image)

@@ -23,7 +23,7 @@ pub(super) async fn connect(local: Option<u16>) -> Result<TcpStream, String> {
     Ok(stream)
 }
 
-/// What containerd says of a port where nobody listens.
+/// containerd's message for a port on which nothing listens.
 pub(super) fn refusal(pod: &str, port: u16, why: &str) -> String {
     format!(
         "error forwarding port {port} to pod {pod}, uid : failed to execute portforward in network namespace \
