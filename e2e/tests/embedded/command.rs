@@ -27,6 +27,26 @@ fn script(desk: &Desk, grace: &str, script: &str) -> Result<Running> {
 const GRACEFUL: &str =
     "trap 'echo stopping; sleep 0.5; echo stopped; exit 17' INT; echo ready; while :; do sleep 0.01; done";
 
+/// What cannot be run has tested nothing: that is wrong use, and no later hook is to tell of failing tests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_cannot_be_run_is_not_deferred() -> Result<()> {
+    let desk = desk()?;
+    fs::write(desk.dir().join("not-executable"), "")?;
+    for (command, code) in [
+        ("no-such-program", 127),
+        ("./not-executable", 126),
+        ("sh -c no-such-program", 127),
+        ("sh -c ./not-executable", 126),
+    ] {
+        let ended = desk.run("podcov-test", &format!("--defer-failure -- {command}")).await?;
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(!desk.dir().join(".podcov").exists(), "{command}");
+    }
+    assert_eq!(desk.run("podcov-test", "--defer-failure -- false").await?.code, 0);
+    assert_eq!(desk.files(".podcov")?, [".gitignore", "failure-local.json"]);
+    Ok(())
+}
+
 /// Skaffold kills a hook at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_podcov_test_leaves_its_command_the_grace() -> Result<()> {

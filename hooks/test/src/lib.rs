@@ -153,7 +153,9 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
         recorder.finish();
     }
     let ended = ended?;
-    if ended.code == 0 || ended.interrupted || !args.defer_failure {
+    // As in a shell, these tell that the command was not found or cannot be run: no test has failed.
+    let not_run = matches!(ended.code, 126 | 127);
+    if ended.code == 0 || ended.interrupted || not_run || !args.defer_failure {
         return Ok(Exit::Command(ended.code));
     }
     let command = program.to_string_lossy().into_owned();
