@@ -62,8 +62,8 @@ impl Lives {
         };
         let Self { ended, lost, .. } = self;
         Some(format!(
-            "its program ended without writing its counters {lost} of {ended} times{how}; what it had counted until \
-             then is lost (podcov-agent has started it again)"
+            "its program ended without writing its counters {lost} of {ended} times{how}; what it had counted since it \
+             last wrote them is lost"
         ))
     }
 }
@@ -87,8 +87,8 @@ mod tests {
         lives.add(life(0, None, true));
         let said = |how: &str, ended: u64| {
             Some(format!(
-                "its program ended without writing its counters 2 of {ended} times{how}; what it had counted until \
-                 then is lost (podcov-agent has started it again)"
+                "its program ended without writing its counters 2 of {ended} times{how}; what it had counted since \
+                 it last wrote them is lost"
             ))
         };
         assert_eq!(lives.loss(), said(", the last time by SIGKILL", 4));

@@ -408,7 +408,7 @@ async fn a_program_that_was_killed_and_started_again_by_its_agent_is_a_loss() ->
     let collected = hook(&world, "podcov-collect", None).await?;
     assert_eq!(collected.code, 4, "{collected:?}");
     let why = "pod default/shop container app: its program ended without writing its counters 1 of 1 times, the last \
-               time by SIGKILL; what it had counted until then is lost (podcov-agent has started it again)";
+               time by SIGKILL; what it had counted since it last wrote them is lost";
     assert!(collected.stderr.contains(why), "{collected:?}");
     let lives = world.manifest()?["containers"][0]["agent_lives"].clone();
     assert_eq!((&lives["ended"], &lives["last"][0]["signal"]), (&1.into(), &9.into()), "{lives}");
