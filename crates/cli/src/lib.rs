@@ -114,7 +114,13 @@ where
 /// A number with its noun: `1 file`, `2 files`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+    count_of(number, thing, &format!("{thing}s"))
+}
+
+/// The same of a noun with a plural of its own: `1 loss`, `2 losses`.
+#[must_use]
+pub fn count_of(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Prints the error that ends a program, and its hint. Returns the exit code.

@@ -264,6 +264,47 @@ async fn what_is_added_to_a_report_keeps_what_it_was() -> Result<()> {
     Ok(())
 }
 
+/// What a container lost before a report that names it is no news to a report that is added to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_life_whose_loss_a_report_has_is_lost_once() -> Result<()> {
+    let world = World::new().await?;
+    let crashed = |world: &World, restarts: u32, month: u32| {
+        add_pod(world, "crashed", |pod| {
+            restart(pod, restarts, "OOMKilled", 137);
+            pod["metadata"]["uid"] = json!("7f1c1d4e-0000-4000-8000-000000000001");
+            let last = &mut pod["status"]["containerStatuses"][0]["lastState"]["terminated"];
+            last["startedAt"] = json!(format!("2025-{month}-01T00:00:00Z"));
+            last["finishedAt"] = json!(format!("2025-{month}-01T01:00:00Z"));
+        })
+    };
+    crashed(&world, 1, 11)?;
+    assert_eq!(collect(&world, "--accumulate").await?.code, 4);
+    for _ in 0..2 {
+        let added = collect(&world, "--accumulate").await?;
+        assert_eq!(added.code, 0, "{added:?}");
+        assert_eq!(
+            added.stderr,
+            "podcov-collect: the report lacks what earlier runs have lost: 1 loss in manifest.json\n"
+        );
+        let manifest = world.manifest()?;
+        let losses = manifest["losses"].as_array().unwrap();
+        assert_eq!(
+            (losses.len(), &losses[0]["earlier"], &manifest["complete"]),
+            (1, &json!(true), &json!(false))
+        );
+    }
+    // It crashes once more.
+    crashed(&world, 2, 12)?;
+    let added = collect(&world, "--accumulate").await?;
+    assert_eq!(added.code, 4, "{added:?}");
+    assert_eq!(added.stderr.matches("error: ").count(), 1, "{added:?}");
+    assert_eq!(collect(&world, "--accumulate").await?.code, 0);
+    // A new report lacks both.
+    let replaced = collect(&world, "").await?;
+    assert_eq!((replaced.code, replaced.stderr.matches("error: ").count()), (4, 2), "{replaced:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn that_the_tests_failed_is_told_though_there_is_no_report() -> Result<()> {
     let world = World::new().await?;

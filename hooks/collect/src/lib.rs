@@ -23,7 +23,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use lives::Written;
 use podcov_cli::{
-    CommonArgs, Progress, RunState, Shutdown, Signal, StateArgs, count, print, print_text, say,
+    CommonArgs, Progress, RunState, Shutdown, Signal, StateArgs, count, count_of, print, print_text, say,
 };
 use podcov_cluster::{
     Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target,
@@ -187,7 +187,7 @@ async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Ex
     deleted.settle(&manifest.containers);
     let earlier = manifest.losses.iter().filter(|loss| loss.earlier).count();
     if earlier > 0 {
-        let lost = count(earlier, "loss").replace("losss", "losses");
+        let lost = count_of(earlier, "loss", "losses");
         say(
             NAME,
             format_args!("the report lacks what earlier runs have lost: {lost} in {}", manifest::FILE_NAME),
@@ -318,6 +318,9 @@ async fn from_cluster(
         let mut collected = collected.or_exit(Exit::Usage, "the report cannot be written")?;
         collected.context.clone_from(&manifest.context);
         progress.done_one();
+        if args.accumulate {
+            collected.keep_known_agent_losses(known);
+        }
         for error in std::mem::take(&mut collected.errors) {
             let loss = collected.loss(&error);
             progress.line(|| say(NAME, format_args!("error: {}", loss.message)));
@@ -330,20 +333,21 @@ async fn from_cluster(
     let (histories, of_no_run) =
         tokio::join!(cluster.list_histories(&scope), cluster.find_pods_of_no_run(&scope));
     note_pods_of_no_run(&mut manifest, of_no_run);
-    let (histories, unknown) = match histories {
+    let (histories, unknown): (_, Vec<String>) = match histories {
         // A namespace that could not be listed before has no container here.
         Ok((histories, failed)) => {
             let known = |failed: &Unlisted| unlisted.iter().any(|one| one.namespace == failed.namespace);
-            (histories, failed.iter().find(|failed| !known(failed)).map(ToString::to_string))
+            let failed = failed.iter().filter(|failed| !known(failed)).map(ToString::to_string);
+            (histories, failed.collect())
         }
-        Err(error) => (Vec::new(), Some(error.to_string())),
+        Err(error) => (Vec::new(), vec![error.to_string()]),
     };
-    if let Some(why) = unknown {
+    for why in unknown {
         let message = format!("whether a container was restarted meanwhile is not known: {why}");
         say(NAME, format_args!("error: {message}"));
         manifest.losses.push(Loss::new(message));
     }
-    note_lives(&mut manifest, &targets, &histories, known, staging.path());
+    note_lives(&mut manifest, &targets, &histories, known, args.accumulate, staging.path());
     Ok(manifest)
 }
 
@@ -377,6 +381,7 @@ fn note_lives(
     targets: &[Target],
     histories: &[(Container, History)],
     known: &[Collected],
+    accumulate: bool,
     staging: &Path,
 ) {
     for collected in &mut manifest.containers {
@@ -402,7 +407,11 @@ fn note_lives(
             Some(CoverVolume::None) => "; GOCOVERDIR is on no volume, so a restart empties it",
             _ => "",
         };
-        collected.errors.extend(found.losses.iter().map(|loss| format!("{loss}{hint}")));
+        let mut losses = found.losses.iter().map(|loss| format!("{loss}{hint}"));
+        if accumulate {
+            collected.known_errors.extend(losses.by_ref().take(found.known_losses));
+        }
+        collected.errors.extend(losses);
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct Lives {
     pub(crate) lives: Vec<Life>,
     /// What is lost, each as the end of a sentence about the container.
     pub(crate) losses: Vec<String>,
+    /// How many of these, the first ones, are of processes that an earlier report knows.
+    pub(crate) known_losses: usize,
 }
 
 impl Written {
@@ -108,6 +110,7 @@ pub(crate) fn judge(history: &History, written: &Written, known: &[Life]) -> Liv
         found.losses.extend(life.loss(written));
         found.lives.push((*life).clone());
     }
+    found.known_losses = found.losses.len();
     if ended > known.len() {
         let last_started = history.last.as_ref().and_then(|last| last.started);
         let unknown = ended - known.len() - usize::from(history.last.is_some());
@@ -354,7 +357,8 @@ mod tests {
         assert_eq!(counters, [Some(FinalCounters::Written), Some(FinalCounters::Written), None]);
         // What was lost then is lost still.
         let known = [life(FinalCounters::Lost)];
-        assert_eq!(judge(&history(2, ended(0, "Completed")), &written, &known).losses.len(), 1);
+        let found = judge(&history(2, ended(0, "Completed")), &written, &known);
+        assert_eq!((found.losses.len(), found.known_losses), (1, 1));
     }
 
     #[test]
@@ -365,6 +369,7 @@ mod tests {
         assert_eq!(first.losses.len(), 1);
         let second = judge(&history, &written, &first.lives);
         assert_eq!(second.losses, first.losses);
+        assert_eq!((first.known_losses, second.known_losses), (0, 1));
     }
 
     #[test]

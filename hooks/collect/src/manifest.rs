@@ -129,6 +129,9 @@ pub(crate) struct Collected {
     /// What was lost of it while it was collected: this becomes the manifest's losses.
     #[serde(skip)]
     pub(crate) errors: Vec<String>,
+    /// Losses of it that the report has to which this run adds.
+    #[serde(skip)]
+    pub(crate) known_errors: Vec<String>,
     /// When its pod started: what is older is not the pod's.
     #[serde(skip)]
     pub(crate) pod_started: Option<Timestamp>,
@@ -250,9 +253,19 @@ impl Collected {
             shared: Vec::new(),
             older: Vec::new(),
             errors: Vec::new(),
+            known_errors: Vec::new(),
             pod_started: None,
             earlier: false,
         }
+    }
+
+    /// Moves the losses that podcov-agent reported before, as one of the `known` containers tells, to the known ones.
+    pub(crate) fn keep_known_agent_losses(&mut self, known: &[Self]) {
+        let before = known.iter().find(|old| old.is(self)).and_then(|old| old.agent_lives.as_ref());
+        let (Some(before), Some(now)) = (before, &self.agent_lives) else { return };
+        let loss = now.loss().filter(|_| now == before);
+        let is_known = |error: &mut String| Some(&*error) == loss.as_ref();
+        self.known_errors.extend(self.errors.extract_if(.., is_known));
     }
 
     /// Whether it is the same container of the same pod, in the same cluster.
@@ -325,6 +338,9 @@ impl Manifest {
     /// Says what was lost while the containers were collected, and notes it.
     pub(crate) fn say_errors(&mut self) {
         for collected in &mut self.containers {
+            for error in std::mem::take(&mut collected.known_errors) {
+                self.losses.push(Loss { earlier: true, ..collected.loss(&error) });
+            }
             for error in std::mem::take(&mut collected.errors) {
                 let loss = collected.loss(&error);
                 say(crate::NAME, format_args!("error: {}", loss.message));
