@@ -350,7 +350,7 @@ async fn a_pod_that_was_deleted_during_the_run_is_a_loss() -> Result<()> {
     }
     add_pod(&world, "plain", |pod| pod["spec"]["containers"][0]["env"] = json!([]))?;
     add_pod(&world, "other-run", |pod| {
-        pod["metadata"]["labels"] = json!({"skaffold.dev/run-id": "another"})
+        pod["metadata"]["labels"] = json!({"skaffold.dev/run-id": "another"});
     })?;
     add_pod(&world, "pending", |pod| {
         pod["status"] = json!({"phase": "Pending"});
