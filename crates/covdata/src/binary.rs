@@ -1,11 +1,12 @@
 //! What all counter files of one binary come to.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::counters::Args;
 use crate::encode::CounterFileBuilder;
-use crate::{Error, MetaFile, MetaHash};
+use crate::{Error, Function, MetaFile, MetaHash};
 
 /// A binary: its meta-data file, and where in a row of counters each function's are.
 #[derive(Debug)]
@@ -29,6 +30,19 @@ pub(crate) struct Counted<'a> {
     sums: Vec<u64>,
     /// What all the runs have in common.
     pub(crate) args: Option<Args>,
+    /// The names of files and of their package that are not those in the meta-data.
+    pub(crate) names: Option<BinaryNames>,
+}
+
+/// What a package and its files are called in results.
+#[derive(Debug, Clone)]
+pub(crate) struct BinaryNames {
+    /// The package's index.
+    pub(crate) package: usize,
+    /// Its import path.
+    pub(crate) path: String,
+    /// Its files' names, by those in the meta-data.
+    pub(crate) files: HashMap<String, String>,
 }
 
 impl<'a> Binary<'a> {
@@ -54,7 +68,21 @@ impl<'a> Counted<'a> {
     /// A binary that never ran.
     pub(crate) fn new(binary: Arc<Binary<'a>>) -> Self {
         let functions = binary.packages.last().copied().unwrap_or_default();
-        Self { binary, places: vec![0; functions], sums: vec![0], args: None }
+        Self { binary, places: vec![0; functions], sums: vec![0], args: None, names: None }
+    }
+
+    /// What a package is called in results: its import path.
+    pub(crate) fn path(&self, package: usize) -> &str {
+        let names = self.names.as_ref().filter(|names| names.package == package);
+        names.map_or(self.binary.file.packages[package].path, |names| &names.path)
+    }
+
+    /// What a function's source file is called in results.
+    #[inline]
+    pub(crate) fn file(&self, package: usize, function: &Function<'_>) -> &str {
+        let name = self.binary.file.packages[package].string(function.file);
+        let names = self.names.as_ref().filter(|names| names.package == package);
+        names.and_then(|names| names.files.get(name)).map_or(name, String::as_str)
     }
 
     /// How often each unit ran of each of a package's functions, in their order; nothing for one that never ran.

@@ -13,7 +13,7 @@ use crate::encode::{self, CounterFileBuilder, PackageBuilder};
 use crate::meta::Package;
 use crate::profile::Covered;
 use crate::text::{TextFile, package_of};
-use crate::{Error, FileName, MetaHash, Mode, Profile, TextProfile};
+use crate::{Error, FileName, MetaHash, Mode, Profile, RenamedFile, TextProfile};
 
 /// The counters of any number of runs of any number of binaries, and text profiles beside them.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub struct Data<'a> {
     pub(crate) binaries: Vec<Counted<'a>>,
     /// All text profiles, added up.
     pub(crate) text: Option<TextProfile>,
+    /// The files that have other names here than in the data.
+    pub(crate) renamed: Vec<RenamedFile>,
 }
 
 /// A coverage file that is to be written: its name and its bytes.
@@ -42,17 +44,22 @@ impl<'a> Data<'a> {
 
     /// The import paths of all packages, some of them several times.
     pub fn package_paths(&self) -> impl Iterator<Item = &str> {
-        let binaries = self.binaries.iter().flat_map(|counted| &counted.binary.file.packages);
+        let binaries = self
+            .binaries
+            .iter()
+            .flat_map(|counted| (0..counted.binary.file.packages.len()).map(|package| counted.path(package)));
         let files = self.text.iter().flat_map(|text| text.files.keys());
-        binaries.map(|package| package.path).chain(files.map(|name| package_of(name)))
+        binaries.chain(files.map(|name| package_of(name)))
     }
 
     /// The names of all source files, some of them several times.
     pub fn file_names(&self) -> impl Iterator<Item = &str> {
-        let packages = self.binaries.iter().flat_map(|counted| &counted.binary.file.packages);
-        let functions =
-            packages.flat_map(|package| package.functions().map(move |function| (package, function.file)));
-        let binaries = functions.map(|(package, file)| package.string(file));
+        let binaries = self.binaries.iter().flat_map(|counted| {
+            let packages = counted.binary.file.packages.iter().enumerate();
+            packages.flat_map(move |(index, package)| {
+                package.functions().map(move |function| counted.file(index, &function))
+            })
+        });
         let texts = self.text.iter().flat_map(|text| text.files.keys());
         binaries.chain(texts.map(String::as_str))
     }
@@ -86,7 +93,7 @@ impl<'a> Data<'a> {
         let mut out = Vec::<NewFile<'_>>::new();
         for counted in &self.binaries {
             let file = &counted.binary.file;
-            let packages = file.packages.iter().enumerate().filter(|(_, package)| wanted(package.path));
+            let packages = file.packages.iter().enumerate().filter(|(index, _)| wanted(counted.path(*index)));
             let (numbers, blobs): (Vec<usize>, Vec<&[u8]>) =
                 packages.map(|(number, package)| (number, package.blob)).unzip();
             let (hash, meta) = encode::meta_file(&blobs, file.mode, file.granularity);
@@ -112,8 +119,13 @@ impl<'a> Data<'a> {
         let mut packages = Vec::<Combined<'_>>::new();
         let mut numbers = HashMap::new();
         for counted in &binaries {
-            let wanted =
-                counted.binary.file.packages.iter().enumerate().filter(|(_, package)| wanted(package.path));
+            let wanted = counted
+                .binary
+                .file
+                .packages
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| wanted(counted.path(*index)));
             for (index, package) in wanted {
                 let number = *numbers.entry(package.path).or_insert_with(|| {
                     packages.push(Combined::new(package));
@@ -161,7 +173,7 @@ impl<'a> Data<'a> {
             let binary = Arc::clone(&counted.binary);
             for (index, package) in binary.file.packages.iter().enumerate() {
                 for (number, function) in package.functions().enumerate() {
-                    let file = covered.file(package.string(function.file));
+                    let file = covered.file(counted.file(index, &function));
                     let mut blocks = function.units().map(|unit| keep(file.has(&unit)));
                     counted.retain(index, number, || blocks.next().unwrap_or(true));
                 }

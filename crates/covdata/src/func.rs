@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::profile::{Group, InOrder};
-use crate::{Block, Coverage, FileProfile, Mode, PackageProfile, Profile};
+use crate::{Block, Coverage, FileProfile, Findings, Mode, PackageProfile, Profile};
 
 /// The coverage of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct FunctionCoverage<'p> {
     pub package: &'p str,
     /// Its source file, as in [`FileProfile::name`](crate::FileProfile::name).
     pub file: &'p str,
-    /// Where its first block starts, from 1.
+    /// The line that it begins in, from 1, or that its first block begins in.
     pub line: u32,
     /// Its name; `?` where only text profiles have it and nothing was found out of its source.
     pub name: Cow<'p, str>,
@@ -24,6 +24,19 @@ pub struct FunctionCoverage<'p> {
     pub literal: bool,
     /// Its statements.
     pub coverage: Coverage,
+}
+
+/// The blocks of a function.
+#[derive(Debug, Clone, Copy)]
+pub struct FunctionBlocks<'p, 'a> {
+    /// Its name; `?` where only text profiles have it.
+    pub name: &'p Cow<'a, str>,
+    /// Whether it is a function literal outside of any function, which has a made-up name.
+    pub literal: bool,
+    /// The line that it begins in, or that its first block begins in.
+    pub line: u32,
+    /// Its blocks.
+    pub blocks: &'p [Block],
 }
 
 /// The coverage of each function, by package, file and place. [`Display`](fmt::Display) gives what `go tool covdata
@@ -43,8 +56,8 @@ impl<'a> Profile<'a> {
 }
 
 impl<'a> Group<'_, 'a> {
-    /// The coverage of each of a package's functions, and the files that are [`mixed`](FileProfile::mixed).
-    pub(crate) fn functions(&self, mode: Mode) -> (Vec<FunctionCoverage<'a>>, Vec<&'a str>) {
+    /// The coverage of each of a package's functions, and what is odd about its files.
+    pub(crate) fn functions(&self, mode: Mode) -> (Vec<FunctionCoverage<'a>>, Findings<'a>) {
         let mut functions = Vec::<FunctionCoverage<'_>>::new();
         let in_order = self.in_order::<false>(mode, |function| {
             let &InOrder { file, literal, coverage, .. } = function;
@@ -64,7 +77,7 @@ impl<'a> Group<'_, 'a> {
             return (functions, Vec::new());
         }
         let package = self.merge(mode);
-        (package.function_coverage().collect(), package.mixed())
+        (package.function_coverage().collect(), package.findings())
     }
 }
 
@@ -73,32 +86,33 @@ impl<'a> PackageProfile<'a> {
     pub(crate) fn function_coverage(&self) -> impl Iterator<Item = FunctionCoverage<'a>> {
         let files = self.files.iter();
         files.flat_map(|file| {
-            self.functions_of(file).map(|(name, literal, blocks)| FunctionCoverage {
+            self.functions_of(file).map(|function| FunctionCoverage {
                 package: self.path,
                 file: file.name,
-                line: blocks[0].unit.start_line,
-                name: name.clone(),
-                literal,
-                coverage: blocks.iter().collect(),
+                line: function.line,
+                name: function.name.clone(),
+                literal: function.literal,
+                coverage: function.blocks.iter().collect(),
             })
         })
     }
 
-    /// The functions of one of its files, in the order of their blocks, of which each has at least one: the name (`?`
-    /// where only text profiles have it), whether it is a function literal outside of any function, and its blocks.
+    /// The functions of one of its files, in the order of their blocks, of which each has at least one.
     pub fn functions_of<'p>(
         &'p self,
         file: &'p FileProfile<'_>,
-    ) -> impl Iterator<Item = (&'p Cow<'a, str>, bool, &'p [Block])> {
+    ) -> impl Iterator<Item = FunctionBlocks<'p, 'a>> {
         const UNKNOWN: &Cow<'_, str> = &Cow::Borrowed("?");
-        let named = |block: &Block| {
-            let function = block.function.and_then(|function| self.functions.get(function as usize));
-            function.map_or((UNKNOWN, false), |function| (&function.name, function.literal))
+        let function = |block: &Block| block.function.map(|function| &self.functions[function as usize]);
+        let named = move |block: &Block| {
+            function(block).map_or((UNKNOWN, false), |function| (&function.name, function.literal))
         };
         let runs = file.blocks.chunk_by(move |a, b| a.function == b.function || named(a) == named(b));
         runs.map(move |blocks| {
             let (name, literal) = named(&blocks[0]);
-            (name, literal, blocks)
+            let known = function(&blocks[0]).and_then(|function| function.line);
+            let line = known.unwrap_or(blocks[0].unit.start_line);
+            FunctionBlocks { name, literal, line, blocks }
         })
     }
 }

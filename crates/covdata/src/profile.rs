@@ -5,12 +5,13 @@
 //! and so counts a block twice whose function was renamed between two builds; `go tool cover` does not.)
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::binary::Counted;
+use crate::join::{is_too_full, join};
 use crate::meta::{Package, pair};
 use crate::text::{TextFile, TextProfile, package_of};
-use crate::{Coverage, Data, Mode, Unit, parallel};
+use crate::{Coverage, Data, Function, Mode, Unit, parallel};
 
 /// The merged counts of any number of runs of any number of binaries, and of text profiles. Names are borrowed from
 /// the [`Data`] it was made of.
@@ -39,11 +40,53 @@ pub struct FileProfile<'a> {
     /// The blocks, each once, in Go's order: by first line, last line, first column, last column. Blocks of one
     /// version of the source do not overlap, so this is their order in the source.
     pub blocks: Vec<Block>,
-    /// The inputs were built from different versions of the source, so percentages count the statements of all of them:
-    /// blocks overlap, and no single input has all of the blocks; or one place has two numbers of statements, which no
-    /// single build has.
-    pub mixed: bool,
+    /// What is odd about them, the worst of it.
+    pub finding: Option<Finding>,
 }
+
+/// What is odd about a file's blocks, from harmless to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// The inputs were built by several releases of Go, which cut functions into blocks differently. The finest blocks
+    /// count, each with the runs of the coarser ones that it is in.
+    Joined,
+    /// Numbers of statements are too large: Go 1.27.0 and 1.27.1 give each piece of a block the number of the whole.
+    Repeated,
+    /// Blocks overlap that `//line` directives have placed, as releases of Go do differently. The statements of all
+    /// count.
+    LineDirectives,
+    /// The inputs were built from different versions of the source, so percentages count the statements of all of them:
+    /// blocks overlap that are not the same ones by another release of Go, and no single input has all of the blocks; or
+    /// one place has two numbers of statements, which no single build has.
+    Mixed,
+}
+
+impl Finding {
+    /// What to tell a person of files: the first of them, and maybe how many more.
+    #[must_use]
+    pub fn message(self, files: &str) -> String {
+        match self {
+            Self::Joined => format!(
+                "the inputs were built by several releases of Go, which cut {files} into blocks differently: each statement \
+                 counts once, and go tool covdata gives other numbers"
+            ),
+            Self::Repeated => format!(
+                "Go 1.27.0 or 1.27.1 built {files} and counts statements several times there, so the total is too large \
+                 (golang/go 80974): build with 1.27.2 or later"
+            ),
+            Self::LineDirectives => format!(
+                "the inputs disagree about {files}, which has //line directives: releases of Go place their blocks \
+                 differently, and the statements of all count"
+            ),
+            Self::Mixed => format!(
+                "the inputs were built from different versions of {files}: the statements of all versions count"
+            ),
+        }
+    }
+}
+
+/// Findings by the name of the file.
+pub type Findings<'a> = Vec<(&'a str, Finding)>;
 
 /// A function of a [`PackageProfile`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +95,9 @@ pub struct ProfileFunction<'a> {
     pub name: Cow<'a, str>,
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
+    /// The line that it begins in, where that is known of another release's blocks or of the source. From Go 1.27 on its
+    /// first block begins at its first statement.
+    pub line: Option<u32>,
 }
 
 /// A unit and its count.
@@ -101,13 +147,19 @@ impl<'a> Profile<'a> {
 
     /// The blocks that ran.
     pub(crate) fn covered(&self) -> Covered<'a> {
-        let mut files = HashMap::<_, Vec<Unit>>::new();
+        let mut files = HashMap::<_, Vec<(Unit, u64)>>::new();
         for file in self.files() {
-            let covered = file.blocks.iter().filter(|block| block.count != 0).map(|block| block.unit);
-            files.entry(file.name).or_default().extend(covered);
+            let covered = file.blocks.iter().filter(|block| block.count != 0);
+            files.entry(file.name).or_default().extend(covered.map(|block| (block.unit, 0)));
         }
-        // A file may be in several packages.
-        files.values_mut().for_each(|covered| covered.sort_by_key(order));
+        for covered in files.values_mut() {
+            covered.sort_by_key(|(unit, _)| unit.start());
+            let mut last = 0;
+            for (unit, end) in covered {
+                last = last.max(unit.end());
+                *end = last;
+            }
+        }
         Covered { files }
     }
 }
@@ -120,8 +172,8 @@ pub(crate) struct Group<'p, 'a> {
 
 /// Groups the parts that [`Data::parts`] gives.
 pub(crate) fn groups<'p, 'a>(parts: &'p [Part<'a>]) -> Vec<Group<'p, 'a>> {
-    let groups = parts.chunk_by(|a, b| a.package.path == b.package.path);
-    groups.map(|parts| Group { path: parts[0].package.path, parts }).collect()
+    let groups = parts.chunk_by(|a, b| a.path() == b.path());
+    groups.map(|parts| Group { path: parts[0].path(), parts }).collect()
 }
 
 /// A package as one binary has it.
@@ -149,18 +201,28 @@ impl Data<'_> {
             let packages = counted.binary.file.packages.iter().enumerate();
             packages.map(move |(index, package)| Part { counted, index, package })
         });
-        let mut parts: Vec<Part<'_>> = packages.filter(|part| wanted(part.package.path)).collect();
-        parts.sort_by_key(|part| part.package.path);
+        let mut parts: Vec<Part<'_>> = packages.filter(|part| wanted(part.path())).collect();
+        parts.sort_by_key(|part| part.path());
         parts
     }
 }
 
-impl Part<'_> {
-    /// How many different blocks a file has.
-    fn count_blocks(&self, file: &str) -> usize {
-        let functions =
-            self.package.functions().filter(|function| self.package.string(function.file) == file);
-        functions.flat_map(|function| function.units()).collect::<HashSet<_>>().len()
+impl<'a> Part<'a> {
+    fn path(&self) -> &'a str {
+        self.counted.path(self.index)
+    }
+
+    fn file(&self, function: &Function<'_>) -> &'a str {
+        self.counted.file(self.index, function)
+    }
+
+    /// What is known of a file's blocks here.
+    fn own(&self, file: &str) -> Own {
+        let functions = self.package.functions().filter(|function| self.file(function) == file);
+        let units = functions.flat_map(|function| function.units());
+        let mut blocks: Vec<Block> = units.map(|unit| Block { unit, count: 0, function: None }).collect();
+        merge_blocks(&mut blocks, Mode::Set);
+        Own::of(&blocks)
     }
 }
 
@@ -182,7 +244,7 @@ impl<'a> Group<'_, 'a> {
             for function in part.package.functions() {
                 let file = &mut file_of_string[function.file as usize];
                 if *file == usize::MAX {
-                    let name = part.package.string(function.file);
+                    let name = part.file(&function);
                     *file = *numbers.entry(name).or_insert_with(|| {
                         package.files.push(FileProfile { name, ..FileProfile::default() });
                         sizes.push(0);
@@ -199,7 +261,7 @@ impl<'a> Group<'_, 'a> {
                 // A function takes more than a byte of a file, so that 32 bits end only after 4 GiB of them.
                 let number = package.functions.len() as u32;
                 let name = Cow::Borrowed(part.package.string(function.name));
-                package.functions.push(ProfileFunction { name, literal: function.literal });
+                package.functions.push(ProfileFunction { name, literal: function.literal, line: None });
                 let blocks = &mut package.files[file_of_string[function.file as usize]].blocks;
                 let start = blocks.len();
                 blocks.extend(function.units().map(|unit| {
@@ -213,9 +275,8 @@ impl<'a> Group<'_, 'a> {
         package.files.retain(|file| !file.blocks.is_empty());
         for file in &mut package.files {
             merge_blocks(&mut file.blocks, mode);
-            file.mixed = is_mixed(&file.blocks, || {
-                parts.iter().map(|part| part.count_blocks(file.name)).max().unwrap_or_default()
-            });
+            let own = || parts.iter().map(|part| part.own(file.name)).collect();
+            file.settle(&mut package.functions, mode, own, false);
         }
         package.files.sort_by_key(|file| file.name);
         package
@@ -297,7 +358,7 @@ impl<'a> Group<'_, 'a> {
                 continue;
             }
             if file_number != Some(function.file) {
-                let next = package.string(function.file);
+                let next = self.parts[0].file(&function);
                 if file_number.is_some() && next <= file {
                     return false;
                 }
@@ -311,7 +372,9 @@ impl<'a> Group<'_, 'a> {
             for unit in function.units() {
                 let count = counts.get(starts.len()).copied().unwrap_or_default();
                 coverage.count(unit.statements, count);
-                right &= unit.start_column as usize <= INDICES && unit.start() <= unit.end();
+                right &= unit.start_column as usize <= INDICES
+                    && unit.start() <= unit.end()
+                    && !is_too_full(&unit);
                 starts.push(pair(unit.start_line, unit.start_column << 16 | starts.len() as u32));
                 end = end.max(unit.end());
                 if BLOCKS {
@@ -346,9 +409,9 @@ impl<'a> Group<'_, 'a> {
 }
 
 impl<'a> PackageProfile<'a> {
-    /// The files that are [`mixed`](FileProfile::mixed).
-    pub(crate) fn mixed(&self) -> Vec<&'a str> {
-        self.files.iter().filter(|file| file.mixed).map(|file| file.name).collect()
+    /// What is odd about its files.
+    pub(crate) fn findings(&self) -> Findings<'a> {
+        self.files.iter().filter_map(|file| Some((file.name, file.finding?))).collect()
     }
 }
 
@@ -361,7 +424,7 @@ fn add_text<'a>(packages: &mut Vec<PackageProfile<'a>>, text: &'a TextProfile, m
     }
     let mut numbers: HashMap<&str, usize> =
         packages.iter().enumerate().map(|(number, package)| (package.path, number)).collect();
-    for (name, TextFile { blocks, largest }) in &text.files {
+    for (name, TextFile { blocks, own }) in &text.files {
         let (package, file) = places.get(name.as_str()).copied().unwrap_or_else(|| {
             let path = package_of(name);
             let package = *numbers.entry(path).or_insert_with(|| {
@@ -372,28 +435,84 @@ fn add_text<'a>(packages: &mut Vec<PackageProfile<'a>>, text: &'a TextProfile, m
             files.push(FileProfile { name, ..FileProfile::default() });
             (package, files.len() - 1)
         });
-        let file = &mut packages[package].files[file];
-        let largest = file.blocks.len().max(*largest);
+        let PackageProfile { files, functions, .. } = &mut packages[package];
+        let file = &mut files[file];
+        let before = Own::of(&file.blocks);
         file.blocks.extend(blocks);
         merge_blocks(&mut file.blocks, mode);
         if mode == Mode::Set {
             file.blocks.iter_mut().for_each(|block| block.count = block.count.min(1));
         }
-        file.mixed |= is_mixed(&file.blocks, || largest);
+        file.settle(functions, mode, || [before, *own].into_iter().collect(), name.ends_with(".go"));
     }
     packages.iter_mut().for_each(|package| package.files.sort_by_key(|file| file.name));
     packages.sort_by_key(|package| package.path);
 }
 
-/// Whether these blocks, in order, are of different versions of a file: see [`FileProfile::mixed`]. `largest` gives the
-/// largest number of them that one input has.
-///
-/// Blocks of one version may overlap, where `//line` directives have made two places in generated code one place in its
-/// source. But the Go command gives no place twice: `dedup` in `cmd/cover`.
-fn is_mixed(blocks: &[Block], largest: impl FnOnce() -> usize) -> bool {
-    let place = |unit: &Unit| (unit.start(), unit.end());
-    let same_place = |two: &[Block]| place(&two[0].unit) == place(&two[1].unit);
-    blocks.windows(2).any(same_place) || overlap(blocks.iter()) && largest() < blocks.len()
+/// What is known of the blocks that a single input has of a file, or the most that is known of several's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// How many there are.
+    largest: usize,
+    /// Some overlap.
+    pub(crate) overlap: bool,
+}
+
+impl Own {
+    /// Of blocks in order.
+    pub(crate) fn of(blocks: &[Block]) -> Self {
+        Self { largest: blocks.len(), overlap: overlap(blocks.iter()) }
+    }
+
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { largest: self.largest.max(other.largest), overlap: self.overlap || other.overlap }
+    }
+}
+
+impl FromIterator<Own> for Own {
+    fn from_iter<I: IntoIterator<Item = Self>>(inputs: I) -> Self {
+        inputs.into_iter().fold(Self::default(), Self::or)
+    }
+}
+
+impl FileProfile<'_> {
+    /// Makes one of what several releases of Go made of the file, and notes what is odd about the blocks. `own` tells of
+    /// the inputs, each for itself; `unsure` says that one may have been made of several.
+    ///
+    /// Blocks of one version may overlap, where `//line` directives have made two places in generated code one place in
+    /// its source. But the Go command gives no place twice: `dedup` in `cmd/cover`.
+    fn settle(
+        &mut self,
+        functions: &mut [ProfileFunction<'_>],
+        mode: Mode,
+        own: impl FnOnce() -> Own,
+        unsure: bool,
+    ) {
+        let place = |unit: &Unit| (unit.start(), unit.end());
+        let same_place = |two: &[Block]| place(&two[0].unit) == place(&two[1].unit);
+        let same_place = self.blocks.windows(2).any(same_place);
+        if same_place || overlap(self.blocks.iter()) {
+            let own = own();
+            let one = !same_place && own.largest >= self.blocks.len();
+            let joined = if own.overlap && !unsure { None } else { join(&self.blocks, functions, mode) };
+            // A block that a directive has placed has lost its column, up to Go 1.26.
+            let is_placed = |block: &Block| block.unit.start_column != 0;
+            let finding = match joined {
+                Some(blocks) => {
+                    self.blocks = blocks;
+                    Some(Finding::Joined)
+                }
+                None if one => None,
+                None if self.blocks.iter().any(is_placed) && !self.blocks.iter().all(is_placed) => {
+                    Some(Finding::LineDirectives)
+                }
+                None => Some(Finding::Mixed),
+            };
+            self.finding = self.finding.max(finding);
+        }
+        let repeated = self.blocks.iter().any(|block| is_too_full(&block.unit));
+        self.finding = self.finding.max(repeated.then_some(Finding::Repeated));
+    }
 }
 
 /// Sorts blocks, and makes one of those that are the same.
@@ -421,19 +540,19 @@ fn overlap<'b>(blocks: impl Iterator<Item = &'b Block> + Clone) -> bool {
 
 /// What blocks are sorted by, as in Go. Go: `sortUnits` in `internal/coverage/cformat`.
 #[inline]
-fn order(unit: &Unit) -> impl Ord + use<> {
+pub(crate) fn order(unit: &Unit) -> impl Ord + use<> {
     // In pairs, for fewer comparisons.
     (pair(unit.start_line, unit.end_line), pair(unit.start_column, unit.end_column), unit.statements)
 }
 
 /// The blocks that ran, by file.
 pub(crate) struct Covered<'a> {
-    files: HashMap<&'a str, Vec<Unit>>,
+    files: HashMap<&'a str, Vec<(Unit, u64)>>,
 }
 
-/// The blocks of a file that ran, sorted.
+/// The blocks of a file that ran, by their start, each with the last end up to it.
 #[derive(Clone, Copy)]
-pub(crate) struct CoveredFile<'c>(&'c [Unit]);
+pub(crate) struct CoveredFile<'c>(&'c [(Unit, u64)]);
 
 impl Covered<'_> {
     pub(crate) fn file(&self, name: &str) -> CoveredFile<'_> {
@@ -442,8 +561,16 @@ impl Covered<'_> {
 }
 
 impl CoveredFile<'_> {
+    /// Whether a block ran, or a part of it, or what it is a part of: another release of Go may have cut it otherwise.
     pub(crate) fn has(self, unit: &Unit) -> bool {
-        self.0.binary_search_by(|covered| order(covered).cmp(&order(unit))).is_ok()
+        let is_in = |inner: &Unit, outer: &Unit| outer.start() <= inner.start() && inner.end() <= outer.end();
+        let (before, from) =
+            self.0.split_at(self.0.partition_point(|(covered, _)| covered.start() < unit.start()));
+        let mut parts =
+            from.iter().take_while(|(covered, _)| covered.start() <= unit.start().max(unit.end()));
+        let mut outer = before.iter().rev().take_while(|(_, end)| unit.end() <= *end);
+        parts.any(|(covered, _)| is_in(covered, unit) || is_in(unit, covered))
+            || outer.any(|(covered, _)| is_in(unit, covered))
     }
 }
 

@@ -267,7 +267,7 @@ impl Files {
             problems.extend(new_problems);
             add_text(&mut text, new);
         }
-        Data { binaries: counted.into_values().collect(), text }
+        Data { binaries: counted.into_values().collect(), text, renamed: Vec::new() }
     }
 }
 

@@ -8,16 +8,16 @@ use std::sync::{Mutex, PoisonError};
 use crate::func::Columns;
 use crate::profile::{Group, groups};
 use crate::text::{write_block, write_blocks};
-use crate::{Coverage, Data, Mode, PackagePercent, PackageProfile, Percent, Profile, parallel};
+use crate::{Coverage, Data, Findings, Mode, PackagePercent, PackageProfile, Percent, Profile, parallel};
 
 impl Data<'_> {
-    /// What [`Profile::percent`] gives, for the packages that are wanted, and the files that are
-    /// [`mixed`](crate::FileProfile::mixed).
+    /// What [`Profile::percent`] gives, for the packages that are wanted, and what is odd about
+    /// their files.
     #[must_use]
-    pub fn percent(&self, wanted: impl Fn(&str) -> bool) -> (Percent, Vec<&str>) {
+    pub fn percent(&self, wanted: impl Fn(&str) -> bool) -> (Percent, Findings<'_>) {
         let Some(mode) = self.streamable() else {
             let profile = self.selected(wanted);
-            return (profile.percent(), mixed(&profile));
+            return (profile.percent(), findings(&profile));
         };
         let parts = self.parts(wanted);
         let packages = parallel::map_bytes(&groups(&parts), self.size(), |group| {
@@ -26,14 +26,14 @@ impl Data<'_> {
                 return (PackagePercent { path: group.path.to_owned(), coverage }, Vec::new());
             }
             let package = group.merge(mode);
-            (PackagePercent::of(&package), package.mixed())
+            (PackagePercent::of(&package), package.findings())
         });
-        let (packages, mixed): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
-        (Percent { packages }, mixed.into_iter().flatten().collect())
+        let (packages, findings): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
+        (Percent { packages }, findings.into_iter().flatten().collect())
     }
 
-    /// Writes what [`Profile::functions`] prints, for the packages that are wanted, and gives the files that are
-    /// [`mixed`](crate::FileProfile::mixed).
+    /// Writes what [`Profile::functions`] prints, for the packages that are wanted, and gives what is odd
+    /// about their files.
     ///
     /// # Errors
     ///
@@ -42,22 +42,22 @@ impl Data<'_> {
         &self,
         wanted: impl Fn(&str) -> bool,
         out: &mut impl Write,
-    ) -> io::Result<Vec<&str>> {
+    ) -> io::Result<Findings<'_>> {
         let Some(mode) = self.streamable() else {
             let profile = self.selected(wanted);
             write!(out, "{}", profile.functions())?;
-            return Ok(mixed(&profile));
+            return Ok(findings(&profile));
         };
         let parts = self.parts(wanted);
         let groups = groups(&parts);
         // Twice, as the first line has to know how wide the last one is: that takes less time than keeping them.
         let packages = parallel::map_bytes(&groups, self.size(), |group| {
-            let (functions, mixed) = group.functions(mode);
+            let (functions, findings) = group.functions(mode);
             let total = functions.iter().map(|function| function.coverage).sum();
-            (Columns::of(&functions), total, mixed)
+            (Columns::of(&functions), total, findings)
         });
         let none = (Columns::of(&[]), Coverage::default(), Vec::new());
-        let (columns, total, mixed) = packages.into_iter().fold(none, |mut all, package| {
+        let (columns, total, findings) = packages.into_iter().fold(none, |mut all, package| {
             all.2.extend(package.2);
             (all.0.and(package.0), all.1 + package.1, all.2)
         });
@@ -69,20 +69,24 @@ impl Data<'_> {
         let mut text = Vec::new();
         let _ = columns.total(total, &mut Text(&mut text));
         out.write_all(&text)?;
-        Ok(mixed)
+        Ok(findings)
     }
 
-    /// Writes what [`Profile::write_text`] writes, for the packages that are wanted, and gives the files that are
-    /// [`mixed`](crate::FileProfile::mixed).
+    /// Writes what [`Profile::write_text`] writes, for the packages that are wanted, and gives what is odd
+    /// about their files.
     ///
     /// # Errors
     ///
     /// What `out` says.
-    pub fn write_text(&self, wanted: impl Fn(&str) -> bool, out: &mut impl Write) -> io::Result<Vec<&str>> {
+    pub fn write_text(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+        out: &mut impl Write,
+    ) -> io::Result<Findings<'_>> {
         let Some(mode) = self.streamable() else {
             let profile = self.selected(wanted);
             profile.write_text(out)?;
-            return Ok(mixed(&profile));
+            return Ok(findings(&profile));
         };
         writeln!(out, "mode: {mode}")?;
         let parts = self.parts(wanted);
@@ -97,7 +101,7 @@ impl Data<'_> {
             text.truncate(start);
             let package = group.merge(mode);
             package.files.iter().for_each(|file| write_blocks(file, text));
-            package.mixed()
+            package.findings()
         })
     }
 
@@ -113,8 +117,8 @@ impl Data<'_> {
     }
 }
 
-fn mixed<'a>(profile: &Profile<'a>) -> Vec<&'a str> {
-    profile.packages().iter().flat_map(PackageProfile::mixed).collect()
+fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
+    profile.packages().iter().flat_map(PackageProfile::findings).collect()
 }
 
 /// Writes the text that is made of each package, in their order, and gives what else is made.
@@ -125,28 +129,28 @@ fn write_pieces<'a>(
     groups: &[Group<'_, 'a>],
     size: usize,
     out: &mut impl Write,
-    make: impl Fn(&Group<'_, 'a>, &mut Vec<u8>) -> Vec<&'a str> + Sync,
-) -> io::Result<Vec<&'a str>> {
-    let mut all_mixed = Vec::new();
+    make: impl Fn(&Group<'_, 'a>, &mut Vec<u8>) -> Findings<'a> + Sync,
+) -> io::Result<Findings<'a>> {
+    let mut all_findings = Vec::new();
     let written = Mutex::new(Vec::<Vec<u8>>::new());
     let written = || written.lock().unwrap_or_else(PoisonError::into_inner);
     for pieces in pieces(groups).chunks(AT_ONCE * parallel::processors()) {
         let made = parallel::map_bytes(pieces, size, |groups| {
             let mut text = written().pop().unwrap_or_default();
             text.clear();
-            let mut mixed = Vec::new();
+            let mut findings = Vec::new();
             for group in *groups {
-                mixed.extend(make(group, &mut text));
+                findings.extend(make(group, &mut text));
             }
-            (text, mixed)
+            (text, findings)
         });
-        for (text, mixed) in made {
+        for (text, findings) in made {
             out.write_all(&text)?;
             written().push(text);
-            all_mixed.extend(mixed);
+            all_findings.extend(findings);
         }
     }
-    Ok(all_mixed)
+    Ok(all_findings)
 }
 
 /// Splits packages into pieces of work.

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, btree_map};
 use std::io::{self, Write};
 
-use crate::profile::{Block, merge_blocks};
+use crate::profile::{Block, Own, merge_blocks};
 use crate::{FileProfile, Mode, Profile, Unit};
 
 /// The blocks of a text profile, or of several that were added up.
@@ -26,8 +26,8 @@ pub struct TextProfile {
 pub(crate) struct TextFile {
     /// Each once, sorted. The counts are plain sums, also in mode set: a block that ran in three profiles has 3.
     pub(crate) blocks: Vec<Block>,
-    /// The largest number of blocks that one profile has.
-    pub(crate) largest: usize,
+    /// What is known of the profiles, each for itself.
+    pub(crate) own: Own,
 }
 
 /// Why text is not the profile which it should be.
@@ -100,7 +100,7 @@ impl TextProfile {
                 // Go writes no other count, but a tool that adds up profiles may.
                 blocks.iter_mut().for_each(|block| block.count = block.count.min(1));
             }
-            (name.to_owned(), TextFile { largest: blocks.len(), blocks })
+            (name.to_owned(), TextFile { own: Own::of(&blocks), blocks })
         });
         let error = (bad > 0).then_some(TextError::BadLines { first: first_bad, lines: bad });
         Ok((Self { mode, files: files.collect() }, error))
@@ -117,7 +117,7 @@ impl TextProfile {
                     file.blocks.extend(new.blocks);
                     // Not by this profile's own mode, which may not be the result's: then each run in mode set counts.
                     merge_blocks(&mut file.blocks, Mode::Count);
-                    file.largest = file.largest.max(new.largest);
+                    file.own = file.own.or(new.own);
                 }
             }
         }

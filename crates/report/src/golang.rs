@@ -104,16 +104,58 @@ pub(crate) fn has_line_directive(source: &str, name: &str) -> bool {
     files.any(|file| file.rsplit(['/', '\\']).next() == Some(name))
 }
 
-/// For each line whether it has code that can run: something other than white space, a comment and punctuation.
+/// Where each statement begins that Go's coverage counts: line and column from 1, in order. That is each one of a block's
+/// or a case's list, an `if` after `else`, and a label only together with a loop, switch or select.
 #[must_use]
-pub(crate) fn code_lines(source: &str) -> Vec<bool> {
-    let mut lines = vec![false];
+pub(crate) fn statements(source: &str) -> Vec<(u32, u32)> {
+    let mut parser = Parser::new();
+    if parser.set_language(&tree_sitter_go::LANGUAGE.into()).is_err() {
+        return Vec::new();
+    }
+    let Some(tree) = parser.parse(source, None) else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut nodes = vec![tree.root_node()];
+    while let Some(node) = nodes.pop() {
+        let children: Vec<_> = node.named_children(&mut node.walk()).collect();
+        if node.kind() == "statement_list" {
+            let statements =
+                children.iter().filter(|child| !matches!(child.kind(), "comment" | "empty_statement"));
+            found.extend(statements.map(|statement| {
+                let inner = statement.named_child(1).filter(|_| statement.kind() == "labeled_statement");
+                let is_loop = |inner: &Node<'_>| {
+                    matches!(
+                        inner.kind(),
+                        "for_statement"
+                            | "expression_switch_statement"
+                            | "type_switch_statement"
+                            | "select_statement"
+                    )
+                };
+                place(inner.filter(|inner| !is_loop(inner)).unwrap_or(*statement).start_position())
+            }));
+        }
+        // Go takes an `if` after `else` for a block of its own.
+        let after_else = node.child_by_field_name("alternative").filter(|node| node.kind() == "if_statement");
+        found.extend(after_else.map(|node| place(node.start_position())));
+        nodes.extend(children);
+    }
+    found.sort_unstable();
+    found
+}
+
+/// For each line where its code that can run begins and where its last character is, columns in bytes from 1: what is
+/// neither white space nor a comment nor punctuation.
+#[must_use]
+pub(crate) fn code_lines(source: &str) -> Vec<Option<(u32, u32)>> {
+    let mut lines = vec![None];
+    let mut line_start = 0;
     // What ends the comment or literal that the text is in.
     let mut until: Option<&str> = None;
     let mut rest = source;
     while let Some(c) = rest.chars().next() {
         let line = lines.last_mut().expect("there is one from the start");
         let mut taken = c.len_utf8();
+        let mut is_code = false;
         match until {
             Some(end) if rest.starts_with(end) => {
                 taken = end.len();
@@ -121,7 +163,7 @@ pub(crate) fn code_lines(source: &str) -> Vec<bool> {
             }
             Some("\"" | "'") if c == '\\' => taken += rest[1..].chars().next().map_or(0, char::len_utf8),
             // A literal of several lines is code on each.
-            Some("`") => *line |= c != '\n',
+            Some("`") => is_code = c != '\n',
             // No other goes on in the next line, in valid source.
             Some("\"" | "'") if c == '\n' => until = None,
             Some(_) => {}
@@ -129,11 +171,19 @@ pub(crate) fn code_lines(source: &str) -> Vec<bool> {
             None if rest.starts_with("/*") => (until, taken) = (Some("*/"), 2),
             None => {
                 until = ["\"", "'", "`"].into_iter().find(|quote| rest.starts_with(quote));
-                *line |= until.is_some() || c.is_alphanumeric() || c == '_';
+                is_code = until.is_some() || c.is_alphanumeric() || c == '_';
             }
         }
+        let at = source.len() - rest.len();
+        if is_code {
+            let column = (at - line_start + 1) as u32;
+            *line = Some((line.map_or(column, |(first, _)| first), column));
+        }
         let (text, behind) = rest.split_at(taken);
-        lines.extend(text.matches('\n').map(|_| false));
+        for (newline, _) in text.match_indices('\n') {
+            lines.push(None);
+            line_start = at + newline + 1;
+        }
         rest = behind;
     }
     lines
@@ -194,6 +244,41 @@ mod tests {
         {
             assert!(!has_line_directive(&format!("package p\n{line}\n"), "expr.y"), "{line}");
         }
+    }
+
+    fn code_lines(source: &str) -> Vec<bool> {
+        super::code_lines(source).iter().map(Option::is_some).collect()
+    }
+
+    #[test]
+    fn where_code_is() {
+        assert_eq!(
+            super::code_lines("\tif x { // é\n\t}\n/*\n*/ \"é\" }"),
+            [Some((2, 5)), None, None, Some((4, 4))]
+        );
+    }
+
+    #[test]
+    fn statements_that_count() {
+        let source = "package p\n\nfunc f(x int) {\n\ta := 1 // one\n\tif b := 2; a > b {\n\t\tx++\n\t} else if c {\n\t}\nnext:\n\tx--\n\
+                      loop:\n\tfor i := 0; i < 3; i++ {\n\t\tswitch y := x; y {\n\t\tcase 1:\n\t\t\tbreak loop\n\t\t}\n\t}\n\
+                      \tg(func() { h() })\n\tselect {\n\tcase v := <-c:\n\t\tg(v)\n\t}\n\tvar (\n\t\tz = 1\n\t)\n}\n";
+        let expected = [
+            (4, 2),
+            (5, 2),
+            (6, 3),
+            (7, 9),
+            (10, 2),
+            (11, 1),
+            (13, 3),
+            (15, 4),
+            (18, 2),
+            (18, 13),
+            (19, 2),
+            (21, 3),
+            (23, 2),
+        ];
+        assert_eq!(statements(source), expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use covdata::Coverage;
+use covdata::{Coverage, Finding};
 use serde::{Deserialize, Serialize};
 
 use crate::Report;
@@ -26,6 +26,18 @@ pub struct Document {
     pub total: Statements,
     /// By import path.
     pub packages: Vec<Package>,
+    /// The files that have another name in the data: that of a path, where a program was built from files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<Renamed>,
+}
+
+/// A file that has another name in the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Renamed {
+    /// Its name in the data.
+    pub from: String,
+    /// Its name here.
+    pub to: String,
 }
 
 /// How many statements ran, of how many.
@@ -64,6 +76,9 @@ pub struct File {
     /// Blocks of different versions of the source overlap in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
+    /// The inputs were built by several releases of Go, whose blocks were joined.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub joined: bool,
     /// In order.
     pub functions: Vec<Function>,
     /// In order: first line, first column, last line, column behind the end (all from 1, columns in bytes), number of
@@ -112,7 +127,8 @@ pub fn document(report: &Report<'_>) -> Document {
                 name: file.profile.name.to_owned(),
                 path: file.shown.to_owned(),
                 total: file.coverage().into(),
-                mixed: file.profile.mixed,
+                mixed: matches!(file.profile.finding, Some(Finding::Mixed | Finding::LineDirectives)),
+                joined: file.profile.finding == Some(Finding::Joined),
                 functions: file
                     .functions()
                     .map(|function| Function {
@@ -135,6 +151,11 @@ pub fn document(report: &Report<'_>) -> Document {
         mode: report.profile().mode().map(|mode| mode.to_string()),
         total: report.total().into(),
         packages,
+        renamed: report
+            .renamed()
+            .iter()
+            .map(|file| Renamed { from: file.from.clone(), to: file.to.clone() })
+            .collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 
-use covdata::FileProfile;
+use covdata::{FileProfile, Unit};
 
 use crate::golang;
 
@@ -10,21 +10,33 @@ use crate::golang;
 ///
 /// A line that blocks with statements cover ran as often as the one of them that ran most. Lines without code (blank,
 /// a comment, a brace) are none, where the source is known; without it each line from a block's first to its last
-/// is one.
+/// is one. Of the first and the last line that counts which is in the block.
 #[must_use]
 pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32, u32> {
     let code = source.map(golang::code_lines);
-    let has_code = |line: u32| {
-        let index = (line as usize).wrapping_sub(1);
-        code.as_ref().is_none_or(|code| code.get(index).copied().unwrap_or_default())
+    let code_of = |line: u32| {
+        let code = code.as_ref()?.get((line as usize).wrapping_sub(1))?;
+        *code
     };
+    let has_code = |line: u32| code.is_none() || code_of(line).is_some();
     let last_line = code.as_ref().map_or(MAX_LINE, |code| code.len() as u32);
     let mut spans: Vec<(u32, u32, u32)> = file
         .blocks
         .iter()
         .filter(|block| block.unit.statements > 0)
         .map(|block| {
-            let (first, last) = (block.unit.start_line, block.unit.end_line);
+            let Unit { start_line, start_column, end_line, end_column, .. } = block.unit;
+            let (mut first, mut last) = (start_line, end_line);
+            // The block has nothing of a line that ends before its code begins, nor of one whose code ends before it.
+            let is_before = |(_, last_code): (u32, u32)| last_code < start_column;
+            // After `//line` there is no column.
+            let is_behind = |(first_code, _): (u32, u32)| end_column != 0 && end_column <= first_code;
+            if first < last && code_of(first).is_some_and(is_before) {
+                first += 1;
+            }
+            if first < last && (end_column == 1 || code_of(last).is_some_and(is_behind)) {
+                last -= 1;
+            }
             // A wrong profile must cost neither time nor memory.
             let is_sane = code.is_some() || last <= MAX_LINE && last.saturating_sub(first) <= MAX_LENGTH;
             (first, if is_sane { last.min(last_line) } else { first }, block.count)
@@ -53,7 +65,26 @@ pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32
         let Some(next) = line.checked_add(1) else { break };
         line = next;
     }
+    for (line, count) in source.map(|source| function_lines(file, source)).unwrap_or_default() {
+        let known = lines.entry(line).or_insert(count);
+        *known = count.max(*known);
+    }
     lines
+}
+
+/// The lines of `func`, each with the count of the function's first block: that begins behind it.
+fn function_lines(file: &FileProfile<'_>, source: &str) -> Vec<(u32, u32)> {
+    let starts =
+        (1..).zip(source.lines()).filter(|(_, line)| line.starts_with("func ")).map(|(number, _)| number);
+    let starts: Vec<u32> = starts.collect();
+    let mut blocks: Vec<_> = file.blocks.iter().filter(|block| block.unit.statements > 0).collect();
+    blocks.sort_by_key(|block| (block.unit.start_line, block.unit.start_column));
+    let ends = starts.iter().skip(1).copied().chain([u32::MAX]);
+    let first = |(start, end)| {
+        let block = blocks.get(blocks.partition_point(|block| block.unit.start_line < start))?;
+        (block.unit.start_line < end).then_some((start, block.count))
+    };
+    starts.iter().copied().zip(ends).filter_map(first).collect()
 }
 
 /// The last line that Go's compiler knows (`lineMax` in `cmd/internal/src`), and as many lines as no block has but in a
@@ -64,7 +95,7 @@ const MAX_LENGTH: u32 = 1 << 14;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use covdata::{Block, Unit};
+    use covdata::Block;
 
     fn file(blocks: &[(u32, u32, u32, u32, u32, u32)]) -> FileProfile<'static> {
         let blocks =
@@ -73,7 +104,7 @@ mod tests {
                 count,
                 function: None,
             });
-        FileProfile { name: "a.go", blocks: blocks.collect(), mixed: false }
+        FileProfile { name: "a.go", blocks: blocks.collect(), finding: None }
     }
 
     #[test]
@@ -86,6 +117,20 @@ mod tests {
         assert_eq!(without, [(2, 5), (3, 5), (4, 0), (5, 0), (6, 0), (7, 0), (8, 5)]);
     }
 
+    /// From Go 1.27 on a block mostly ends at column 1 of the line after its last statement.
+    #[test]
+    fn releases_of_go_give_the_same_lines() {
+        let source = "package a\nfunc f(x int) {\n\tfor x > 0 {\n\t\tx--\n\t}\n\n\t// why\n\tg()\n\th()\n}\n";
+        let old = file(&[(2, 15, 3, 12, 1, 2), (3, 12, 5, 3, 1, 9), (8, 2, 10, 2, 2, 2)]);
+        let new = file(&[(3, 2, 3, 12, 1, 2), (4, 3, 5, 1, 1, 9), (8, 2, 10, 1, 2, 2)]);
+        let expected = [(2, 2), (3, 2), (4, 9), (8, 2), (9, 2)];
+        for blocks in [&old, &new] {
+            assert_eq!(line_counts(blocks, Some(source)).into_iter().collect::<Vec<_>>(), expected);
+        }
+        let without: Vec<_> = line_counts(&new, None).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(without, [3, 4, 8, 9]);
+    }
+
     #[test]
     fn blocks_without_statements_and_absurd_ones() {
         assert!(line_counts(&file(&[(1, 1, 2, 2, 0, 1), (9, 1, 3, 1, 1, 1)]), None).is_empty());
@@ -93,13 +138,13 @@ mod tests {
         assert_eq!(lines(&[(3, 1, u32::MAX, 1, 1, 1)], None), [(3, 1)]);
         assert_eq!(lines(&[(u32::MAX, 1, u32::MAX, 2, 1, 1)], None), [(u32::MAX, 1)]);
         assert_eq!(lines(&[(2, 1, u32::MAX, 1, 1, 1)], Some("package a\nx\n\ny\n")), [(2, 1), (4, 1)]);
-        assert_eq!(line_counts(&file(&[(1, 1, MAX_LENGTH, 1, 1, 1)]), None).len(), MAX_LENGTH as usize);
+        assert_eq!(line_counts(&file(&[(1, 1, MAX_LENGTH, 2, 1, 1)]), None).len(), MAX_LENGTH as usize);
     }
 
     /// A map operation for each line of each block would be a billion of them.
     #[test]
     fn many_blocks_over_the_same_lines() {
-        let blocks: Vec<_> = (1..=60_000).map(|column| (1, column, MAX_LENGTH, 1, 1, column)).collect();
+        let blocks: Vec<_> = (1..=60_000).map(|column| (1, column, MAX_LENGTH, 2, 1, column)).collect();
         let counts = line_counts(&file(&blocks), None);
         assert_eq!(counts.len(), MAX_LENGTH as usize);
         assert!(counts.values().all(|count| *count == 60_000));
@@ -114,7 +159,8 @@ mod tests {
             blocks in proptest::collection::vec((1_u32..30, 1_u32..5, 1_u32..30, 1_u32..5, 0_u32..3, 0_u32..4), 0..20)
         ) {
             let mut expected = BTreeMap::new();
-            for &(first, _, last, _, statements, count) in &blocks {
+            for &(first, _, last, last_column, statements, count) in &blocks {
+                let last = if last_column == 1 && last > first { last - 1 } else { last };
                 for line in (first..=last).filter(|_| statements > 0) {
                     let known: &mut u32 = expected.entry(line).or_default();
                     *known = count.max(*known);

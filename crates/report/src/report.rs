@@ -1,9 +1,13 @@
 //! A profile with its source files.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use covdata::{Block, Coverage, FileProfile, PackageProfile, Profile, ProfileFunction, parallel};
+use covdata::{
+    Block, Coverage, FileProfile, Finding, FunctionBlocks, PackageProfile, Profile, ProfileFunction,
+    RenamedFile, Unit, parallel,
+};
 
 use crate::glob::Globs;
 use crate::golang;
@@ -19,6 +23,8 @@ pub struct Report<'a> {
     strays: Vec<Option<(u32, u32)>>,
     /// The names of files that may be generated.
     undetermined: Vec<String>,
+    /// The files that have another name in the data.
+    renamed: Vec<RenamedFile>,
 }
 
 /// What is left out.
@@ -77,7 +83,7 @@ pub struct FileFunction<'r> {
     pub name: &'r str,
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
-    /// Where its first block starts.
+    /// The line that it begins in, or that its first block begins in.
     pub first_line: u32,
     /// Where its last block ends.
     pub last_line: u32,
@@ -106,8 +112,9 @@ impl NoSource {
 }
 
 impl<'a> Report<'a> {
-    /// Looks for the source of each file, leaves out what is not wanted, and finds the functions of blocks that only
-    /// text profiles have.
+    /// Looks for the source of each file and leaves out what is not selected. The source tells the functions of blocks that
+    /// only text profiles have, the lines that functions begin in, and how many statements a block has whose number Go has
+    /// repeated.
     #[must_use]
     pub fn new(mut profile: Profile<'a>, sources: &Sources, filter: &Filter) -> Self {
         let names: Vec<&str> = profile.files().map(|file| file.name).collect();
@@ -129,24 +136,33 @@ impl<'a> Report<'a> {
             profile.packages_mut().retain(|package| !package.files.is_empty());
         }
         let found: Vec<Found> = found.into_iter().filter_map(|(keep, found)| keep.then_some(found)).collect();
-        let mut places = found.iter();
-        let mut strays = Vec::new();
+        let files: Vec<_> = profile
+            .packages()
+            .iter()
+            .flat_map(|package| package.files.iter().map(move |file| (package, file)))
+            .zip(&found)
+            .collect();
+        let facts = parallel::map(&files, |&((package, file), found)| SourceFacts::of(package, file, found));
+        let (mut facts, mut strays) = (facts.into_iter(), Vec::new());
         for package in profile.packages_mut() {
             let PackageProfile { files, functions, .. } = package;
-            for (file, found) in files.iter_mut().zip(places.by_ref()) {
-                let unnamed = file.blocks.iter().any(|block| block.function.is_none());
-                let go = found
-                    .file
-                    .as_deref()
-                    .filter(|path| unnamed && path.extension().is_some_and(|is| is == "go"));
-                let source = go.and_then(|path| read_text(path).ok());
-                let fitting = source.filter(|source| misfit(&file.blocks, source).is_none());
-                strays.push(
-                    fitting.and_then(|source| name_functions(&mut file.blocks, functions, &source).err()),
-                );
+            for (file, facts) in files.iter_mut().zip(facts.by_ref()) {
+                strays.push(facts.apply(file, functions));
             }
         }
-        Self { profile, found, strays, undetermined }
+        Self { profile, found, strays, undetermined, renamed: Vec::new() }
+    }
+
+    /// Notes which files have another name in the data.
+    #[must_use]
+    pub fn with_renamed(self, renamed: &[RenamedFile]) -> Self {
+        Self { renamed: renamed.to_vec(), ..self }
+    }
+
+    /// The files that have another name in the data.
+    #[must_use]
+    pub fn renamed(&self) -> &[RenamedFile] {
+        &self.renamed
     }
 
     /// What the files are called of which the source would have to say whether they are generated, and is not there.
@@ -203,15 +219,17 @@ impl<'a> Report<'a> {
 impl<'r> ReportFile<'r> {
     /// Its functions, in their order.
     pub fn functions(&self) -> impl Iterator<Item = FileFunction<'r>> {
-        self.package.functions_of(self.profile).map(|(name, literal, blocks)| FileFunction {
-            name,
-            literal,
-            first_line: blocks[0].unit.start_line,
-            last_line: blocks
-                .iter()
-                .fold(blocks[0].unit.start_line, |last, block| last.max(block.unit.end_line)),
-            count: blocks[0].count,
-            coverage: blocks.iter().collect(),
+        self.package.functions_of(self.profile).map(|FunctionBlocks { name, literal, line, blocks }| {
+            FileFunction {
+                name,
+                literal,
+                first_line: line,
+                last_line: blocks
+                    .iter()
+                    .fold(blocks[0].unit.start_line, |last, block| last.max(block.unit.end_line)),
+                count: blocks[0].count,
+                coverage: blocks.iter().collect(),
+            }
         })
     }
 
@@ -272,14 +290,109 @@ impl Filter {
     }
 }
 
+/// What a file's source tells of its blocks.
+#[derive(Default)]
+struct SourceFacts {
+    /// Its functions, where blocks have none.
+    extents: Option<Vec<golang::FunctionExtent>>,
+    /// The lines of functions that have one.
+    lines: Vec<(u32, u32)>,
+    /// The number of statements of each block, where Go has counted them several times.
+    statements: Option<Vec<u32>>,
+}
+
+impl SourceFacts {
+    fn of(package: &PackageProfile<'_>, file: &FileProfile<'_>, found: &Found) -> Self {
+        let go = found.file.as_deref().filter(|path| path.extension().is_some_and(|is| is == "go"));
+        let source = go.and_then(|path| read_text(path).ok());
+        let Some(source) = source.filter(|source| misfit(&file.blocks, source).is_none()) else {
+            return Self::default();
+        };
+        let unnamed = file.blocks.iter().any(|block| block.function.is_none());
+        Self {
+            extents: unnamed.then(|| golang::functions(&source)),
+            lines: function_lines(package, file, &source),
+            statements: statement_counts(&file.blocks, &source),
+        }
+    }
+
+    /// Puts right what they tell. A block that is in no function says that the source is of another version: its end.
+    fn apply(
+        self,
+        file: &mut FileProfile<'_>,
+        functions: &mut Vec<ProfileFunction<'_>>,
+    ) -> Option<(u32, u32)> {
+        for (function, line) in self.lines {
+            functions[function as usize].line = Some(line);
+        }
+        if let Some(statements) = self.statements {
+            for (block, statements) in file.blocks.iter_mut().zip(statements) {
+                block.unit.statements = statements;
+            }
+            file.finding = file.finding.filter(|finding| *finding != Finding::Repeated);
+        }
+        name_functions(&mut file.blocks, functions, &self.extents?).err()
+    }
+}
+
+/// The lines of `func` of a file's functions. Up to Go 1.26 a function's first block begins at the brace, from 1.27 on at
+/// the first statement.
+fn function_lines(package: &PackageProfile<'_>, file: &FileProfile<'_>, source: &str) -> Vec<(u32, u32)> {
+    let is_start: Vec<bool> = source.lines().map(|line| line.starts_with("func ")).collect();
+    let mut lines = BTreeMap::new();
+    for function in package.functions_of(file).filter(|function| !function.literal) {
+        let Some(number) = function.blocks[0].function else { continue };
+        let above = is_start.get(..function.line as usize).unwrap_or_default();
+        if let Some(index) = above.iter().rposition(|is_start| *is_start) {
+            lines.entry(number).or_insert(index as u32 + 1);
+        }
+    }
+    lines.into_iter().collect()
+}
+
+/// How many statements each of these blocks has by the source, if several have the number of all of them: Go 1.27.0 and
+/// 1.27.1 give it to each piece of a block.
+fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
+    let may_repeat = |pair: &[Block]| {
+        let [a, b] = [pair[0].unit, pair[1].unit];
+        a.end_column == 1 && a.statements == b.statements && a.statements > 1
+    };
+    if !blocks.windows(2).any(may_repeat) {
+        return None;
+    }
+    let starts = golang::statements(source);
+    let count = |block: &Block| {
+        let bound = |line, column| starts.partition_point(|start| *start < (line, column));
+        let Unit { start_line, start_column, end_line, end_column, .. } = block.unit;
+        bound(end_line, end_column).saturating_sub(bound(start_line, start_column)) as u32
+    };
+    let right: Vec<u32> = blocks.iter().map(count).collect();
+    let mut counts: Vec<u32> = blocks.iter().map(|block| block.unit.statements).collect();
+    let (mut start, mut repeated) = (0, false);
+    while start < blocks.len() {
+        let number = counts[start];
+        let (mut end, mut sum) = (start, 0);
+        while end < blocks.len() && number > 1 && counts[end] == number && (sum < number || right[end] == 0) {
+            sum += right[end];
+            end += 1;
+        }
+        // The number of the whole counts a label too.
+        if end > start + 1 && (sum == number || sum + 1 == number) {
+            counts[start..end].copy_from_slice(&right[start..end]);
+            repeated = true;
+        }
+        start = end.max(start + 1);
+    }
+    repeated.then_some(counts)
+}
+
 /// Gives blocks that have none the functions that they are in by the source. Where one is in none the source is of
 /// another version, and all are left as they are: the error has its end.
 fn name_functions(
     blocks: &mut [Block],
     functions: &mut Vec<ProfileFunction<'_>>,
-    source: &str,
+    extents: &[golang::FunctionExtent],
 ) -> Result<(), (u32, u32)> {
-    let extents = golang::functions(source);
     let first = functions.len() as u32;
     let within = |block: &Block| {
         // After `//line` there is no column.
@@ -296,6 +409,7 @@ fn name_functions(
     let named = |extent: &golang::FunctionExtent| ProfileFunction {
         name: extent.name.clone().into(),
         literal: extent.literal,
+        line: Some(extent.start.0),
     };
     functions.extend(extents.iter().map(named));
     Ok(())

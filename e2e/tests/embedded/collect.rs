@@ -426,7 +426,7 @@ async fn programs_of_different_versions_are_told() -> Result<()> {
     assert_eq!(collected.code, 0, "{collected:?}");
     assert_eq!(
         collected.stderr,
-        "podcov-collect: warning: the containers' programs were built from different versions of \
+        "podcov-collect: warning: the inputs were built from different versions of \
          example.com/m/main.go: the statements of all versions count\n"
     );
     Ok(())

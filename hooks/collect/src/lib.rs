@@ -424,18 +424,13 @@ async fn measure(staging: &Path, manifest: &mut Manifest) -> Result<Percent> {
         folders.iter().for_each(|folder| builder.add_dir(folder));
         let files = builder.load();
         let (data, problems) = files.read();
-        let (percent, mixed) = data.percent(|_| true);
-        (percent, mixed.first().map(|file| (*file).to_owned()), problems)
+        let (percent, findings) = data.percent(|_| true);
+        let worst = findings.into_iter().max_by_key(|(_, finding)| *finding);
+        (percent, worst.map(|(file, finding)| finding.message(file)), problems)
     });
-    let (percent, mixed, problems) = measured.await?;
-    if let Some(file) = mixed {
-        say(
-            NAME,
-            format_args!(
-                "warning: the containers' programs were built from different versions of {file}: \
-                 the statements of all versions count"
-            ),
-        );
+    let (percent, finding, problems) = measured.await?;
+    if let Some(message) = finding {
+        say(NAME, format_args!("warning: {message}"));
     }
     for problem in problems {
         let path = problem.path.strip_prefix(staging).unwrap_or(&problem.path);

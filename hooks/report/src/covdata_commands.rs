@@ -63,7 +63,7 @@ pub(crate) struct SetOperation {
 pub(crate) fn summary(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
     let data = input.read(&files, NothingSelected::Fails)?;
-    let percent = input.percent(&data)?;
+    let percent = input.summary(&data)?;
     output::print(|out| write!(out, "{}", Summary(&percent)))?;
     input.say_without_data(&input.packages_without_data(&data)?);
     Ok(input.messages.exit())

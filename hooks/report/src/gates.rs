@@ -182,10 +182,11 @@ pub(crate) fn baseline(input: &InputArgs, path: &Path) -> Result<Coverage> {
         let mut builder = Builder::new();
         builder.add_text_bytes(path, bytes);
         let files = builder.load();
-        let (data, problems) = files.read();
+        let (mut data, problems) = files.read();
         if let Some(problem) = problems.first() {
             return Err(unusable(&problem.to_string()).into());
         }
+        input.identify(&mut data)?;
         input.total(&data)?
     } else {
         gate::baseline(bytes).map_err(|error| unusable(&error))?

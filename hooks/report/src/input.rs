@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use covdata::{Builder, Coverage, Data, FileName, Files, Percent, Problem, Profile};
+use covdata::{
+    Builder, Coverage, Data, FileName, Files, Finding, Findings, Percent, Problem, Profile, RenamedFile,
+};
 use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Address;
@@ -112,9 +114,10 @@ impl InputArgs {
 
     /// Reads the files as one, and says what is wrong with them.
     pub(crate) fn read<'f>(&self, files: &'f Files, nothing: NothingSelected) -> Result<Data<'f>> {
-        let (data, problems) = files.read();
+        let (mut data, problems) = files.read();
         self.say_problems(&problems);
         self.not_empty(&data)?;
+        self.identify(&mut data)?;
         self.check_selection(&data, nothing)?;
         Ok(data)
     }
@@ -122,9 +125,10 @@ impl InputArgs {
     /// Reads the files of each input for itself, one after the other.
     pub(crate) fn read_each<'f>(&self, files: &'f Files, mut each: impl FnMut(Data<'f>)) -> Result<()> {
         let mut checks = Vec::new();
-        let problems = files.read_each(|data| {
+        let problems = files.read_each(|mut data| {
             // The warnings about patterns are for the first input alone, of which something is kept.
-            let checked = self.not_empty(&data).and_then(|()| match checks.len() {
+            let checked = self.not_empty(&data).and_then(|()| self.identify(&mut data));
+            let checked = checked.and_then(|()| match checks.len() {
                 0 => self.check_selection(&data, NothingSelected::IsPrinted),
                 _ => Ok(()),
             });
@@ -134,6 +138,25 @@ impl InputArgs {
         // The files' problems explain why an input is empty, so they come first.
         self.say_problems(&problems);
         checks.into_iter().collect()
+    }
+
+    /// Gives files that a program was built from the names that they have by their package.
+    pub(crate) fn identify(&self, data: &mut Data<'_>) -> Result<()> {
+        if data.path_names().is_empty() {
+            return Ok(());
+        }
+        let sources = self.sources()?;
+        let known: HashSet<String> = data.file_names().map(str::to_owned).collect();
+        data.identify(|name| {
+            let file = sources.find(name).file?;
+            let import = format!("{}/{}", sources.package_of(&file)?, file.file_name()?.to_str()?);
+            let is_mapped = self.map.iter().any(|(from, _)| name.starts_with(from.as_str()));
+            (is_mapped || known.contains(&import)).then_some(import)
+        });
+        for RenamedFile { from, to } in data.renamed() {
+            tracing::info!("{from} is reported as {to}");
+        }
+        Ok(())
     }
 
     /// Whether a package is selected.
@@ -174,13 +197,23 @@ impl InputArgs {
         Ok(())
     }
 
-    /// The coverage of what is selected of the data.
+    /// The coverage of what is selected of the data, with what the source tells where Go's own numbers are wrong.
+    pub(crate) fn summary(&self, data: &Data<'_>) -> Result<Percent> {
+        let (percent, findings) = data.percent(|path| self.selects(path));
+        if self.leaves_out_files() || findings.iter().any(|(_, finding)| *finding == Finding::Repeated) {
+            return Ok(self.report(data)?.profile().percent());
+        }
+        self.say_findings(&findings);
+        Ok(percent)
+    }
+
+    /// The coverage of what is selected of the data, as Go's tool gives it.
     pub(crate) fn percent(&self, data: &Data<'_>) -> Result<Percent> {
         if self.leaves_out_files() {
             return Ok(self.profile(data)?.percent());
         }
-        let (percent, mixed) = data.percent(|path| self.selects(path));
-        self.say_mixed(&mixed);
+        let (percent, findings) = data.percent(|path| self.selects(path));
+        self.say_findings(&findings);
         Ok(percent)
     }
 
@@ -195,12 +228,12 @@ impl InputArgs {
             let functions = report.into_profile().functions();
             return output::print(|out| write!(out, "{functions}"));
         }
-        let mut mixed = Vec::new();
+        let mut findings = Vec::new();
         output::print(|mut out| {
-            mixed = data.write_functions(|path| self.selects(path), &mut out)?;
+            findings = data.write_functions(|path| self.selects(path), &mut out)?;
             Ok(())
         })?;
-        self.say_mixed(&mixed);
+        self.say_findings(&findings);
         Ok(())
     }
 
@@ -210,12 +243,12 @@ impl InputArgs {
             let profile = self.profile(data)?;
             return output::write(path, Format::Text, |mut out| profile.write_text(&mut out));
         }
-        let mut mixed = Vec::new();
+        let mut findings = Vec::new();
         output::write(path, Format::Text, |mut out| {
-            mixed = data.write_text(|path| self.selects(path), &mut out)?;
+            findings = data.write_text(|path| self.selects(path), &mut out)?;
             Ok(())
         })?;
-        self.say_mixed(&mixed);
+        self.say_findings(&findings);
         Ok(())
     }
 
@@ -224,12 +257,14 @@ impl InputArgs {
         !self.exclude.is_empty() || self.skip_generated
     }
 
-    /// What is selected of the data. Says which files are of several versions.
+    /// What is selected of the data. Says what is odd about its files.
     pub(crate) fn profile<'a>(&self, data: &'a Data<'_>) -> Result<Profile<'a>> {
         if self.leaves_out_files() {
             return Ok(self.report(data)?.into_profile());
         }
-        Ok(self.selected(data))
+        let profile = self.selected(data);
+        self.say_findings(&findings(&profile));
+        Ok(profile)
     }
 
     /// What is selected of the data, with its source. Says which patterns leave out nothing, and of which files it is
@@ -246,7 +281,8 @@ impl InputArgs {
             let what = "the coverage data have no such file; a folder is DIR/**";
             self.messages.warn(format_args!("--exclude {glob}: {what}"));
         }
-        let report = Report::new(self.selected(data), sources, &self.filter());
+        let report = Report::new(self.selected(data), sources, &self.filter()).with_renamed(data.renamed());
+        self.say_findings(&findings(report.profile()));
         if let [first, ..] = report.undetermined() {
             let which = format!("{first}{}", and_more(report.undetermined().len()));
             self.messages.error(format_args!(
@@ -318,13 +354,12 @@ impl InputArgs {
         }
     }
 
-    /// Says which files are of several versions.
-    fn say_mixed(&self, files: &[&str]) {
-        if let Some(first) = files.first() {
-            let more = and_more(files.len());
-            self.messages.warn(format_args!(
-                "the inputs were built from different versions of {first}{more}: the statements of all versions count"
-            ));
+    /// Says what is odd about files, each kind once.
+    fn say_findings(&self, findings: &[(&str, Finding)]) {
+        for kind in [Finding::Joined, Finding::Repeated, Finding::LineDirectives, Finding::Mixed] {
+            let mut files = findings.iter().filter(|(_, finding)| *finding == kind).map(|(file, _)| *file);
+            let Some(first) = files.next() else { continue };
+            self.messages.warn(kind.message(&format!("{first}{}", and_more(1 + files.count()))));
         }
     }
 
@@ -358,7 +393,6 @@ impl InputArgs {
     fn selected<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
         let mut profile = data.profile();
         profile.packages_mut().retain(|package| self.selects(package.path));
-        self.say_mixed(&profile.files().filter(|file| file.mixed).map(|file| file.name).collect::<Vec<_>>());
         profile
     }
 
@@ -394,6 +428,11 @@ impl InputArgs {
         };
         Err(Failure::new(Exit::Incomplete, "there are no coverage data in the input").with_hint(hint).into())
     }
+}
+
+/// What is odd about the files.
+fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
+    profile.files().filter_map(|file| Some((file.name, file.finding?))).collect()
 }
 
 /// Of several the first is named.

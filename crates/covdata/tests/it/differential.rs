@@ -116,7 +116,11 @@ fn two_builds_of_a_changed_program() {
 
 /// The files of which the inputs have different versions.
 fn mixed<'a>(profile: &Profile<'a>) -> Vec<&'a str> {
-    profile.files().filter(|file| file.mixed).map(|file| file.name).collect()
+    profile
+        .files()
+        .filter(|file| file.finding == Some(covdata::Finding::Mixed))
+        .map(|file| file.name)
+        .collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use covdata::{Builder, Data, Problem, Profile};
+use covdata::{Builder, Data, Findings, Problem, Profile};
 
 /// What a builder's files come to. Names are borrowed from the files, which stay until the process ends.
 pub(crate) fn read(builder: Builder) -> (Profile<'static>, Vec<Problem>) {
@@ -12,7 +12,7 @@ pub(crate) fn read(builder: Builder) -> (Profile<'static>, Vec<Problem>) {
     let profile = data.profile();
     // What is made package by package is the same.
     assert_eq!(data.percent(|_| true).0, profile.percent());
-    let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<Vec<&'static str>>| {
+    let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<Findings<'static>>| {
         let mut text = Vec::new();
         write(&mut text).expect("memory takes everything");
         String::from_utf8(text).expect("text")

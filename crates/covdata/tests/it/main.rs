@@ -5,3 +5,4 @@ mod fixtures;
 mod go;
 mod problems;
 mod properties;
+mod releases;

@@ -219,7 +219,11 @@ fn blocks_of_different_versions_are_recognised() {
         }
         let (profile, problems) = read(builder);
         assert!(problems.is_empty(), "{problems:?}");
-        profile.files().filter(|file| file.mixed).map(|file| file.name.to_owned()).collect::<Vec<_>>()
+        profile
+            .files()
+            .filter(|file| file.finding == Some(covdata::Finding::Mixed))
+            .map(|file| file.name.to_owned())
+            .collect::<Vec<_>>()
     };
     let (old, new) = ("a.go:1.1,3.2 1 1\na.go:3.2,9.1 2 0\n", "a.go:1.1,4.2 1 1\na.go:4.2,10.1 2 0\n");
     assert_eq!(mixed(&[old, old]), [""; 0]);

@@ -357,10 +357,11 @@ function prepare(n, data) {
   if (typeof data.source !== 'string') return model;
   const lines = model.lines = data.source.split(/\r?\n/);
   if (lines.length > 1 && last(lines) === '') lines.pop();
-  blocks.forEach(([startLine, , endLine, , statements, count], b) => {
-    if (endLine > lines.length) model.stale = true;
+  blocks.forEach(([startLine, , endLine, endColumn, statements, count], b) => {
+    const lastLine = endColumn === 1 && endLine > startLine ? endLine - 1 : endLine; // a block that ends at column 1 has nothing of that line
+    if (lastLine > lines.length) model.stale = true;
     if (!statements && !count) return; // nothing in there could be covered: left plain
-    for (let line = startLine; line <= Math.min(endLine, lines.length); line++) (model.byLine[line] || (model.byLine[line] = [])).push(b);
+    for (let line = startLine; line <= Math.min(lastLine, lines.length); line++) (model.byLine[line] || (model.byLine[line] = [])).push(b);
   });
   model.states = new Uint8Array(lines.length);
   let syntax = 0;

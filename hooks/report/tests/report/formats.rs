@@ -106,7 +106,7 @@ fn a_file_is_replaced_when_the_new_one_is_whole() {
 fn ranges_of_absurd_length() {
     let desk = Desk::new();
     let blocks: String = (1..=1000).map(|column| format!("m/a.go:1.{column},4294967295.1 1 1\n")).collect();
-    desk.write("huge.out", &format!("mode: set\n{blocks}m/b.go:3.1,5.1 1 1\n"));
+    desk.write("huge.out", &format!("mode: set\n{blocks}m/b.go:3.1,5.2 1 1\n"));
     let ended = desk.report("lcov huge.out");
     let lines: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("DA:")).collect();
     assert_eq!((ended.code, lines), (Some(0), vec!["DA:1,1", "DA:3,1", "DA:4,1", "DA:5,1"]));

@@ -3,8 +3,10 @@
 mod covdata;
 mod formats;
 mod gates;
+mod identity;
 mod large;
 mod outputs;
+mod releases;
 mod selection;
 mod sources;
 mod workflow;

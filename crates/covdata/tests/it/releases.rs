@@ -1,0 +1,261 @@
+//! One source, built by several releases of Go, which cut it into blocks differently.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use covdata::{Builder, Coverage, Finding, Profile};
+use proptest::prelude::*;
+
+use crate::go::{self, read, text};
+
+/// The text profiles of one program, a run each. 1.27.1 gives each piece of a block the statements of the whole.
+const GO_1_26: &str = include_str!("../fixtures/releases/go1.26.8.txt");
+const GO_1_27_1: &str = include_str!("../fixtures/releases/go1.27.1.txt");
+const GO_1_27: &str = include_str!("../fixtures/releases/go1.27.3.txt");
+
+fn profile_of(texts: &[&str]) -> Profile<'static> {
+    let mut builder = Builder::new();
+    for (number, text) in texts.iter().enumerate() {
+        builder.add_text_bytes(format!("{number}.out"), text.as_bytes());
+    }
+    let (profile, problems) = read(builder);
+    assert!(problems.is_empty(), "{problems:?}");
+    profile
+}
+
+fn findings(profile: &Profile<'_>) -> Vec<Finding> {
+    profile.files().filter_map(|file| file.finding).collect()
+}
+
+#[test]
+fn a_program_by_any_of_them_together_has_the_statements_of_one() {
+    let right = Coverage { covered: 7, total: 10 };
+    for texts in [
+        &[GO_1_26, GO_1_27][..],
+        &[GO_1_27, GO_1_26],
+        &[GO_1_26, GO_1_27_1],
+        &[GO_1_27_1, GO_1_27],
+        &[GO_1_26, GO_1_27_1, GO_1_27],
+    ] {
+        let profile = profile_of(texts);
+        assert_eq!((profile.percent().total(), findings(&profile)), (right, vec![Finding::Joined]));
+    }
+    assert_eq!(profile_of(&[GO_1_26]).percent().total(), right);
+    assert_eq!(profile_of(&[GO_1_27]).percent().total(), right);
+    // In one text profile, as `go tool covdata textfmt` writes it of both.
+    let both = profile_of(&[&[GO_1_26, GO_1_27].concat()]);
+    assert_eq!((both.percent().total(), findings(&both)), (right, vec![Finding::Joined]));
+}
+
+#[test]
+fn a_coarser_blocks_runs_are_those_of_each_of_its_parts() {
+    let old = "mode: count\na.go:1.10,9.2 3 2\n";
+    let new = "mode: count\na.go:2.2,4.1 1 5\na.go:6.2,8.1 2 0\n";
+    let joined = "mode: count\na.go:2.2,4.1 1 7\na.go:6.2,8.1 2 2\n";
+    assert_eq!(text(&profile_of(&[old, new])), joined);
+    assert_eq!(text(&profile_of(&[new, old])), joined);
+    // What the pieces are of 1.27.0 and 1.27.1, only another release tells: without it the coarser block is left.
+    let repeated = "mode: count\na.go:2.2,4.1 3 5\na.go:6.2,8.1 3 1\n";
+    assert_eq!(text(&profile_of(&[old, repeated])), "mode: count\na.go:1.10,9.2 3 7\n");
+    assert_eq!(
+        text(&profile_of(&[old, new, repeated])),
+        "mode: count\na.go:2.2,4.1 1 12\na.go:6.2,8.1 2 3\n"
+    );
+    assert_eq!(text(&profile_of(&[new, repeated])), "mode: count\na.go:2.2,4.1 1 10\na.go:6.2,8.1 2 1\n");
+}
+
+/// Up to Go 1.26, and in 1.27.0 and 1.27.1, a label is counted as a statement of the block before it.
+#[test]
+fn a_label_does_not_make_another_source_of_it() {
+    let old = "mode: set\na.go:1.10,9.1 3 1\na.go:10.2,12.2 1 1\n";
+    let repeated = "mode: set\na.go:2.2,4.1 3 1\na.go:6.2,8.1 3 1\na.go:10.2,11.1 1 1\n";
+    let new = "mode: set\na.go:2.2,4.1 1 1\na.go:6.2,8.1 1 1\na.go:10.2,11.1 1 1\n";
+    for texts in [&[old, new][..], &[repeated, new], &[new, old, repeated]] {
+        let profile = profile_of(texts);
+        assert_eq!((text(&profile).as_str(), findings(&profile)), (new, vec![Finding::Joined]), "{texts:?}");
+    }
+}
+
+#[test]
+fn numbers_that_nothing_puts_right_are_named() {
+    let profile = profile_of(&[GO_1_27_1]);
+    assert_eq!(findings(&profile), [Finding::Repeated]);
+    assert_eq!(profile.percent().total(), Coverage { covered: 17, total: 22 }, "as Go has it");
+}
+
+#[test]
+fn another_source_is_not_another_release() {
+    for (one, other) in [
+        // Blocks that cross.
+        ("a.go:1.10,9.2 3 1\n", "a.go:2.2,10.1 3 1\n"),
+        // A part too few, a part too many, and a place with two numbers that nothing explains.
+        ("a.go:1.10,9.2 3 1\n", "a.go:2.2,4.1 1 1\n"),
+        ("a.go:1.10,9.2 3 1\n", "a.go:2.2,4.1 2 1\na.go:5.2,7.1 2 1\n"),
+        ("a.go:1.10,9.2 3 1\n", "a.go:1.10,9.2 4 1\n"),
+        ("a.go:1.10,9.2 3 1\n", "a.go:1.10,8.2 2 1\n"),
+        // One block of a file that does not fit tells of all.
+        ("a.go:1.10,9.2 1 1\na.go:11.10,19.2 1 1\n", "a.go:2.2,8.1 1 1\na.go:11.10,18.2 2 1\n"),
+    ] {
+        let profile = profile_of(&[&format!("mode: set\n{one}"), &format!("mode: set\n{other}")]);
+        assert_eq!(findings(&profile), [Finding::Mixed], "{one}{other}");
+        let statements: u64 = [one, other]
+            .concat()
+            .lines()
+            .map(|line| line.as_bytes()[line.len() - 3] - b'0')
+            .map(u64::from)
+            .sum();
+        assert_eq!(profile.percent().total().total, statements, "{one}{other}");
+    }
+    let directives = "mode: set\na.rl:10.0,20.0 1 1\na.rl:20.0,6.0 1 1\n";
+    let later = "mode: set\na.rl:12.2,12.11 1 1\na.rl:14.3,15.1 1 1\n";
+    assert_eq!(findings(&profile_of(&[directives, later])), [Finding::LineDirectives]);
+    assert_eq!(findings(&profile_of(&[directives])), []);
+}
+
+/// A file's finest blocks: how many statements each has, whether it ends a coarser block, and whether each input ran it.
+type Blocks = Vec<(u32, [bool; 3], [bool; 3])>;
+
+/// The file as an input has it whose blocks end where `ends` says, line by line.
+fn written(blocks: &Blocks, input: usize, ends: impl Fn(usize) -> bool) -> (String, Vec<bool>) {
+    let (mut out, mut ran) = ("mode: set\n".to_owned(), vec![false; blocks.len()]);
+    let mut start = 0;
+    for last in 0..blocks.len() {
+        if last + 1 < blocks.len() && !ends(last) {
+            continue;
+        }
+        let statements: u32 = blocks[start..=last].iter().map(|block| block.0).sum();
+        // A coarser block may begin before its first part, and end behind its last.
+        let wide = u32::from(last > start || input > 0);
+        let (first, end) = (start as u32 * 10 + 5 - wide, last as u32 * 10 + 8 + wide);
+        let count = blocks[start].2[input];
+        out += &format!("a.go:{first}.2,{end}.2 {statements} {}\n", u32::from(count));
+        ran[start..=last].fill(count);
+        start = last + 1;
+    }
+    (out, ran)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+    /// Inputs of which each is coarser than the one before: the statements are those of the finest, and what ran is what
+    /// ran in any.
+    #[test]
+    fn any_partitions(
+        blocks in prop::collection::vec((1_u32..5, any::<[bool; 3]>(), any::<[bool; 3]>()), 1..12),
+        order in Just([0_usize, 1, 2]).prop_shuffle(),
+    ) {
+        let ends = |input: usize| {
+            let blocks = blocks.clone();
+            move |last: usize| (1..=input).all(|coarser| blocks[last].1[coarser])
+        };
+        let inputs = [0, 1, 2].map(|input| written(&blocks, input, ends(input)));
+        let mut expected = Coverage::default();
+        for (number, (statements, ..)) in blocks.iter().enumerate() {
+            expected.total += u64::from(*statements);
+            expected.covered += if inputs.iter().any(|(_, ran)| ran[number]) { u64::from(*statements) } else { 0 };
+        }
+        let texts = order.map(|input| inputs[input].0.as_str());
+        let profile = profile_of(&texts);
+        prop_assert_eq!(profile.percent().total(), expected, "{:?}", texts);
+        prop_assert!(findings(&profile).iter().all(|finding| *finding == Finding::Joined));
+        prop_assert_eq!(profile.files().map(|file| file.blocks.len()).sum::<usize>(), blocks.len());
+    }
+}
+
+/// What a function has, by its file and name.
+fn by_function(profile: &Profile<'_>) -> BTreeMap<(String, String), Coverage> {
+    let mut out = BTreeMap::<_, Coverage>::new();
+    for function in profile.functions().functions {
+        *out.entry((function.file.to_owned(), function.name.into_owned())).or_default() += function.coverage;
+    }
+    out
+}
+
+/// Packages of the standard library that need no others of its own.
+const PACKAGES: [&str; 5] =
+    ["encoding/csv", "go/build/constraint", "regexp/syntax", "text/tabwriter", "text/template/parse"];
+
+const USE_THEM: &str = r#"package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"corpus/encoding/csv"
+	"corpus/go/build/constraint"
+	"corpus/regexp/syntax"
+	"corpus/text/tabwriter"
+	"corpus/text/template/parse"
+)
+
+func main() {
+	fmt.Println(csv.NewReader(strings.NewReader("a,\"b\"\n# c\nd,e\n")).ReadAll())
+	fmt.Println(constraint.Parse("//go:build linux && (amd64 || !cgo)"))
+	re, err := syntax.Parse("a(b|c)*[^d-f]+?$", syntax.Perl)
+	fmt.Println(re.Simplify(), err)
+	w := tabwriter.NewWriter(os.Stdout, 0, 8, 1, ' ', 0)
+	fmt.Fprintln(w, "a\tb\tc")
+	fmt.Println(w.Flush())
+	fmt.Println(parse.Parse("x", "{{range .}}{{if .X}}{{.}}{{else}}-{{end}}{{end}}", "", ""))
+}
+"#;
+
+#[test]
+fn real_packages_by_several_releases_have_the_numbers_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let module = dir.path().join("corpus");
+    let library = PathBuf::from(go::go(dir.path(), ["env", "GOROOT"]).trim()).join("src");
+    for package in PACKAGES {
+        fs_err::create_dir_all(module.join(package)).unwrap();
+        for entry in fs_err::read_dir(library.join(package)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if name.ends_with(".go") && !name.ends_with("_test.go") {
+                fs_err::copy(entry.path(), module.join(package).join(name)).unwrap();
+            }
+        }
+    }
+    fs_err::write(module.join("go.mod"), "module corpus\n\ngo 1.24\n").unwrap();
+    fs_err::create_dir(module.join("use")).unwrap();
+    fs_err::write(module.join("use/main.go"), USE_THEM).unwrap();
+    let [old, faulty, new] = ["go1.26.8", "go1.27.1", "go1.27.3"].map(|release| {
+        let (bin, data) = (dir.path().join(format!("bin-{release}")), dir.path().join(release));
+        go::build_with(&[("GOTOOLCHAIN", release)], &module, "count", &bin);
+        assert!(go::run(&bin, "use", &[], &data).status.success());
+        data
+    });
+    let profile = |dirs: &[&PathBuf]| {
+        let (profile, problems) = go::read_dirs(dirs);
+        assert!(problems.is_empty(), "{problems:?}");
+        profile
+    };
+    let alone = profile(&[&old]);
+    let (expected, total) = (by_function(&alone), alone.percent().total());
+    assert!(total.total > 2000 && total.covered > 500, "{total:?}");
+    assert!(findings(&alone).is_empty());
+    // Up to 1.26 Go counts a label that is not a loop's as a statement. There is one in all of this.
+    let mut without_label = expected.clone();
+    let function = ("corpus/text/template/parse/parse.go".to_owned(), "*Tree.pipeline".to_owned());
+    let Coverage { covered, total: statements } =
+        without_label.get_mut(&function).expect("the function with a label");
+    (*covered, *statements) = (*covered - 1, *statements - 1);
+    assert!(by_function(&profile(&[&new])) == without_label);
+    assert_ne!(profile(&[&faulty]).percent().total(), total, "Go 1.27.1 counts statements several times");
+    for dirs in
+        [&[&old, &new][..], &[&old, &faulty], &[&faulty, &new], &[&old, &faulty, &new], &[&new, &old, &old]]
+    {
+        let joined = profile(dirs);
+        let expected = if dirs.contains(&&new) { &without_label } else { &expected };
+        assert!(by_function(&joined) == *expected, "{dirs:?}");
+        assert!(findings(&joined).iter().all(|finding| *finding == Finding::Joined), "{dirs:?}");
+        if dirs.contains(&&old) {
+            // With the same lines too.
+            let lines = |profile: &Profile<'_>| {
+                profile.functions().functions.iter().map(|f| (f.line, f.name.to_string())).collect::<Vec<_>>()
+            };
+            assert_eq!(lines(&joined), lines(&alone), "{dirs:?}");
+        }
+    }
+}

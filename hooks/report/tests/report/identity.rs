@@ -1,0 +1,114 @@
+//! One file, one name: programs that were built from files.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Desk, copy, go};
+
+fn empty_desk() -> Desk {
+    Desk(tempfile::tempdir().expect("a temporary folder"))
+}
+
+/// Builds a program from files of a module that stands in the folder `workspace` for it, as an image's build does, and runs
+/// it with a folder for its data.
+fn built_from_files(desk: &Desk, module: &str, files: &[&str], data: &str) {
+    let workspace = desk.path("workspace");
+    copy(&desk.path(module), &workspace);
+    let app = desk.path(&format!("{data}-app")).display().to_string();
+    let built = go(&workspace, &[&["build", "-cover", "-o", &app], files].concat());
+    assert_eq!(built.code, Some(0), "{built:?}");
+    fs_err::remove_dir_all(workspace).unwrap();
+    fs_err::create_dir_all(desk.path(data)).unwrap();
+    assert!(Command::new(app).env("GOCOVERDIR", desk.path(data)).output().unwrap().status.success());
+}
+
+#[test]
+fn a_program_built_from_files_and_its_unit_tests_have_the_file_once() {
+    let desk = empty_desk();
+    copy(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/covdata/tests/programs/fromfile"),
+        &desk.path("ws"),
+    );
+    built_from_files(&desk, "ws", &["cmd/main.go"], "data");
+    let tested = go(&desk.path("ws"), &["test", "-coverprofile=../unit.out", "./..."]);
+    assert_eq!(tested.code, Some(0), "{tested:?}");
+    let both = " 75.0%  3 of 4  example.com/ws/cmd\n 50.0%  1 of 2  example.com/ws/internal/x\n\
+                coverage: 66.7% of statements\n";
+    for inputs in ["data unit.out", "unit.out data"] {
+        let ended = desk.report(inputs);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
+            (Some(0), both, ""),
+            "{inputs}"
+        );
+    }
+    let path = desk.path("workspace/cmd/main.go").display().to_string();
+    let ended = desk.report("data unit.out -v");
+    assert!(
+        ended.stderr.contains(&format!("{path} is reported as example.com/ws/cmd/main.go")),
+        "{}",
+        ended.stderr
+    );
+    let json: serde_json::Value = serde_json::from_str(&desk.report("json data unit.out").stdout).unwrap();
+    assert_eq!(json["renamed"], serde_json::json!([{ "from": path, "to": "example.com/ws/cmd/main.go" }]));
+    // Alone it is as Go has it.
+    assert_eq!(desk.report("percent -i data").stdout, desk.covdata("percent -i data").stdout);
+    // A text profile tells of no module, but --map does.
+    assert_eq!(desk.report("textfmt data -o data.out").code, Some(0));
+    assert_eq!(desk.report("data.out unit.out").stdout.lines().count(), 4, "twice");
+    let map = format!("--map {}=ws --root ws", desk.path("workspace").display());
+    let ended = desk.report(&format!("data.out unit.out {map}"));
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), both), "{}", ended.stderr);
+    let percent = desk.report(&format!("percent data {map}")).stdout;
+    assert!(percent.starts_with("\texample.com/ws/cmd\t\tcoverage: 75.0%"), "{percent}");
+}
+
+#[test]
+fn two_programs_built_at_one_path_stay_apart() {
+    let desk = empty_desk();
+    for (name, body) in [("a", "println(1)"), ("b", "println(2)\n\tprintln(3)")] {
+        desk.write(&format!("{name}/go.mod"), &format!("module example.com/{name}\n\ngo 1.22\n"));
+        desk.write(&format!("{name}/x/x.go"), &format!("package x\n\nfunc X() {{\n\t{body}\n}}\n"));
+        // The first function is the same in both.
+        desk.write(
+            &format!("{name}/main.go"),
+            &format!(
+                "package main\n\nimport \"example.com/{name}/x\"\n\nfunc main() {{\n\trun()\n}}\n\nfunc run() {{\n\tx.X()\n\t{body}\n}}\n"
+            ),
+        );
+        built_from_files(&desk, name, &["main.go"], &format!("data-{name}"));
+    }
+    let ended = desk.report("percent data-a data-b");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(
+        ended.stdout,
+        "\tcommand-line-arguments (example.com/a)\t\tcoverage: 100.0% of statements\n\
+         \tcommand-line-arguments (example.com/b)\t\tcoverage: 100.0% of statements\n\
+         \texample.com/a/x\t\tcoverage: 100.0% of statements\n\texample.com/b/x\t\tcoverage: 100.0% of statements\n"
+    );
+    let total = desk.report("data-a data-b").stdout;
+    assert!(total.contains("3 of 3  command-line-arguments (example.com/a)"), "{total}");
+    assert!(total.contains("4 of 4  command-line-arguments (example.com/b)"), "{total}");
+    // The same program, built again from what was changed, is one.
+    desk.write("a/x/x.go", "package x\n\nfunc X() {\n\tprintln(4)\n\tprintln(5)\n}\n");
+    built_from_files(&desk, "a", &["main.go"], "data-later");
+    let packages = desk.report("pkglist data-a data-later").stdout;
+    assert_eq!(packages, "command-line-arguments\nexample.com/a/x\n");
+}
+
+#[test]
+fn programs_of_which_nothing_tells_their_module_are_told_apart_by_their_blocks() {
+    let desk = empty_desk();
+    for (name, body) in [("a", "println(1)"), ("b", "println(2)\n\tprintln(3)")] {
+        desk.write(&format!("{name}/go.mod"), &format!("module example.com/{name}\n\ngo 1.22\n"));
+        desk.write(&format!("{name}/main.go"), &format!("package main\n\nfunc main() {{\n\t{body}\n}}\n"));
+        built_from_files(&desk, name, &["main.go"], &format!("data-{name}"));
+    }
+    let ended = desk.report("data-a data-b");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let [first, second, "coverage: 100.0% of statements"] = lines[..] else { panic!("{lines:?}") };
+    let mut statements = [first, second].map(|line| line.split("  ").nth(1).unwrap().trim());
+    statements.sort_unstable();
+    assert_eq!(statements, ["1 of 1", "2 of 2"], "{lines:?}");
+}
