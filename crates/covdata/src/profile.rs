@@ -202,7 +202,7 @@ impl Data<'_> {
             packages.map(move |(index, package)| Part { counted, index, package })
         });
         let mut parts: Vec<Part<'_>> = packages.filter(|part| wanted(part.path())).collect();
-        parts.sort_by_key(|part| part.path());
+        parts.sort_by_key(Part::path);
         parts
     }
 }

@@ -127,7 +127,7 @@ mod tests {
         for blocks in [&old, &new] {
             assert_eq!(line_counts(blocks, Some(source)).into_iter().collect::<Vec<_>>(), expected);
         }
-        let without: Vec<_> = line_counts(&new, None).into_iter().map(|(line, _)| line).collect();
+        let without: Vec<_> = line_counts(&new, None).into_keys().collect();
         assert_eq!(without, [3, 4, 8, 9]);
     }
 

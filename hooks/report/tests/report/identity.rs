@@ -17,9 +17,11 @@ fn built_from_files(desk: &Desk, module: &str, files: &[&str], data: &str) {
     let app = desk.path(&format!("{data}-app")).display().to_string();
     let built = go(&workspace, &[&["build", "-cover", "-o", &app], files].concat());
     assert_eq!(built.code, Some(0), "{built:?}");
-    fs_err::remove_dir_all(workspace).unwrap();
-    fs_err::create_dir_all(desk.path(data)).unwrap();
-    assert!(Command::new(app).env("GOCOVERDIR", desk.path(data)).output().unwrap().status.success());
+    fs_err::remove_dir_all(workspace).expect("the copy can go");
+    fs_err::create_dir_all(desk.path(data)).expect("a folder for coverage data");
+    let ran =
+        Command::new(app).env("GOCOVERDIR", desk.path(data)).output().expect("the program was just built");
+    assert!(ran.status.success());
 }
 
 #[test]
