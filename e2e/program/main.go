@@ -32,7 +32,7 @@ import (
 var asked atomic.Int32
 
 func main() {
-	for variable, signal := range map[string]syscall.Signal{"ON_USR1": syscall.SIGUSR1, "ON_USR2": syscall.SIGUSR2} {
+	for variable, signal := range map[string]syscall.Signal{"ON_HUP": syscall.SIGHUP, "ON_USR1": syscall.SIGUSR1, "ON_USR2": syscall.SIGUSR2} {
 		switch os.Getenv(variable) {
 		case "write":
 			go on(signal, func() {

@@ -121,8 +121,8 @@ impl Introduction {
 impl Identity {
     fn check(&self, place: &Place<'_>) -> Result<(), Mismatch> {
         let other =
-            |known: &Option<String>, wanted: &str| known.as_deref().is_some_and(|known| known != wanted);
-        let is = |known: &Option<String>, wanted: &str| known.as_deref() == Some(wanted);
+            |known: &Option<String>, expected: &str| known.as_deref().is_some_and(|known| known != expected);
+        let is = |known: &Option<String>, expected: &str| known.as_deref() == Some(expected);
         if other(&self.pod_uid, place.pod_uid)
             || other(&self.pod, place.pod)
             || other(&self.namespace, place.namespace)

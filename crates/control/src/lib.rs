@@ -1,27 +1,25 @@
 //! What the hooks and podcov-agent say to each other.
 //!
-//! The hooks reach the agent's control endpoint through a port-forward. They ask [`IDENTITY`] first: the answer is an
-//! [`Introduction`], which says whose agent this is and, where a token is set, proves that the agent has it. Only then
-//! do they ask anything else, and they prove in turn that they have the token ([`Token::sign`]). The token itself is
+//! The hooks reach the agent's control endpoint through a port-forward. They ask [`Request::Identity`] first: the answer
+//! is an [`Introduction`], which says whose agent this is and, where a token is set, proves that the agent has it. Only
+//! then do they ask anything else, and they prove in turn that they have the token ([`Token::sign`]). The token itself is
 //! never sent. This crate does no I/O, so both sides can be tested against each other without a network.
 
 mod address;
+mod answer;
 mod identity;
 mod lives;
+mod request;
 mod signal;
 mod token;
 
 pub use address::{ControlAddress, NotAnAddress};
+pub use answer::{Flushed, Health, ProgramState, Refused, Stopped, WasReset};
 pub use identity::{AGENT, Identity, Introduction, Mismatch, Place};
 pub use lives::{Life, Lives};
+pub use request::{Ask, NotARequest, Request};
 pub use signal::{NotASignal, Signal};
 pub use token::{Nonce, NotANonce, SCHEME, Token};
-
-/// The path that says who answers. Everybody may ask it.
-pub const IDENTITY: &str = "/identity";
-
-/// The parameter of [`IDENTITY`] with the hook's nonce.
-pub const NONCE: &str = "nonce";
 
 /// The variable with the token, the same for hooks and agent.
 pub const TOKEN: &str = "PODCOV_TOKEN";

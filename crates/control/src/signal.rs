@@ -29,6 +29,9 @@ pub struct Signal(i32);
 pub struct NotASignal;
 
 impl Signal {
+    /// The signal on which a program writes its counters, where none is named.
+    pub const FLUSH: Self = Self(10);
+
     /// The signal of a number from 1 to 64.
     #[must_use]
     pub fn of(number: i32) -> Option<Self> {
@@ -51,6 +54,12 @@ impl Signal {
             (None, number @ RTMIN..) => format!("RTMIN+{}", number - RTMIN),
             (None, number) => number.to_string(),
         }
+    }
+
+    /// Whether a program that does nothing about it ends: by habit, these ask a program to end or end it.
+    #[must_use]
+    pub fn ends_programs(self) -> bool {
+        matches!(self.0, 1 | 2 | 3 | 6 | 9 | 15)
     }
 
     /// The signal as any shell's `kill -s` takes it: not every shell knows the names of real-time signals.
@@ -120,6 +129,14 @@ mod tests {
             assert_eq!((signal.number(), signal.name().as_str()), (number, name), "{text}");
             assert_eq!(signal.name().parse(), Ok(signal), "{text}");
         }
+    }
+
+    #[test]
+    fn signals_that_end_programs() {
+        let ends = ["HUP", "INT", "QUIT", "ABRT", "KILL", "TERM"].map(|name| name.parse().unwrap());
+        let all: Vec<_> = (1..=64).filter_map(Signal::of).filter(|signal| signal.ends_programs()).collect();
+        assert_eq!(all, ends);
+        assert_eq!(Signal::FLUSH, "USR1".parse().unwrap());
     }
 
     #[test]

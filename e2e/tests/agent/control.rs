@@ -307,7 +307,8 @@ async fn a_proof_of_the_token_serves_one_request_on_one_connection() -> Result<(
         .with("PODCOV_NAMESPACE", "shop")
         .with("PODCOV_POD", "cart-1")
         .with("PODCOV_POD_UID", "u-1")
-        .with("HOSTNAME", "node-7");
+        .with("HOSTNAME", "an image's");
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
     let token = Token::new("s3cret").context("a token")?;
     let connect = async || anyhow::Ok(TcpStream::connect(("127.0.0.1", port)).await?);
@@ -327,7 +328,7 @@ async fn a_proof_of_the_token_serves_one_request_on_one_connection() -> Result<(
         ("namespace", "shop"),
         ("pod", "cart-1"),
         ("pod_uid", "u-1"),
-        ("hostname", "node-7"),
+        ("hostname", &host),
         ("program", "wrapped-set"),
     ];
     for (field, value) in known {
@@ -451,6 +452,76 @@ async fn callers_that_say_nothing_do_not_keep_others_out() -> Result<()> {
     drop(silent);
     assert_eq!(ask(port, "POST", "/stop", "").await?.status, 200);
     assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+#[tokio::test]
+async fn callers_that_do_not_read_do_not_keep_others_out() -> Result<()> {
+    let mut bench = Bench::new()?;
+    fs::create_dir(bench.folder())?;
+    // More than the kernel keeps of what nobody reads.
+    fs::write(bench.folder().join(format!("covmeta.{}", "0".repeat(32))), vec![0; 32 << 20])?;
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    let mut deaf = Vec::new();
+    for _ in 0..32 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(b"GET /coverage HTTP/1.1\r\n\r\n").await?;
+        stream.readable().await?;
+        deaf.push(stream);
+    }
+    assert_eq!(ask(port, "GET", "/health", "").await?.status, 200);
+    drop(deaf);
+    assert_eq!(ask(port, "POST", "/stop", "").await?.status, 200);
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+/// As of a probe or another helper: it runs the same program in the same folder, and ends.
+#[tokio::test]
+async fn another_processs_counters_are_no_evidence_of_the_programs() -> Result<()> {
+    let mut bench = Bench::new()?.flag("--flush-timeout=2");
+    let (agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    let flushed = ask(port, "POST", "/flush", "");
+    let helpers = async {
+        let mut helper = tokio::process::Command::new(wrapped("set")?);
+        helper.args(["exit", "0"]).env("GOCOVERDIR", bench.folder()).stdout(std::process::Stdio::null());
+        // Until the flush has its answer: one of them ends while it waits.
+        while helper.status().await?.success() {}
+        anyhow::Ok(())
+    };
+    let flushed = tokio::select! {
+        flushed = flushed => flushed?,
+        failed = helpers => return failed.and_then(|()| anyhow::bail!("a helper has failed")),
+    };
+    assert_eq!(flushed.status, 409);
+    assert!(
+        flushed.error()?.contains("only -covermode=atomic can write while it runs"),
+        "{}",
+        flushed.error()?
+    );
+    assert!(!bench.files("covcounters.").is_empty());
+    assert_eq!(ask(port, "POST", "/stop", "").await?.status, 200);
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
+/// However soon the program is started again.
+#[tokio::test]
+async fn all_who_ask_for_the_programs_end_are_told_how_it_ended() -> Result<()> {
+    let mut bench = Bench::new()?.flag("--restart=always");
+    let (mut agent, port) = start(&mut bench, wrapped("set")?, &["terms", "1"]).await?;
+    for _ in 0..5 {
+        let answers = (0..4).map(|_| ask(port, "POST", "/stop", ""));
+        for answer in futures_util::future::try_join_all(answers).await? {
+            // One that comes after the end and before the next start is told that nothing runs.
+            if answer.status != 409 {
+                assert!(answer.json()?["exit_code"].is_u64(), "{:?}", answer.json()?);
+            }
+        }
+        agent.hear("ready").await?;
+    }
+    agent.signal(Signal::TERM)?;
+    agent.end().await?;
     Ok(())
 }
 

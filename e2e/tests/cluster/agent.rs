@@ -134,7 +134,7 @@ async fn there_is_no_stop_without_an_agent() -> Result<()> {
     space.deploy(&Service::WRITES).await?;
     let stopped = space.run("podcov-signal", "--stop").await?;
     assert_eq!(stopped.code, 4);
-    let why = ": nothing listens there";
+    let why = "it takes podcov-agent to stop a program gracefully; no podcov-agent: nothing listens there";
     assert!(stopped.stderr.contains(why), "{}", stopped.stderr);
     Ok(())
 }

@@ -82,7 +82,7 @@ impl Pair {
         }
         let out = format!("out/{}", self.app);
         let line = format!(
-            "-l app={} --out {out} --signal USR1 --process service --flush-timeout 120 --request-timeout 120",
+            "-l app={} --out {out} --signal USR1 --process service --timeout 120 --request-timeout 120",
             self.app
         );
         let collected = space.run("podcov-collect", &line).await?;

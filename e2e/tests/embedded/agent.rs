@@ -26,8 +26,8 @@ const HOOKS: [&str; 5] = [
     "podcov-signal --timeout 0.5",
     "podcov-signal --timeout 0.5 --stop",
     "podcov-collect --tries 1",
-    "podcov-collect --tries 1 --flush-timeout 0.5 --signal USR1",
-    "podcov-collect --tries 1 --flush-timeout 0.5 --stop",
+    "podcov-collect --tries 1 --timeout 0.5 --signal USR1",
+    "podcov-collect --tries 1 --timeout 0.5 --stop",
 ];
 
 /// Runs a hook, maybe with a token.
@@ -56,6 +56,11 @@ fn with_agent(name: &str) -> Value {
     let env = pod["spec"]["containers"][0]["env"].as_array_mut().expect("the container's variables");
     env.push(json!({"name": "PODCOV_RUN", "value": "x"}));
     pod
+}
+
+/// The kernel's name of this machine.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// A podcov-agent with a program that ends on SIGTERM, and writes its counters on SIGUSR1.
@@ -236,6 +241,117 @@ async fn a_stranger_on_the_agents_port_gets_neither_the_token_nor_a_request_to_d
     Ok(())
 }
 
+/// An agent that its container's spec does not mention is tried last, and its answer is reported beside the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn why_each_way_failed_is_named() -> Result<()> {
+    let null = Value::Null;
+    let zeros = json!("0".repeat(64));
+    for (answer, why) in [
+        (
+            introduction("web", &null, &null),
+            "the podcov-agent on port 19998 is that of pod default/web container app",
+        ),
+        (
+            introduction("shop", &zeros, &zeros),
+            "its podcov-agent wants a token; set PODCOV_TOKEN to that token",
+        ),
+    ] {
+        let world = World::new().await?;
+        let stranger = Stranger::start(answer).await?;
+        add_pod(&world, running("default", "shop", &["app"]), stranger.port)?;
+        for line in [HOOKS[0], HOOKS[2]] {
+            let ended = hook(&world, line, None).await?;
+            assert_eq!(ended.code, 4, "{line}: {ended:?}");
+            for words in ["the image has no shell", why] {
+                assert!(ended.stderr.contains(words), "{line}: {words}: {ended:?}");
+            }
+            assert_eq!(ended.stderr.lines().count(), 1, "{line}: {ended:?}");
+        }
+    }
+    Ok(())
+}
+
+/// An agent that answers `replies` to one connection after the other, the last one again and again, each as pairs of the
+/// start of a request and the answer. What is asked of it without an answer closes the connection. Gives its port and the
+/// first lines of all requests.
+async fn scripted_agent(
+    replies: Vec<Vec<(&'static str, Vec<u8>)>>,
+) -> Result<(u16, Arc<Mutex<Vec<String>>>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let (port, asked) = (listener.local_addr()?.port(), Arc::new(Mutex::new(Vec::new())));
+    let notes = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut connections = 0;
+        while let Ok((stream, _)) = listener.accept().await {
+            let (notes, mine) = (Arc::clone(&notes), replies[connections.min(replies.len() - 1)].clone());
+            connections += 1;
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                loop {
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        if stream.read_line(&mut head).await? == 0 {
+                            return anyhow::Ok(());
+                        }
+                    }
+                    let first = head.lines().next().unwrap_or_default().to_owned();
+                    let answer = mine.iter().find(|(start, _)| first.starts_with(start));
+                    notes.lock().unwrap_or_else(PoisonError::into_inner).push(first);
+                    let Some((_, answer)) = answer else { return Ok(()) };
+                    stream.write_all(answer).await?;
+                }
+            });
+        }
+    });
+    Ok((port, asked))
+}
+
+/// Nobody knows whether it has done what it was asked to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_answer_is_lost_is_not_asked_again() -> Result<()> {
+    let null = Value::Null;
+    let (port, asked) =
+        scripted_agent(vec![vec![("GET /identity", introduction("shop", &null, &null))]]).await?;
+    let world = World::new().await?;
+    add_pod(&world, with_agent("shop"), port)?;
+    for line in ["podcov-signal --timeout 5", "podcov-signal --timeout 5 --stop", HOOKS[3], HOOKS[4]] {
+        let ended = hook(&world, line, None).await?;
+        assert_eq!(ended.code, 4, "{line}: {ended:?}");
+        assert!(ended.stderr.contains("its answer did not come"), "{line}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{line}: {ended:?}");
+    }
+    let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let posts: Vec<_> = asked.iter().filter(|line| line.starts_with("POST ")).collect();
+    assert_eq!(posts.len(), 4, "{asked:?}");
+    Ok(())
+}
+
+/// Its agent's connection was closed before the request could be sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_never_sent_is_sent_again() -> Result<()> {
+    let null = Value::Null;
+    let introduction = introduction("shop", &null, &null);
+    let text = String::from_utf8(introduction.clone())?;
+    let closing = text.replacen("\r\n", "\r\nConnection: close\r\n", 1).into_bytes();
+    let flushed = http("200 OK", JSON, r#"{"files": ["one"]}"#);
+    let stopped = http("200 OK", JSON, r#"{"exit_code": 0, "counters_written": true}"#);
+    for (line, request, answer) in
+        [("podcov-signal", "POST /flush", flushed), ("podcov-signal --stop", "POST /stop", stopped)]
+    {
+        let refuses = vec![("GET /identity", closing.clone())];
+        let serves = vec![("GET /identity", introduction.clone()), (request, answer)];
+        let (port, asked) = scripted_agent(vec![refuses.clone(), refuses, serves]).await?;
+        let world = World::new().await?;
+        add_pod(&world, with_agent("shop"), port)?;
+        let ended = hook(&world, line, None).await?;
+        assert_eq!(ended.code, 0, "{line}: {ended:?}");
+        let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert_eq!(asked.len(), 4, "{asked:?}");
+        assert!(asked[3].starts_with(request), "{asked:?}");
+    }
+    Ok(())
+}
+
 /// What is between hook and agent sees all that passes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_right_agent_proves_the_token_and_never_sees_it() -> Result<()> {
@@ -301,7 +417,10 @@ async fn another_pods_or_containers_agent_is_refused_by_name() -> Result<()> {
         ("PODCOV_CONTAINER", "app"),
     ])
     .await?;
-    let unnamed = Agent::start(&[("HOSTNAME", "node-7")]).await?;
+    // The image's variable is not the pod's name; the kernel's host name is.
+    let unnamed = Agent::start(&[("HOSTNAME", "web")]).await?;
+    let host = host_name();
+    let of_host = format!("is that of pod {host} program wrapped-atomic; ");
     let on_host = |name: &str| {
         let mut pod = with_agent(name);
         pod["spec"]["hostNetwork"] = json!(true);
@@ -321,7 +440,7 @@ async fn another_pods_or_containers_agent_is_refused_by_name() -> Result<()> {
             Some(TOKEN),
             "is that of container app; podcov-agents of one pod each need PODCOV_CONTAINER",
         ),
-        (with_agent("web"), unnamed.port, None, "is that of pod node-7 program wrapped-atomic; "),
+        (with_agent("web"), unnamed.port, None, &of_host),
         (
             on_host("cart"),
             unnamed.port,
@@ -343,7 +462,7 @@ async fn another_pods_or_containers_agent_is_refused_by_name() -> Result<()> {
     assert_eq!((agent.starts(TOKEN).await?, unnamed.starts("").await?), (1, 1), "nobody was stopped");
     // The same two where they belong.
     for (pod, port, token) in
-        [(on_host("cart"), agent.port, Some(TOKEN)), (with_agent("node-7"), unnamed.port, None)]
+        [(on_host("cart"), agent.port, Some(TOKEN)), (with_agent(&host), unnamed.port, None)]
     {
         let world = World::new().await?;
         add_pod(&world, pod, port)?;
@@ -375,7 +494,7 @@ async fn an_agent_that_is_about_to_start_is_waited_for() -> Result<()> {
         while world.bed.requests().iter().filter(|one| one.resource == "pods/portforward").count() < 3 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        Agent::start_at(port, &[("HOSTNAME", "shop")]).await
+        Agent::start_at(port, &[("PODCOV_POD", "shop")]).await
     };
     let (ended, agent) = tokio::join!(hook(&world, "podcov-signal --stop --timeout 100", None), starting);
     let ended = ended?;
@@ -388,7 +507,7 @@ async fn an_agent_that_is_about_to_start_is_waited_for() -> Result<()> {
 /// The pod's status says nothing of it: the container was not restarted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_was_killed_and_started_again_by_its_agent_is_a_loss() -> Result<()> {
-    let agent = Agent::start(&[("HOSTNAME", "shop")]).await?;
+    let agent = Agent::start(&[("PODCOV_POD", "shop")]).await?;
     let world = World::new().await?;
     add_pod(&world, with_agent("shop"), agent.port)?;
     let collected = hook(&world, "podcov-collect --signal USR1", None).await?;

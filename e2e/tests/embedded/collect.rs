@@ -244,6 +244,9 @@ async fn a_pod_deleted_midway_is_told() -> Result<()> {
         "{}",
         collected.stderr
     );
+    // One event, one loss.
+    assert_eq!(collected.stderr.lines().count(), 1, "{}", collected.stderr);
+    assert_eq!(world.manifest()?["losses"].as_array().map(Vec::len), Some(1));
     Ok(())
 }
 
@@ -286,7 +289,12 @@ async fn images_with_few_programs() -> Result<()> {
         ("no-gzip", Tools::only(["sh", "tar"]), 0, ""),
         ("no-shell", Tools::only(["tar"]), 0, ""),
         ("no-tar", Tools::only(["sh"]), 4, "the image has no tar"),
-        ("nothing", Tools::none(), 4, "the image has neither a shell nor tar"),
+        (
+            "nothing",
+            Tools::none(),
+            4,
+            "the image has no shell; the image has no tar; no podcov-agent: nothing listens there",
+        ),
     ];
     for (name, tools, code, words) in cases {
         let pod = fixed(running("default", name, &["app"]));

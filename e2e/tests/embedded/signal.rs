@@ -270,6 +270,25 @@ async fn a_folder_that_is_on_no_volume_is_named() -> Result<()> {
     Ok(())
 }
 
+/// The connection breaks while podcov-signal waits whether the program ends on the signal and takes its files with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_is_no_end_of_the_program() -> Result<()> {
+    let world = World::new().await?;
+    let folder = world.dir().join("coverage");
+    fs_err::create_dir(&folder)?;
+    deploy_with(&world, &Service { env: &[("ON_HUP", "write")], ..WRITES }, |container, _| {
+        container["env"][0]["value"] = json!(folder);
+        container["volumeMounts"] = json!([]);
+    })
+    .await?;
+    // The names of files and processes come first, and then a short answer for each look.
+    let cut = world.bed.fault(Rule::new(Fault::CutStdout(235)).exec().first(1));
+    let signalled = signal(&world, "--signal HUP --timeout 6").await?;
+    assert_eq!((signalled.code, cut.hits()), (0, 1), "{signalled:?}");
+    assert_eq!(signalled.stdout, "1 of 1 containers wrote their counters: 1 new file\n");
+    Ok(())
+}
+
 /// podcov-collect can do both in one exec.
 #[tokio::test(flavor = "multi_thread")]
 async fn signal_and_collect_at_once() -> Result<()> {
@@ -297,8 +316,7 @@ async fn collecting_where_one_does_not_write() -> Result<()> {
     let world = World::new().await?;
     deploy(&world, &WRITES).await?;
     deploy(&world, &Service { name: "ignores", env: &[], ..WRITES }).await?;
-    let collected =
-        world.run("podcov-collect", &format!("--run-id {RUN} --signal USR1 --flush-timeout 3")).await?;
+    let collected = world.run("podcov-collect", &format!("--run-id {RUN} --signal USR1 --timeout 3")).await?;
     assert_eq!(collected.code, 4, "{collected:?}");
     let [ignores] = &pods_of(&world, "ignores")[..] else { anyhow::bail!("one pod") };
     let words = format!(

@@ -6,11 +6,10 @@ use crate::crates::roots;
 use crate::modules::Modules;
 
 /// The crates that have circles still, each with a reason.
-const KNOWN: [(&str, &str); 5] = [
+const KNOWN: [(&str, &str); 4] = [
     ("covdata", "being divided into format, index and counts"),
     ("podcov-cluster", "connection and dial of forward are about to share one tunnel"),
     ("podcov-collect", "its arguments are in lib.rs"),
-    ("podcov-flush", "becomes podcov-reach"),
     ("podcov-test", "guard and command name each other"),
 ];
 

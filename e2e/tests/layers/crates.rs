@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 6] = [
     // One outside thing each: what is read, a cluster, storage, an archive.
     &["report", "podcov-cluster", "podcov-storage", "podcov-unpack"],
     // The ways into a container.
-    &["podcov-flush"],
+    &["podcov-reach"],
     // The command line.
     &["podcov-cli"],
     // The programs.

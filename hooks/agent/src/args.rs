@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use podcov_control::ControlAddress;
+use podcov_control::{ControlAddress, Signal};
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Address;
-
-use crate::signals;
 
 /// The program's name.
 pub(crate) const NAME: &str = "podcov-agent";
@@ -67,16 +65,28 @@ pub(crate) struct RunArgs {
     pub(crate) restart: Restart,
 
     /// The signal that stops the program when the control endpoint is asked to stop it
-    #[arg(long, value_name = "NAME", default_value = "TERM", value_parser = signals::parse, env = "PODCOV_STOP_SIGNAL", help_heading = "Program")]
-    pub(crate) stop_signal: i32,
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "TERM",
+        env = "PODCOV_STOP_SIGNAL",
+        help_heading = "Program"
+    )]
+    pub(crate) stop_signal: Signal,
 
     /// Kill the program when it has not ended this long after a stop signal [default: leave that to the platform]
     #[arg(long, value_name = "SECONDS", value_parser = podcov_exit::seconds, env = "PODCOV_KILL_AFTER", help_heading = "Program")]
     pub(crate) kill_after: Option<Duration>,
 
     /// The signal on which the program writes its counters, where it does
-    #[arg(long, value_name = "NAME", default_value = "USR1", value_parser = signals::parse, env = "PODCOV_FLUSH_SIGNAL", help_heading = "Flush")]
-    pub(crate) flush_signal: i32,
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "USR1",
+        env = "PODCOV_FLUSH_SIGNAL",
+        help_heading = "Flush"
+    )]
+    pub(crate) flush_signal: Signal,
 
     /// How long the program may take to write its counters
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, env = "PODCOV_FLUSH_TIMEOUT", help_heading = "Flush")]

@@ -1,12 +1,8 @@
 //! The control endpoint: HTTP for podcov's hooks, and for others that can reach the pod.
 //!
-//! `GET /identity?nonce=NONCE` returns whose agent this is, to everybody. All other requests need the token, if there is one:
-//! `Authorization: Bearer TOKEN`, or a signature of the challenge that `/identity` gave on the same connection
-//! ([`podcov_control::Token::sign`]).
-//!
-//! `GET /health`, `POST /flush`, `POST /stop`, `POST /reset`, `GET /coverage`, `POST /coverage?after=flush` or `stop`.
-//! Responses are JSON, those of the last two tar streams; an error is `{"error": …}`. Flushing takes `?signal=NAME`.
-//! No file name is taken from a request.
+//! [`podcov_control::Request`] lists what may be asked. Everybody may ask who answers. All else takes the token, if there
+//! is one: `Authorization: Bearer TOKEN`, or a signature of the challenge that `/identity` gave on the same connection
+//! ([`podcov_control::Token::sign`]). No name of a file is taken from a request.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -14,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -28,17 +24,18 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::http::request;
 use hyper::http::uri::PathAndQuery;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use podcov_cli::say;
 use podcov_control::{
-    ControlAddress, IDENTITY, Identity, Introduction, LIVES, Lives, NONCE, Nonce, TOKEN, Token,
+    Ask, ControlAddress, Flushed, Health, Identity, Introduction, LIVES, Life, Lives, Nonce, NotARequest,
+    ProgramState, Refused, Request, Signal, Stopped, TOKEN, Token, WasReset,
 };
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Place;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -46,10 +43,14 @@ use crate::args::RunArgs;
 use crate::files::CoverFolder;
 use crate::flush::Flush;
 use crate::program::{Program, State};
-use crate::{NAME, files, signals, tarball};
+use crate::write_timeout::WriteTimeout;
+use crate::{NAME, files, tarball};
 
 /// How many connections are served at a time; others wait.
 const CONNECTIONS: usize = 32;
+
+/// How long a caller may take nothing of its answer until it loses its place.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// How much of the coverage is sent at a time, in bytes: the slowest caller takes as much within [`LAST_WORDS`].
 const PIECE: usize = 64 << 10;
@@ -78,14 +79,32 @@ pub(crate) struct Agent {
     pub(crate) identity: Identity,
     pub(crate) place: Place,
     pub(crate) storage: Option<String>,
-    pub(crate) stop_signal: i32,
+    pub(crate) stop_signal: Signal,
     /// When a request asked the program to end, since it was started.
     pub(crate) stop_asked: watch::Sender<Option<Instant>>,
+    /// Who waits for the end of the process that runs now.
+    pub(crate) waiting: Mutex<Vec<oneshot::Sender<Stopped>>>,
     pub(crate) starts: AtomicU32,
     /// How many pieces of coverage callers have taken.
     pub(crate) sent: AtomicU64,
     /// The program's processes that have ended.
     pub(crate) lives: Mutex<Lives>,
+}
+
+impl Agent {
+    /// Notes how a process of the program ended, and tells who waits for that.
+    pub(crate) fn add_life(&self, life: Life) {
+        let stopped = Stopped { exit_code: life.exit_code, counters_written: life.counters_written };
+        for waiting in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // One that has gone meanwhile needs no answer.
+            let _ = waiting.send(stopped.clone());
+        }
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner).add(life);
+    }
+
+    fn lives(&self) -> Lives {
+        self.lives.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// An open port.
@@ -207,7 +226,7 @@ async fn serve_connection(stream: tokio::net::TcpStream, agent: Arc<Agent>, kind
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, UNREAD)), service);
     let mut connection = std::pin::pin!(connection);
     // A caller that disconnects is no error of the agent.
     tokio::select! {
@@ -219,81 +238,80 @@ async fn serve_connection(stream: tokio::net::TcpStream, agent: Arc<Agent>, kind
 }
 
 async fn answer(
-    request: Request<Incoming>,
+    request: hyper::Request<Incoming>,
     agent: &Arc<Agent>,
     kind: &Kind,
     challenge: &Challenge,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
+    let request = Request::parse(head.method.as_str(), head.uri.path(), head.uri.query().unwrap_or_default());
     match kind {
-        Kind::KillSwitch if head.method == Method::GET => return stop(agent).await,
-        Kind::KillSwitch => return error(StatusCode::METHOD_NOT_ALLOWED, "GET stops the program"),
-        Kind::Control { token } if head.uri.path() == IDENTITY => {
-            return introduce(&head, agent, token.as_ref(), challenge);
-        }
+        Kind::KillSwitch if head.method == Method::GET => return stop(agent).await.into(),
+        Kind::KillSwitch => return refuse(StatusCode::METHOD_NOT_ALLOWED, "GET stops the program"),
+        Kind::Control { .. } if Request::is_identity(head.uri.path()) => {}
         Kind::Control { token: Some(token) } if !is_authorized(&head, token, challenge.take()) => {
-            return error(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
+            return refuse(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
         }
         Kind::Control { .. } => {}
     }
     let body = tokio::time::timeout(HEADERS, Limited::new(body, BODY).collect());
     if !matches!(body.await, Ok(Ok(_))) {
-        return error(StatusCode::PAYLOAD_TOO_LARGE, "a request needs no body");
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "a request needs no body");
     }
-    let query = match Query::of(head.uri.query().unwrap_or_default()) {
-        Ok(query) => query,
-        Err(why) => return error(StatusCode::BAD_REQUEST, &why),
-    };
-    match (head.uri.path(), &head.method) {
-        ("/health", &Method::GET) => answer_json(StatusCode::OK, &health(agent)),
-        ("/flush", &Method::POST) => match agent.flush.flush(&agent.program, query.signal).await {
-            Ok(files) => answer_json(StatusCode::OK, &json!({ "files": files })),
-            Err(why) => error(StatusCode::CONFLICT, &why),
+    match request {
+        Ok(Request::Identity(nonce)) => introduce(&nonce, agent, kind, challenge),
+        Ok(Request::Health) => answer_json(StatusCode::OK, &health(agent)),
+        Ok(Request::Do(Ask::Flush { signal })) => flush(agent, signal).await.into(),
+        Ok(Request::Do(Ask::Stop)) => stop(agent).await.into(),
+        Ok(Request::Reset) => match reset(agent) {
+            Ok(removed) => answer_json(StatusCode::OK, &WasReset { removed }),
+            Err(e) => refuse(StatusCode::CONFLICT, &e.to_string()),
         },
-        ("/stop", &Method::POST) => stop(agent).await,
-        ("/reset", &Method::POST) => match reset(agent) {
-            Ok(removed) => answer_json(StatusCode::OK, &json!({ "removed": removed })),
-            Err(e) => error(StatusCode::CONFLICT, &e.to_string()),
+        Ok(Request::Coverage(None)) => coverage(agent),
+        Ok(Request::Coverage(Some(Ask::Flush { signal }))) => match flush(agent, signal).await {
+            Outcome::Done(_) => coverage(agent),
+            failed @ Outcome::Failed(..) => failed.into(),
         },
-        ("/coverage", &Method::GET) => coverage(agent),
-        ("/coverage", &Method::POST) => match query.after {
-            None => error(StatusCode::BAD_REQUEST, "after what: ?after=flush or ?after=stop"),
-            Some(After::Flush) => match agent.flush.flush(&agent.program, query.signal).await {
-                Ok(_) => coverage(agent),
-                Err(why) => error(StatusCode::CONFLICT, &why),
-            },
-            Some(After::Stop) => match stop(agent).await {
-                stopped if stopped.status() == StatusCode::OK => coverage(agent),
-                failed => failed,
-            },
+        Ok(Request::Coverage(Some(Ask::Stop))) => match stop(agent).await {
+            Outcome::Done(_) => coverage(agent),
+            failed @ Outcome::Failed(..) => failed.into(),
         },
-        ("/health", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET"),
-        ("/coverage", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET, or a POST with ?after="),
-        ("/flush" | "/stop" | "/reset", _) => error(StatusCode::METHOD_NOT_ALLOWED, "that takes a POST"),
-        _ => {
-            error(StatusCode::NOT_FOUND, "there are /identity, /health, /flush, /stop, /reset and /coverage")
+        Err(error) => {
+            let status = match error {
+                NotARequest::Path => StatusCode::NOT_FOUND,
+                NotARequest::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+                NotARequest::Query(_) => StatusCode::BAD_REQUEST,
+            };
+            refuse(status, &error.to_string())
+        }
+    }
+}
+
+/// What came of something that the program was to do.
+enum Outcome<T> {
+    Done(T),
+    Failed(StatusCode, String),
+}
+
+impl<T: Serialize> From<Outcome<T>> for Response<Body> {
+    fn from(outcome: Outcome<T>) -> Self {
+        match outcome {
+            Outcome::Done(answer) => answer_json(StatusCode::OK, &answer),
+            Outcome::Failed(status, why) => refuse(status, &why),
         }
     }
 }
 
 /// Says whose agent this is, with a proof that it has the token, and a challenge for the next request.
-fn introduce(
-    head: &request::Parts,
-    agent: &Agent,
-    token: Option<&Token>,
-    challenge: &Challenge,
-) -> Response<Body> {
-    if head.method != Method::GET {
-        return error(StatusCode::METHOD_NOT_ALLOWED, "that takes a GET");
-    }
-    let nonce = head.uri.query().and_then(|query| query.strip_prefix(NONCE)?.strip_prefix('=')?.parse().ok());
-    let Some(nonce) = nonce else {
-        return error(StatusCode::BAD_REQUEST, "that takes ?nonce= and 64 hexadecimal digits");
+fn introduce(nonce: &Nonce, agent: &Agent, kind: &Kind, challenge: &Challenge) -> Response<Body> {
+    let token = match kind {
+        Kind::Control { token } => token.as_ref(),
+        Kind::KillSwitch => None,
     };
     let next = Nonce::random();
-    let introduction = Introduction::new(agent.identity.clone(), token, &nonce, &next);
+    let introduction = Introduction::new(agent.identity.clone(), token, nonce, &next);
     challenge.set(Some(next));
-    answer_json(StatusCode::OK, &json!(introduction))
+    answer_json(StatusCode::OK, &introduction)
 }
 
 /// Whether a request carries the token, or the signature of the connection's challenge by who has it.
@@ -306,87 +324,54 @@ fn is_authorized(head: &request::Parts, token: &Token, challenge: Option<Nonce>)
     challenge.is_some_and(|challenge| token.has_signed(header, &challenge, head.method.as_str(), path))
 }
 
-/// The query of a request.
-#[derive(Default)]
-struct Query {
-    after: Option<After>,
-    signal: Option<i32>,
-}
-
-/// What to do before the coverage is sent.
-enum After {
-    Flush,
-    Stop,
-}
-
-impl Query {
-    fn of(text: &str) -> Result<Self, String> {
-        let mut query = Self::default();
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            match pair.split_once('=') {
-                Some(("after", "flush")) => query.after = Some(After::Flush),
-                Some(("after", "stop")) => query.after = Some(After::Stop),
-                Some(("signal", name)) => {
-                    query.signal = Some(signals::parse(name).map_err(|e| format!("{name:?}: {e}"))?);
-                }
-                _ => return Err("only after=flush, after=stop and signal=NAME are known".to_owned()),
-            }
-        }
-        Ok(query)
-    }
-}
-
-fn lives(agent: &Agent) -> Lives {
-    agent.lives.lock().map(|lives| lives.clone()).unwrap_or_default()
-}
-
-fn health(agent: &Agent) -> Value {
+fn health(agent: &Agent) -> Health {
     let (state, pid, exit_code) = match agent.program.state() {
-        State::Running(pid) => ("running", Some(pid.as_raw_nonzero().get()), None),
-        State::Down(end) => ("down", None, Some(end.code())),
-        State::Over(end) => ("over", None, Some(end.code())),
+        State::Running(pid) => (ProgramState::Running, Some(pid.as_raw_nonzero().get()), None),
+        State::Down(end) => (ProgramState::Down, None, Some(end.code())),
+        State::Over(end) => (ProgramState::Over, None, Some(end.code())),
     };
-    json!({
-        "podcov": env!("CARGO_PKG_VERSION"),
-        "state": state,
-        "pid": pid,
-        "exit_code": exit_code,
-        "starts": agent.starts.load(Ordering::Relaxed),
-        "lives": lives(agent),
-        "coverdir": agent.folder.path(),
-        "storage": agent.storage,
-        "run": agent.place.run,
-        "namespace": agent.place.namespace,
-        "pod": agent.place.pod,
-        "container": agent.place.container,
-        "start": agent.place.start.to_string(),
-    })
+    Health {
+        podcov: env!("CARGO_PKG_VERSION").to_owned(),
+        state,
+        pid,
+        exit_code,
+        starts: agent.starts.load(Ordering::Relaxed),
+        lives: agent.lives(),
+        coverdir: agent.folder.path().display().to_string(),
+        storage: agent.storage.clone(),
+        run: agent.place.run.clone(),
+        namespace: agent.place.namespace.clone(),
+        pod: agent.place.pod.clone(),
+        container: agent.place.container.clone(),
+        start: agent.place.start.to_string(),
+    }
 }
 
-async fn stop(agent: &Agent) -> Response<Body> {
-    let State::Running(pid) = agent.program.state() else {
-        return error(StatusCode::CONFLICT, "the program does not run");
-    };
-    agent.stop_asked.send_replace(Some(Instant::now()));
-    let mut state = agent.program.watch();
-    if let Err(e) = agent.program.signal(agent.stop_signal) {
-        return error(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string());
+async fn flush(agent: &Agent, signal: Option<Signal>) -> Outcome<Flushed> {
+    match agent.flush.flush(&agent.program, signal).await {
+        Ok(files) => Outcome::Done(Flushed { files }),
+        Err(why) => Outcome::Failed(StatusCode::CONFLICT, why),
     }
-    let ended = state.wait_for(|state| *state != State::Running(pid));
-    let ended = match tokio::time::timeout(STOP, ended).await {
-        Ok(Ok(state)) => *state,
+}
+
+/// Asks the program to end, and waits until the process that runs now has. That it has been started again meanwhile does
+/// not matter: its end is told to who waits for it.
+async fn stop(agent: &Agent) -> Outcome<Stopped> {
+    if !matches!(agent.program.state(), State::Running(_)) {
+        return Outcome::Failed(StatusCode::CONFLICT, "the program does not run".to_owned());
+    }
+    let (sender, ended) = oneshot::channel();
+    agent.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+    agent.stop_asked.send_replace(Some(Instant::now()));
+    if let Err(e) = agent.program.signal(agent.stop_signal.number()) {
+        return Outcome::Failed(StatusCode::INTERNAL_SERVER_ERROR, e.to_string());
+    }
+    match tokio::time::timeout(STOP, ended).await {
+        Ok(Ok(stopped)) => Outcome::Done(stopped),
         _ => {
-            let message = format!("the program has not ended within {}s", STOP.as_secs());
-            return error(StatusCode::GATEWAY_TIMEOUT, &message);
+            let why = format!("the program has not ended within {}s", STOP.as_secs());
+            Outcome::Failed(StatusCode::GATEWAY_TIMEOUT, why)
         }
-    };
-    match ended {
-        State::Down(end) | State::Over(end) => {
-            let written = lives(agent).last.back().is_none_or(|life| life.counters_written);
-            answer_json(StatusCode::OK, &json!({ "exit_code": end.code(), "counters_written": written }))
-        }
-        // The program has been started again in the meantime.
-        State::Running(_) => answer_json(StatusCode::OK, &json!({})),
     }
 }
 
@@ -414,18 +399,24 @@ fn coverage(agent: &Arc<Agent>) -> Response<Body> {
     });
     let body = StreamBody::new(pieces.boxed()).boxed_unsync();
     let mut response = respond(StatusCode::OK, "application/x-tar", body);
-    if let Ok(lives) = json!(lives(agent)).to_string().parse() {
+    let lives = serde_json::to_string(&agent.lives()).ok().and_then(|lives| lives.parse().ok());
+    if let Some(lives) = lives {
         response.headers_mut().insert(LIVES, lives);
     }
     response
 }
 
-fn error(status: StatusCode, message: &str) -> Response<Body> {
-    answer_json(status, &json!({ "error": message }))
+fn refuse(status: StatusCode, why: &str) -> Response<Body> {
+    answer_json(status, &Refused { error: why.to_owned() })
 }
 
-fn answer_json(status: StatusCode, value: &Value) -> Response<Body> {
-    let text = Full::from(format!("{value}\n")).map_err(|never: Infallible| match never {});
+fn answer_json(status: StatusCode, answer: &impl Serialize) -> Response<Body> {
+    let (status, mut text) = match serde_json::to_vec(answer) {
+        Ok(text) => (status, text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string().into_bytes()),
+    };
+    text.push(b'\n');
+    let text = Full::from(text).map_err(|never: Infallible| match never {});
     respond(status, "application/json", text.boxed_unsync())
 }
 

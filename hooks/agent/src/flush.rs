@@ -1,25 +1,33 @@
 //! Making the program write its counters, with the evidence that it has.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use covdata::{FileName, MetaFile, Mode};
 use fs_err as fs;
+use podcov_control::Signal;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::process::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use crate::files;
 use crate::program::{Program, State};
-use crate::{files, signals};
+
+/// A text in every program that is built with `-cover`: Go's `runtime/coverage` prints it.
+const COVERED: &[u8] = b"GOCOVERDIR not set, no coverage data emitted";
+
+/// How much of a program is searched at a time, in bytes.
+const WINDOW: u64 = 1 << 20;
 
 /// How a program is made to write its counters.
 pub(crate) struct Flush {
     folder: PathBuf,
-    signal: i32,
+    signal: Signal,
     timeout: Duration,
     /// One flush at a time: the new file of one would count as evidence for another.
     turn: Mutex<()>,
@@ -28,7 +36,7 @@ pub(crate) struct Flush {
 }
 
 impl Flush {
-    pub(crate) fn new(folder: PathBuf, signal: i32, timeout: Duration) -> Self {
+    pub(crate) fn new(folder: PathBuf, signal: Signal, timeout: Duration) -> Self {
         Self { folder, signal, timeout, turn: Mutex::new(()), flushed: std::sync::Mutex::default() }
     }
 
@@ -36,12 +44,15 @@ impl Flush {
     ///
     /// # Errors
     /// Why there are no new files.
-    pub(crate) async fn flush(&self, program: &Program, signal: Option<i32>) -> Result<Vec<String>, String> {
+    pub(crate) async fn flush(
+        &self,
+        program: &Program,
+        signal: Option<Signal>,
+    ) -> Result<Vec<String>, String> {
         let signal = signal.unwrap_or(self.signal);
         let _turn = self.turn.lock().await;
         let State::Running(pid) = program.state() else { return Err("the program does not run".to_owned()) };
-        if !program.handles(signal) {
-            let signal = signals::name(signal);
+        if !program.handles(signal.number()) {
             return Err(format!(
                 "the program does not handle {signal}, which would end it; has it just started?"
             ));
@@ -50,20 +61,32 @@ impl Flush {
         let mut changes = Changes::of(&self.folder);
         let before = files::list(&self.folder).map_err(failed)?;
         let mut state = program.watch();
-        program.signal(signal).map_err(failed)?;
+        let mut writes_itself = None;
+        program.signal(signal.number()).map_err(failed)?;
         let deadline = Instant::now() + self.timeout;
         loop {
             let running = *state.borrow_and_update() == State::Running(pid);
             let mut now = files::list(&self.folder).map_err(failed)?;
             now.retain(|name, parsed| files::has_counts(parsed) && !before.contains_key(name));
-            if !now.is_empty() {
+            let own = now.values().any(|parsed| files::written_by(parsed, number(pid)));
+            // What a process that the program has started wrote at its end says nothing about the program, unless that is
+            // a shell, say, which has it written.
+            let evidence = own
+                || !now.is_empty() && {
+                    let writes = match writes_itself {
+                        Some(writes) => writes,
+                        None => is_covered(pid).await,
+                    };
+                    writes_itself = Some(writes);
+                    !writes
+                };
+            if evidence {
                 if let (true, Ok(mut flushed)) = (running, self.flushed.lock()) {
                     flushed.extend(now.keys().cloned());
                 }
                 return now.into_iter().map(|(name, parsed)| self.checked(name, &parsed)).collect();
             }
             if !running {
-                let signal = signals::name(signal);
                 return Err(format!(
                     "the program ended after {signal} and wrote nothing; does it handle that signal?"
                 ));
@@ -92,8 +115,7 @@ impl Flush {
         Ok(name)
     }
 
-    fn why_nothing_came(&self, signal: i32) -> String {
-        let signal = signals::name(signal);
+    fn why_nothing_came(&self, signal: Signal) -> String {
         let waited = format!("no counter file appeared within {}s of {signal}", self.timeout.as_secs_f32());
         let listed = files::list(&self.folder).unwrap_or_default();
         let mut metas = listed.iter().filter(|(_, parsed)| matches!(parsed, FileName::Meta { .. }));
@@ -113,6 +135,32 @@ impl Flush {
                 format!("{waited}; is the program built with -covermode=atomic and does it handle {signal}?")
             }
         }
+    }
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
+/// Whether a process runs a program that is built with `-cover`, as far as can be told.
+async fn is_covered(pid: Pid) -> bool {
+    let path = format!("/proc/{}/exe", number(pid));
+    let search = move || fs::File::open(path).and_then(|program| contains(program, COVERED));
+    matches!(tokio::task::spawn_blocking(search).await, Ok(Ok(true)))
+}
+
+/// Whether what can be read has these bytes in it.
+fn contains(mut from: impl Read, bytes: &[u8]) -> io::Result<bool> {
+    let mut window = Vec::new();
+    loop {
+        if from.by_ref().take(WINDOW).read_to_end(&mut window)? == 0 {
+            return Ok(false);
+        }
+        if window.windows(bytes.len()).any(|part| part == bytes) {
+            return Ok(true);
+        }
+        // They may begin at the end of this window.
+        window.drain(..window.len().saturating_sub(bytes.len() - 1));
     }
 }
 
@@ -142,6 +190,21 @@ impl Changes {
                 tokio::time::sleep(LOOK).await;
                 Ok(())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_wherever_the_windows_end() {
+        let window = usize::try_from(WINDOW).unwrap();
+        for before in [0, 7, window - COVERED.len(), window - 5, window, 2 * window - 1] {
+            let program = [&vec![b'G'; before], COVERED, b"x"].concat();
+            assert!(contains(&program[..], COVERED).unwrap(), "{before}");
+            assert!(!contains(&program[..before + COVERED.len() - 1], COVERED).unwrap(), "{before}");
         }
     }
 }

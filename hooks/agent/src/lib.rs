@@ -11,6 +11,7 @@ mod control;
 mod files;
 mod flush;
 mod install;
+
 mod place;
 mod profile;
 mod program;
@@ -19,6 +20,7 @@ mod run;
 mod signals;
 mod tarball;
 mod upload;
+mod write_timeout;
 
 use std::process::ExitCode;
 

@@ -79,6 +79,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         storage: address.as_ref().map(ToString::to_string),
         stop_signal: args.stop_signal,
         stop_asked: watch::Sender::new(None),
+        waiting: std::sync::Mutex::default(),
         starts: AtomicU32::new(1),
         sent: AtomicU64::new(0),
         lives: std::sync::Mutex::default(),
@@ -305,9 +306,7 @@ impl Supervisor<'_> {
         };
         let [started, ended] = [started, place::nanos()].map(|nanos| nanos / 1_000_000_000);
         let life = Life { started, ended, exit_code: end.code(), signal, counters_written };
-        if let Ok(mut lives) = self.agent.lives.lock() {
-            lives.add(life);
-        }
+        self.agent.add_life(life);
     }
 
     fn upload_soon(&mut self) {

@@ -4,7 +4,7 @@ use std::io;
 
 use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
-use podcov_control::{NotASignal, Signal as Named};
+use podcov_control::Signal as Named;
 use rustix::fd::AsFd;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use rustix_libc_wrappers::libc;
@@ -104,11 +104,6 @@ pub(crate) fn name(number: i32) -> String {
     Named::of(number).map_or_else(|| format!("signal {number}"), |signal| signal.to_string())
 }
 
-/// The number of a signal that the hooks too may name: for clap's `value_parser`.
-pub(crate) fn parse(text: &str) -> Result<i32, NotASignal> {
-    text.parse::<Named>().map(Named::number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,7 +126,7 @@ mod tests {
             ("RTMIN", libc::SIGRTMIN()),
             ("RTMAX", libc::SIGRTMAX()),
         ] {
-            assert_eq!(parse(name), Ok(number));
+            assert_eq!(name.parse().map(Named::number), Ok(number));
         }
         assert_eq!(name(libc::SIGTERM), "SIGTERM");
     }

@@ -23,7 +23,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use lives::Written;
 use podcov_cli::{
-    CommonArgs, Progress, RunState, Shutdown, Signal, StateArgs, count, count_of, print, print_text, say,
+    CommonArgs, Progress, RunState, Shutdown, StateArgs, count, count_of, print, print_text, say,
 };
 use podcov_cluster::{
     Cluster, ClusterArgs, Container, CoverVolume, Error, Found, History, SelectArgs, Skipped, Target,
@@ -34,12 +34,13 @@ use sift::sift;
 use tokio_util::task::TaskTracker;
 
 use manifest::{Collected, Loss, Manifest, PodName, SkippedEntry};
-use podcov_flush::{Ask, ProcessFilter, Request};
+use podcov_control::{Ask, Signal};
+use podcov_reach::{ProcessFilter, Request, Transfer};
 use podcov_storage::Address;
 use podcov_unpack::Rules;
 use report::summary::Summary;
 use staging::{Staging, check_ours};
-use transfer::Transfer;
+use transfer::Collector;
 
 const NAME: &str = "podcov-collect";
 
@@ -57,8 +58,8 @@ pub struct Args {
 
     /// Send this signal first and collect when new counter files are there, in the same exec: podcov-signal's work
     /// and this one's for the price of one
-    #[arg(long, value_name = "NAME", value_parser = podcov_flush::signal_name, help_heading = "Signal")]
-    pub signal: Option<String>,
+    #[arg(long, value_name = "NAME", help_heading = "Signal")]
+    pub signal: Option<Signal>,
 
     /// Collect from storage instead, where podcov-agent has uploaded to: gs://, s3:// or az:// with bucket and folder, or
     /// file:///folder. --run-id, --namespace, --pod and --container choose of what is there
@@ -79,9 +80,9 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "pid", requires = "signal", help_heading = "Signal")]
     pub process: Option<String>,
 
-    /// How long a program may take to write its counters on the signal
+    /// How long a program may take to write its counters, after the signal
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, help_heading = "Signal")]
-    pub flush_timeout: Duration,
+    pub timeout: Duration,
 
     /// The reports' folder; it is replaced as a whole
     #[arg(short, long, value_name = "DIR", default_value = "reports/coverage", help_heading = "Report")]
@@ -113,7 +114,7 @@ pub struct Args {
 
     /// How long one try may take
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = podcov_exit::seconds, help_heading = "Transfer")]
-    pub timeout: Duration,
+    pub transfer_timeout: Duration,
 
     /// The most that one container may send
     #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u64).range(1..1 << 30), help_heading = "Transfer")]
@@ -202,7 +203,7 @@ async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Ex
 /// Runs `work` unless a signal is `requested` before it is done, and waits for the tasks that it has left behind: so long
 /// they may write to the staging folder.
 async fn until_settled<T>(
-    requested: impl Future<Output = Signal>,
+    requested: impl Future<Output = podcov_cli::Signal>,
     work: impl AsyncFnOnce(TaskTracker) -> T,
 ) -> std::result::Result<T, Exit> {
     let tracker = TaskTracker::new();
@@ -291,14 +292,14 @@ async fn from_cluster(
     manifest.losses.extend(unlisted.iter().map(|namespace| Loss::new(namespace.to_string())));
     manifest.skipped.extend(skipped.into_iter().map(SkippedEntry::from));
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
-    let flush = (args.stop || args.signal.is_some()).then_some(Request {
-        ask: args.signal.as_deref().map_or(Ask::Stop, |signal| Ask::Flush { signal: Some(signal) }),
+    let first = (args.stop || args.signal.is_some()).then_some(Request {
+        ask: args.signal.map_or(Ask::Stop, |signal| Ask::Flush { signal: Some(signal) }),
         processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
-        timeout: args.flush_timeout,
+        timeout: args.timeout,
     });
-    let transfer = Transfer {
+    let collector = Collector {
         cluster: &cluster,
-        flush,
+        transfer: Transfer { first, tries: args.tries, timeout: args.transfer_timeout },
         staging: staging.path(),
         rules: Rules {
             archive: args.max_size << 20,
@@ -306,13 +307,11 @@ async fn from_cluster(
             entries: MAX_ENTRIES,
             sanitize: args.sanitize,
         },
-        tries: args.tries,
-        timeout: args.timeout,
         tracker,
     };
     let progress = Progress::new(targets.len(), "collecting");
     let mut transfers = futures_util::stream::iter(&targets)
-        .map(|target| transfer.collect(target))
+        .map(|target| collector.collect(target))
         .buffer_unordered(args.parallel.into());
     while let Some(collected) = transfers.next().await {
         let mut collected = collected.or_exit(Exit::Usage, "the report cannot be written")?;
@@ -509,11 +508,11 @@ mod tests {
                 found.send(folder.exists()).unwrap();
             });
             let _dropped = Dropped(dropped);
-            signal.send(Signal::Interrupt).unwrap();
+            signal.send(podcov_cli::Signal::Interrupt).unwrap();
             std::future::pending::<()>().await;
         })
         .await;
-        assert_eq!(stopped, Err(Exit::Signalled(Signal::Interrupt.number())));
+        assert_eq!(stopped, Err(Exit::Signalled(podcov_cli::Signal::Interrupt.number())));
         assert!(was_found.recv().unwrap(), "it was there when the task ended");
         drop(staging);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -113,8 +113,8 @@ pub(crate) struct Collected {
     pub(crate) agent_lives: Option<Lives>,
     /// Its folder in the reports' folder.
     pub(crate) folder: String,
-    /// How its files were copied.
-    pub(crate) way: Way,
+    /// The way on which its files were copied: `exec-sh-tar`, `exec-tar`, `agent` or `storage`.
+    pub(crate) way: String,
     /// They travelled compressed.
     pub(crate) gzip: bool,
     /// How many tries it took.
@@ -146,20 +146,6 @@ pub(crate) struct SharedFiles {
     /// The folder in the report that has them.
     pub(crate) with: String,
     pub(crate) files: Vec<String>,
-}
-
-/// How a container's files were copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Way {
-    /// `tar` under a shell that picks the coverage files.
-    ExecShTar,
-    /// `tar` of the whole folder, in an image without a shell.
-    ExecTar,
-    /// From the container's podcov-agent.
-    Agent,
-    /// From storage, where a podcov-agent has put them.
-    Storage,
 }
 
 /// A pod or container that was skipped.
@@ -246,7 +232,7 @@ impl Collected {
             lives: Vec::new(),
             agent_lives: None,
             folder,
-            way: Way::ExecShTar,
+            way: String::new(),
             gzip: false,
             attempts: 0,
             files: Vec::new(),

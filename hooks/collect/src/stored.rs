@@ -8,7 +8,7 @@ use podcov_exit::{Exit, Failure};
 use podcov_storage::{Address, Error, Limits, Place};
 use podcov_unpack::take;
 
-use crate::manifest::{Collected, Manifest, Way, report_folder};
+use crate::manifest::{Collected, Manifest, report_folder};
 use crate::staging::Staging;
 use crate::{Args, NAME};
 
@@ -59,7 +59,7 @@ pub(crate) async fn collect(
         let collected = containers.entry(folder.clone()).or_insert_with(|| Collected {
             context: address.to_string(),
             restarts: -1,
-            way: Way::Storage,
+            way: "storage".to_owned(),
             attempts: 1,
             ..Collected::of(&start.place.namespace, &start.place.pod, &start.place.container, folder)
         });

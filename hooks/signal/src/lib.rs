@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use futures_util::StreamExt;
 use podcov_cli::{CommonArgs, Progress, Shutdown, count, print, say};
-use podcov_cluster::{Cluster, ClusterArgs, Error, Found, SelectArgs, Skipped};
+use podcov_cluster::{Cluster, ClusterArgs, Container, Error, Found, SelectArgs, Skipped, Target};
+use podcov_control::{Ask, Signal};
 use podcov_exit::{Exit, Failure, ResultExt};
-
-use podcov_flush::{Ask, Flushed, ProcessFilter, Request, flush, signal_name};
+use podcov_reach::{Evidence, ProcessFilter, Request};
+use serde::Serialize;
 
 const NAME: &str = "podcov-signal";
 
@@ -27,8 +28,8 @@ pub struct Args {
     pub select: SelectArgs,
 
     /// The signal to send [default: the one that podcov-agent was told, else USR1]
-    #[arg(long, value_name = "NAME", value_parser = signal_name, help_heading = "Signal")]
-    pub signal: Option<String>,
+    #[arg(long, value_name = "NAME", help_heading = "Signal")]
+    pub signal: Option<Signal>,
 
     /// Stop the programs instead, so that they write what they write at their end. Needs podcov-agent in the
     /// image
@@ -44,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with = "pid", help_heading = "Signal")]
     pub process: Option<String>,
 
-    /// How long a program may take to write its counters
+    /// How long a program may take to write its counters, after the signal
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, help_heading = "Signal")]
     pub timeout: Duration,
 
@@ -63,6 +64,20 @@ pub struct Args {
     /// Output
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+/// The result of signalling one container.
+#[derive(Debug, Serialize)]
+struct Signalled {
+    #[serde(flatten)]
+    container: Container,
+    /// How it was asked.
+    way: &'static str,
+    #[serde(flatten)]
+    evidence: Evidence,
+    /// Why there is no evidence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// Runs podcov-signal.
@@ -91,15 +106,15 @@ async fn signal_all(args: &Args) -> Result<Exit> {
             .into());
     }
     let request = Request {
-        ask: if args.stop { Ask::Stop } else { Ask::Flush { signal: args.signal.as_deref() } },
+        ask: if args.stop { Ask::Stop } else { Ask::Flush { signal: args.signal } },
         processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
         timeout: args.timeout,
     };
     let progress = Progress::new(targets.len(), "waiting for counters");
     let mut flushes = futures_util::stream::iter(&targets)
-        .map(|target| flush(&cluster, target, &request))
+        .map(|target| signal(&cluster, target, request))
         .buffer_unordered(args.parallel.into());
-    let mut flushed: Vec<Flushed> = Vec::new();
+    let mut flushed: Vec<Signalled> = Vec::new();
     while let Some(result) = flushes.next().await {
         progress.done_one();
         if let Some(error) = &result.error {
@@ -115,7 +130,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
         if args.json {
             return writeln!(out, "{}", serde_json::to_string_pretty(&flushed)?);
         }
-        let files = count(flushed.iter().map(|f| f.files.len()).sum(), "new file");
+        let files = count(flushed.iter().map(|f| f.evidence.files.len()).sum(), "new file");
         let done = flushed.len() - failed;
         let all = flushed.len();
         if args.stop {
@@ -126,4 +141,21 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     });
     printed.or_exit(Exit::Usage, "cannot write to stdout")?;
     Ok(if failed > 0 || lost { Exit::Incomplete } else { Exit::Done })
+}
+
+async fn signal(cluster: &Cluster, target: &Target, request: Request<'_>) -> Signalled {
+    let container = target.container.clone();
+    let flush = podcov_reach::flush(cluster, target, request).await;
+    let (evidence, error) = match flush.result {
+        Ok(evidence) => (evidence, None),
+        Err(why) => (Evidence::default(), Some(why)),
+    };
+    if error.is_none() {
+        tracing::info!(
+            "{container}: {} new counter files, verified: {}",
+            evidence.files.len(),
+            evidence.verified
+        );
+    }
+    Signalled { container, way: flush.way, evidence, error }
 }

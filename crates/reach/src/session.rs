@@ -5,12 +5,13 @@
 //! when to look again, so nothing in the container has to wait.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use podcov_cluster::{Cluster, CoverDir, Error, Exec, Output, Target};
 use podcov_control::Signal;
 
-use crate::archive_stream::ArchiveStream;
 use crate::process::{Candidate, Process};
 
 /// A shell that answers nothing for this long counts as broken.
@@ -25,11 +26,16 @@ const SCRIPT: &str = include_str!("session.sh");
 
 /// The script of `tar.sh`, followed by another: for `sh -c`. Comments are left out, for the request carries it all.
 #[must_use]
-pub fn with_tar_script(script: &str) -> String {
+pub(crate) fn with_tar_script(script: &str) -> String {
     let lines = TAR_SCRIPT.lines().chain(script.lines()).map(str::trim_start);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
+
+/// The scripts' exit codes: the folder is not there, tar is not, no coverage file is.
+pub(crate) const NO_FOLDER: i32 = 41;
+pub(crate) const NO_TAR: i32 = 42;
+pub(crate) const NO_FILES: i32 = 43;
 
 /// How a session begins.
 pub(crate) struct Opening<'a> {
@@ -53,6 +59,18 @@ pub(crate) enum ShellReply {
     Count(usize),
     /// None of the processes that were signalled is there any more.
     Gone,
+    /// The shell was killed, as everything in a container is when its first process ends.
+    Killed,
+}
+
+/// What came of a signal.
+pub(crate) struct SignalReply {
+    /// The IDs of the processes that it was sent to.
+    pub(crate) sent: BTreeSet<u32>,
+    /// The IDs of those that were gone already.
+    pub(crate) ended: BTreeSet<u32>,
+    /// What the shell said about the others.
+    pub(crate) said: String,
 }
 
 /// What came when files were asked for.
@@ -118,27 +136,25 @@ impl Session {
         }
     }
 
-    /// Sends a signal; gives the IDs of the processes that it was sent to, and what the shell said about the others.
+    /// Sends a signal to processes of the container.
     pub(crate) async fn signal(
         &mut self,
-        signal: &str,
+        signal: Signal,
         processes: &[Process],
-    ) -> Result<Result<(BTreeSet<u32>, String), EarlyExit>, Error> {
+    ) -> Result<Result<SignalReply, EarlyExit>, Error> {
         // Not every shell knows the names of all.
-        let signal = signal.parse().map_or_else(|_| signal.to_owned(), Signal::for_kill);
-        self.exec.write(format!("signal {signal} {}\n", pids(processes)).as_bytes()).await?;
-        let mut said = Vec::new();
+        self.exec.write(format!("signal {} {}\n", signal.for_kill(), pids(processes)).as_bytes()).await?;
+        let pids = |list: &str| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        let (mut said, mut ended) = (Vec::new(), BTreeSet::new());
         loop {
-            match self.line().await? {
-                Some(line) => match line.strip_prefix("signalled") {
-                    Some(sent) => {
-                        let sent = sent.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-                        return Ok(Ok((sent, said.join("; "))));
-                    }
-                    None if said.len() < 10 => said.push(line),
-                    None => {}
-                },
-                None => return Ok(Err(self.early_exit()?)),
+            let Some(line) = self.line().await? else { return Ok(Err(self.early_exit()?)) };
+            if let Some(list) = line.strip_prefix("signalled") {
+                return Ok(Ok(SignalReply { sent: pids(list), ended, said: said.join("; ") }));
+            }
+            match line.strip_prefix("ended") {
+                Some(list) => ended = pids(list),
+                None if said.len() < 10 => said.push(line),
+                None => {}
             }
         }
     }
@@ -146,7 +162,9 @@ impl Session {
     /// Counts the counter files.
     pub(crate) async fn count(&mut self, processes: &[Process]) -> Result<ShellReply, Error> {
         self.exec.write(format!("count {}\n", pids(processes)).as_bytes()).await?;
-        let line = self.line().await?.ok_or_else(ended)?;
+        let Some(line) = self.line().await? else {
+            return if self.early_exit()?.was_killed() { Ok(ShellReply::Killed) } else { Err(ended()) };
+        };
         match line.parse() {
             Ok(count) => Ok(ShellReply::Count(count)),
             Err(_) if line == "gone" => Ok(ShellReply::Gone),
@@ -181,13 +199,14 @@ impl Session {
         }
     }
 
-    /// Asks for all coverage files of the folder; the shell ends with it. `None` if the image has no tar.
-    pub(crate) async fn take_all(mut self) -> Result<Option<ArchiveStream>, Error> {
+    /// Asks for all coverage files of the folder: what has come of them already, and the exec that brings the rest. `None`
+    /// if the image has no tar.
+    pub(crate) async fn take_all(mut self) -> Result<Option<(Bytes, Exec)>, Error> {
         self.exec.write(b"all\n").await?;
         if self.line().await?.as_deref() != Some("tar") {
             return Ok(None);
         }
-        Ok(Some(ArchiveStream::begun(self.unread.into_iter().collect(), self.exec)))
+        Ok(Some((self.unread.into_iter().collect(), self.exec)))
     }
 
     /// The next line of the shell's output; `None` at its end.
@@ -226,13 +245,15 @@ impl EarlyExit {
         self.code > 128
     }
 
-    /// What the script's exit code means.
-    pub(crate) fn message(&self, target: &Target) -> String {
-        let said = self.stderr.trim();
-        match self.code {
-            41 => format!("there is no folder {} to look for counter files in ({said})", target.dir),
-            code => format!("the shell ended with exit code {code}: {said}"),
-        }
+    /// The folder is not there.
+    pub(crate) fn has_no_folder(&self) -> bool {
+        self.code == NO_FOLDER
+    }
+}
+
+impl fmt::Display for EarlyExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the shell ended with exit code {}: {}", self.code, self.stderr.trim())
     }
 }
 

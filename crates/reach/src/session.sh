@@ -94,11 +94,14 @@ processes() {
   echo .
 }
 
-# Arguments: the signal, the processes. What kill says against it comes first.
+# Arguments: the signal, the processes. What kill says against it comes first, then those that have ended before.
 send() {
-  signal=$1 sent=
+  signal=$1 sent= ended=
   shift
-  for p; do is_ours "$p" && kill -s "$signal" "$p" 2>&1 && sent="$sent $p"; done
+  for p; do
+    if is_ours "$p" && kill -s "$signal" "$p" 2>&1; then sent="$sent $p"; else alive "$p" || ended="$ended $p"; fi
+  done
+  echo ended $ended
   echo signalled $sent
 }
 

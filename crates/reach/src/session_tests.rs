@@ -264,6 +264,14 @@ fn names_of_more_than_15_letters() {
     assert!(named("inventory-service-3").is_err());
 }
 
+#[test]
+fn what_has_ended_before_the_signal_is_told() {
+    let zombie = FakeProcess { pid: WORKER, state: "Z (zombie)", ..COVERED_APP };
+    let proc = Proc::new("0::/").with(&COVERED_APP).with(&zombie);
+    let said = proc.run("", false, &format!("signal USR1 {APP} {OTHER}\nend\n"));
+    assert!(said.ends_with(&[format!("ended {OTHER}"), format!("signalled {APP}")]), "{said:?}");
+}
+
 /// Also one that the host asked for.
 #[test]
 fn another_containers_process_is_never_signalled() {

@@ -143,6 +143,20 @@ fn covered(candidates: &[Candidate]) -> Result<Vec<&Candidate>, String> {
     }
 }
 
+/// Leaves those of the processes that must write: each got the signal. A process that had ended by itself before the
+/// signal, as a probe does, is not waited for if another process of the same program got it. Gives the others.
+pub(crate) fn settle(
+    processes: &mut Vec<Process>,
+    sent: &BTreeSet<u32>,
+    ended: &BTreeSet<u32>,
+) -> Vec<Process> {
+    let (signalled, mut others): (Vec<_>, Vec<_>) =
+        std::mem::take(processes).into_iter().partition(|process| sent.contains(&process.pid));
+    others.retain(|other| !ended.contains(&other.pid) || signalled.iter().all(|one| one.name != other.name));
+    *processes = signalled;
+    others
+}
+
 /// The processes that have written none of these files.
 pub(crate) fn without_file(processes: &[Process], files: &BTreeSet<String>) -> Vec<Process> {
     let writers: BTreeSet<u32> = files
@@ -208,6 +222,22 @@ mod tests {
         for filter in [ProcessFilter::Covered, ProcessFilter::Id(1), ProcessFilter::Name("sh")] {
             assert!(selected(&[], filter).unwrap_err().contains("so none was signalled"));
         }
+    }
+
+    #[test]
+    fn a_probe_that_ended_before_the_signal_is_no_failure() {
+        let lines = ["7 1 7 covered - app", "30 0 30 covered - app", "31 0 31 covered - tool"];
+        let settled = |sent: &[u32], ended: &[u32]| {
+            let mut processes: Vec<_> = candidates(&lines).into_iter().map(|one| one.process).collect();
+            let set = |pids: &[u32]| pids.iter().copied().collect();
+            let others = settle(&mut processes, &set(sent), &set(ended));
+            (list(&processes), list(&others))
+        };
+        let pair = |left: &str, others: &str| (left.to_owned(), others.to_owned());
+        assert_eq!(settled(&[7, 31], &[30]), pair("7 (app), 31 (tool)", ""));
+        assert_eq!(settled(&[7, 31], &[]), pair("7 (app), 31 (tool)", "30 (app)"), "it may not be signalled");
+        assert_eq!(settled(&[7, 30], &[31]), pair("7 (app), 30 (app)", "31 (tool)"), "the only one");
+        assert_eq!(settled(&[], &[7, 30, 31]), pair("", "7 (app), 30 (app), 31 (tool)"));
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! The way by a podcov-agent in the container, asked over a port-forward. It can make the program shut down gracefully too.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use podcov_cluster::{Cluster, Target};
+use podcov_control::{Ask, Flushed, Request, Stopped};
+use tokio::time::Instant;
+
+use crate::archive::ArchiveStream;
+use crate::client::{Client, ConnectError, RequestError};
+use crate::fault::Fault;
+use crate::source::{Evidence, Source, Way};
+use crate::wish::Wish;
+
+/// How much longer than a program an agent gets: it knows better why nothing came.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long an agent that the container's spec mentions may refuse connections until it counts as absent. The kubelet
+/// may be starting its container again, of which the pod's status tells a second or two late.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(5);
+
+const NOTHING_LISTENS: &str = "no podcov-agent: nothing listens there";
+
+/// The way. An agent that may be about to listen is waited for before a shell signals its program.
+pub(crate) const WAY: Way = Way {
+    name: "agent",
+    source: |cluster, target, wish| {
+        // There must be time left to try the next way.
+        let limit = wish.request().map_or(Duration::ZERO, |request| REFUSAL_LIMIT.min(request.timeout / 2));
+        Box::new(Agent::new(cluster, target, wish, limit))
+    },
+};
+
+/// The same way once more, where no other leads to the files: the agent may be about to listen.
+pub(crate) const LAST_WAY: Way =
+    Way { source: |cluster, target, wish| Box::new(Agent::new(cluster, target, wish, REFUSAL_LIMIT)), ..WAY };
+
+struct Agent<'a> {
+    cluster: &'a Cluster,
+    target: &'a Target,
+    wish: Wish<'a>,
+    /// Until when a refused connection may be that of an agent which is about to listen.
+    refusal_deadline: Instant,
+    /// The agent may have been asked to do something to the program. It is asked once: a program that has just been started
+    /// again would be stopped again, or flushed twice.
+    asked: bool,
+    client: Option<Client>,
+}
+
+impl Source for Agent<'_> {
+    fn name(&self) -> &'static str {
+        WAY.name
+    }
+
+    fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
+        async {
+            if self.asked {
+                return Err(self.lost("the time was over"));
+            }
+            let client = Client::connect(self.cluster, self.target).await.map_err(|error| match error {
+                ConnectError::NothingListens
+                    if self.target.expects_agent() && Instant::now() < self.refusal_deadline =>
+                {
+                    Fault::Passing(NOTHING_LISTENS.to_owned())
+                }
+                ConnectError::NothingListens => Fault::Absent(NOTHING_LISTENS.to_owned()),
+                ConnectError::Other(fault) => fault,
+            });
+            self.client = Some(client.map_err(|fault| self.without_agent(fault))?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>> {
+        async {
+            let mut client = self.client()?;
+            let ask = self.ask().expect("a wish to flush says how");
+            let request = Request::Do(ask);
+            if let Ask::Flush { .. } = ask {
+                let Flushed { files } = self.once(client.json(&request)).await?;
+                // The agent has read them.
+                return Ok(Evidence { files, verified: true, ..Evidence::default() });
+            }
+            let Stopped { exit_code, counters_written } = self.once(client.json(&request)).await?;
+            if counters_written {
+                return Ok(Evidence { verified: true, ..Evidence::default() });
+            }
+            Err(Fault::Final(format!(
+                "the program has ended (exit code {exit_code}) and wrote no counters then; does it handle the stop signal?"
+            )))
+        }
+        .boxed()
+    }
+
+    fn archive(&mut self) -> BoxFuture<'_, Result<ArchiveStream, Fault>> {
+        async {
+            let client = self.client()?;
+            let request = Request::Coverage(self.ask());
+            let (lives, pieces) = self.once(client.archive(&request)).await?;
+            let mut stream = ArchiveStream::new(WAY.name, pieces);
+            stream.lives = Some(lives);
+            Ok(stream)
+        }
+        .boxed()
+    }
+}
+
+impl<'a> Agent<'a> {
+    fn new(cluster: &'a Cluster, target: &'a Target, wish: Wish<'a>, limit: Duration) -> Self {
+        let refusal_deadline = Instant::now() + limit;
+        Self { cluster, target, wish, refusal_deadline, asked: false, client: None }
+    }
+
+    fn ask(&self) -> Option<Ask> {
+        self.wish.request().map(|request| request.ask)
+    }
+
+    fn client(&mut self) -> Result<Client, Fault> {
+        self.client.take().ok_or_else(|| Fault::Passing("there is no connection to podcov-agent".to_owned()))
+    }
+
+    /// Makes a request. What is to be done to the program is asked for once, unless it provably was not sent.
+    async fn once<T>(&mut self, request: impl Future<Output = Result<T, RequestError>>) -> Result<T, Fault> {
+        let Some(limit) = self.wish.request().map(|request| request.timeout + GRACE) else {
+            return request.await.map_err(|error| match error {
+                RequestError::Unsent(why) | RequestError::Unanswered(why) => Fault::Passing(why),
+                RequestError::Refused(why) => Fault::Final(why),
+            });
+        };
+        self.asked = true;
+        match tokio::time::timeout(limit, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(RequestError::Unsent(why))) => {
+                self.asked = false;
+                Err(Fault::Passing(why))
+            }
+            Ok(Err(RequestError::Unanswered(why))) => Err(self.lost(&why)),
+            Ok(Err(RequestError::Refused(why))) => Err(Fault::Final(why)),
+            Err(_) => Err(self.lost(&format!("nothing came for {}s", limit.as_secs_f32()))),
+        }
+    }
+
+    /// That the agent was asked and its answer did not come.
+    fn lost(&self, why: &str) -> Fault {
+        let what = match self.ask() {
+            Some(Ask::Stop) => "stop the program",
+            _ => "have the program write its counters",
+        };
+        Fault::Final(format!("{why}; podcov-agent has been asked to {what}, and its answer did not come"))
+    }
+
+    /// Where nobody else can do it.
+    fn without_agent(&self, fault: Fault) -> Fault {
+        match fault {
+            Fault::Absent(why) if self.ask() == Some(Ask::Stop) => {
+                Fault::Absent(format!("it takes podcov-agent to stop a program gracefully; {why}"))
+            }
+            fault => fault,
+        }
+    }
+}

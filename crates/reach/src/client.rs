@@ -1,0 +1,216 @@
+//! The conversation with a podcov-agent in the container: HTTP over a port-forward. No exec, which costs the node far
+//! more, and nothing is needed in the image but the agent.
+//!
+//! What listens on the port may be anything, so it is asked who it is before it is asked or told anything else: see
+//! [`podcov_control`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{Stream, try_unfold};
+use http_body_util::{BodyExt, Collected, Empty, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, HOST};
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use podcov_cluster::forward::{Dialled, Failure};
+use podcov_cluster::{AgentPort, Cluster, Container, Error, Target};
+use podcov_control::{AGENT, Introduction, LIVES, Lives, Nonce, Place, Refused, Request, TOKEN, Token};
+use serde::de::DeserializeOwned;
+
+use crate::archive::cut;
+use crate::fault::Fault;
+
+/// The largest answer that is no coverage.
+const MOST: usize = 16 << 20;
+
+/// The largest answer of what is yet unknown.
+const MOST_OF_A_STRANGER: usize = 64 << 10;
+
+/// How long what listens on the port may take to say who it is.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A connection to the agent that is meant.
+pub(crate) struct Client {
+    sender: SendRequest<Empty<Bytes>>,
+    failure: Failure,
+    /// What proves to the agent that the next request is from who has the token.
+    proof: Option<(Token, Nonce)>,
+}
+
+/// Why there is no connection to the agent.
+pub(crate) enum ConnectError {
+    /// Nothing listens on its port.
+    NothingListens,
+    Other(Fault),
+}
+
+impl From<Fault> for ConnectError {
+    fn from(fault: Fault) -> Self {
+        Self::Other(fault)
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// It was never sent.
+    Unsent(String),
+    /// It may have been.
+    Unanswered(String),
+    /// The agent has refused it.
+    Refused(String),
+}
+
+impl Client {
+    /// Connects to a target's agent.
+    pub(crate) async fn connect(cluster: &Cluster, target: &Target) -> Result<Self, ConnectError> {
+        let Some(AgentPort { port, sure, .. }) = target.agent else {
+            return Err(no_agent("it is told to listen nowhere").into());
+        };
+        let dialled = cluster.dial(&target.container, port).await;
+        let Dialled { stream, failure } = dialled.map_err(|error| Fault::of(&error))?;
+        let handshake = handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(|e| Fault::Passing(broken(&failure, &e)))?;
+        // It ends with its last user, and what it fails with shows there.
+        tokio::spawn(connection);
+        let mut client = Self { sender, failure, proof: None };
+        let Container { namespace, pod, uid, container, .. } = &target.container;
+        let place = Place {
+            namespace,
+            pod,
+            pod_uid: uid,
+            hostname: target.hostname.as_deref(),
+            container,
+            only_container: sure,
+        };
+        match tokio::time::timeout(IDENTITY_TIMEOUT, client.meet(port, &place)).await {
+            Ok(met) => met.map(|()| client),
+            Err(_) => {
+                let seconds = IDENTITY_TIMEOUT.as_secs();
+                let why = format!("what listens on port {port} did not say who it is within {seconds}s");
+                Err(no_agent(&why).into())
+            }
+        }
+    }
+
+    /// Asks who answers, and checks that it is the agent that is meant. Nothing that only that agent may know is sent.
+    async fn meet(&mut self, port: u16, place: &Place<'_>) -> Result<(), ConnectError> {
+        let token = std::env::var(TOKEN).ok().and_then(|text| Token::new(&text));
+        let nonce = Nonce::random();
+        let request = Request::Identity(nonce.clone());
+        let response = match self.send(&request).await {
+            Ok(response) => response,
+            Err(_) if self.failure.is_refusal() => return Err(ConnectError::NothingListens),
+            Err(e) if e.is_parse() => return Err(no_agent("what listens there does not speak HTTP").into()),
+            Err(e) => return Err(Fault::Passing(broken(&self.failure, &e)).into()),
+        };
+        let status = response.status();
+        let body = match Limited::new(response.into_body(), MOST_OF_A_STRANGER).collect().await {
+            Ok(body) => body.to_bytes(),
+            // So much is no introduction.
+            Err(e) if e.is::<LengthLimitError>() => Bytes::new(),
+            Err(e) => return Err(Fault::Passing(e.to_string()).into()),
+        };
+        let introduction = serde_json::from_slice::<Introduction>(&body).ok();
+        let Some(introduction) =
+            introduction.filter(|met| status == StatusCode::OK && met.identity.agent == AGENT)
+        else {
+            return Err(no_agent(&format!(
+                "what listens on port {port} is no podcov-agent, or an older one: it answered GET /identity with \
+                 {status}"
+            ))
+            .into());
+        };
+        introduction
+            .check(place, token.as_ref(), &nonce)
+            .map_err(|why| no_agent(&format!("the podcov-agent on port {port} {why}")))?;
+        self.proof = match (token, introduction.challenge) {
+            (None, Some(_)) => {
+                let why = format!("its podcov-agent wants a token; set {TOKEN} to that token");
+                return Err(Fault::Final(why).into());
+            }
+            (token, challenge) => token.zip(challenge),
+        };
+        Ok(())
+    }
+
+    /// Asks something whose answer is JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, RequestError> {
+        let body = whole(self.ask(request).await?).await?;
+        serde_json::from_slice(&body).map_err(|e| {
+            RequestError::Refused(format!("podcov-agent's answer to {request} is not readable: {e}"))
+        })
+    }
+
+    /// Asks for an archive: how its program's processes ended, and the pieces.
+    pub(crate) async fn archive(
+        mut self,
+        request: &Request,
+    ) -> Result<(Lives, impl Stream<Item = Result<Bytes, Fault>> + Send + 'static), RequestError> {
+        let response = self.ask(request).await?;
+        let lives =
+            response.headers().get(LIVES).and_then(|lives| serde_json::from_slice(lives.as_bytes()).ok());
+        // The connection ends with the client.
+        let pieces = try_unfold((self, response.into_body()), |(client, mut body)| async move {
+            loop {
+                match body.frame().await {
+                    None => return Ok(None),
+                    Some(Err(e)) => return Err(cut(broken(&client.failure, &e))),
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            return Ok(Some((data, (client, body))));
+                        }
+                    }
+                }
+            }
+        });
+        Ok((lives.unwrap_or_default(), pieces))
+    }
+
+    /// Asks something of the agent, once it is known.
+    async fn ask(&mut self, request: &Request) -> Result<Response<Incoming>, RequestError> {
+        let response = self.send(request).await.map_err(|e| {
+            let why = broken(&self.failure, &e);
+            // Of a request that was handed to the connection nobody knows whether it arrived.
+            if e.is_canceled() { RequestError::Unsent(why) } else { RequestError::Unanswered(why) }
+        })?;
+        let status = response.status();
+        if status == StatusCode::OK {
+            return Ok(response);
+        }
+        let refused = serde_json::from_slice::<Refused>(&whole(response).await?);
+        let why = refused.map_or_else(|_| status.to_string(), |refused| refused.error);
+        Err(RequestError::Refused(match status {
+            StatusCode::UNAUTHORIZED => format!("podcov-agent: {why}; set {TOKEN} to its token"),
+            _ => why,
+        }))
+    }
+
+    /// Sends a request, with the proof of the token if the agent wants one.
+    async fn send(&mut self, request: &Request) -> hyper::Result<Response<Incoming>> {
+        let (method, path) = (request.method(), request.to_string());
+        let proof = self.proof.take().map(|(token, challenge)| token.sign(&challenge, method, &path));
+        let builder = hyper::Request::builder().method(method).uri(path).header(HOST, "localhost");
+        let builder = proof.into_iter().fold(builder, |builder, proof| builder.header(AUTHORIZATION, proof));
+        let request = builder.body(Empty::new()).expect("a method, a path and headers of podcov-control's");
+        self.sender.send_request(request).await
+    }
+}
+
+/// All of an answer that is no archive.
+async fn whole(response: Response<Incoming>) -> Result<Bytes, RequestError> {
+    let body = Limited::new(response.into_body(), MOST).collect().await;
+    body.map(Collected::to_bytes)
+        .map_err(|e| RequestError::Unanswered(Error::Broken(e.to_string()).to_string()))
+}
+
+fn no_agent(why: &str) -> Fault {
+    Fault::Absent(format!("no podcov-agent: {why}"))
+}
+
+/// The kubelet's words say more than HTTP's.
+fn broken(failure: &Failure, error: &hyper::Error) -> String {
+    Error::Broken(failure.message().unwrap_or_else(|| error.to_string())).to_string()
+}

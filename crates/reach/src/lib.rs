@@ -1,0 +1,160 @@
+//! The ways to the counters of a Go program in a container: which to try in what order, and trying them.
+//!
+//! A way can make the program write its counters, and gives the evidence that it has: new counter files. And it can send
+//! the coverage files. There is one module for each: a podcov-agent in the container, asked over a port-forward; a shell
+//! in the container; tar alone. What a way offers is the trait in `source.rs`. `plan.rs` lists the ways for a container and a
+//! wish. `drive.rs` tries them, and knows none of them. So a further way is one module, and one line in the plan.
+
+mod agent;
+mod archive;
+mod client;
+mod drive;
+mod fault;
+mod pause;
+mod plan;
+mod process;
+mod session;
+mod shell;
+mod source;
+mod tar;
+mod wish;
+
+use std::time::Duration;
+
+use podcov_cluster::{Cluster, Target};
+
+pub use archive::ArchiveStream;
+pub use drive::Outcome;
+pub use fault::Fault;
+pub use process::{Process, ProcessFilter};
+pub use shell::no_files;
+pub use source::Evidence;
+pub use wish::Request;
+
+use drive::{Limits, drive};
+use plan::plan;
+use source::Source;
+use wish::Wish;
+
+/// How long a container that has just ended may take to run again.
+const RESTART_LIMIT: Duration = Duration::from_secs(30);
+
+/// The first pause between two tries. Four tries take some 3 seconds, which a kubelet or an API server needs to be back
+/// after a restart.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How to transfer a container's coverage files.
+#[derive(Debug, Clone, Copy)]
+pub struct Transfer<'a> {
+    /// What the program is to do first.
+    pub first: Option<Request<'a>>,
+    /// How many tries may fail.
+    pub tries: u32,
+    /// How long a try may take.
+    pub timeout: Duration,
+}
+
+/// The result of a transfer.
+#[derive(Debug)]
+pub struct Transferred<T> {
+    /// The name of the way on which an archive came, else of the one that was tried last.
+    pub way: &'static str,
+    /// How many tries it took.
+    pub tries: u32,
+    /// What was made of the archive; `None` if none came whole.
+    pub taken: Option<T>,
+    /// What is missing, as the end of a sentence about the container.
+    pub loss: Option<String>,
+}
+
+/// Has a container's program write its counters, or end, and returns when its new counter files are there and have been
+/// checked.
+pub async fn flush(cluster: &Cluster, target: &Target, request: Request<'_>) -> Outcome<Evidence> {
+    let sources = sources(cluster, target, Wish::Flush(request));
+    drive(sources, flush_limits(&request), fate(cluster, target), async |source| {
+        source.open().await?;
+        source.flush().await
+    })
+    .await
+}
+
+/// Transfers a container's coverage files, maybe after its program has done something. If it has not, what was written
+/// before is transferred all the same. `take` is given each archive that comes, and may take files of one that is not
+/// whole.
+pub async fn transfer<T>(
+    cluster: &Cluster,
+    target: &Target,
+    transfer: Transfer<'_>,
+    mut take: impl AsyncFnMut(ArchiveStream) -> Result<T, Fault>,
+) -> Transferred<T> {
+    let fate = fate(cluster, target);
+    let (mut begun, mut unflushed) = (None, None);
+    if let Some(request) = transfer.first {
+        let sources = sources(cluster, target, Wish::Archive(Some(request)));
+        let opened = drive(sources, flush_limits(&request), &fate, async |source| {
+            source.open().await?;
+            source.archive().await
+        })
+        .await;
+        match opened.result {
+            Ok(stream) => begun = Some(stream),
+            Err(why) => unflushed = Some(why),
+        }
+    }
+    let limits = Limits {
+        tries: transfer.tries,
+        patience: Duration::MAX,
+        restart: RESTART_LIMIT,
+        attempt: transfer.timeout,
+        pause: PAUSE,
+    };
+    // A stream that breaks is asked for again, and the program is not.
+    let sources = sources(cluster, target, Wish::Archive(None));
+    let mut came_by = None;
+    let Outcome { way, tries, result } = drive(sources, limits, &fate, async |source| {
+        let stream = match begun.take() {
+            Some(stream) => stream,
+            None => {
+                source.open().await?;
+                source.archive().await?
+            }
+        };
+        came_by = Some(stream.way);
+        take(stream).await
+    })
+    .await;
+    let way = came_by.unwrap_or(way);
+    let (taken, failed) = match result {
+        Ok(taken) => (Some(taken), None),
+        Err(why) => (None, Some(why)),
+    };
+    Transferred { way, tries, taken, loss: one_loss(unflushed, failed) }
+}
+
+/// One event is one loss: a container that did not write and whose files could not be copied either.
+fn one_loss(unflushed: Option<String>, failed: Option<String>) -> Option<String> {
+    match (unflushed, failed) {
+        (Some(unflushed), Some(failed)) if unflushed != failed => {
+            Some(format!("{unflushed}; and its files could not be copied: {failed}"))
+        }
+        (unflushed, failed) => unflushed.or(failed),
+    }
+}
+
+fn sources<'a>(cluster: &'a Cluster, target: &'a Target, wish: Wish<'a>) -> Vec<Box<dyn Source + 'a>> {
+    plan(target, &wish).into_iter().map(|way| (way.source)(cluster, target, wish)).collect()
+}
+
+fn flush_limits(request: &Request<'_>) -> Limits {
+    Limits {
+        tries: u32::MAX,
+        patience: request.timeout,
+        restart: request.timeout,
+        attempt: Duration::MAX,
+        pause: PAUSE,
+    }
+}
+
+fn fate(cluster: &Cluster, target: &Target) -> impl AsyncFn() -> Option<podcov_cluster::Fate> {
+    async || cluster.what_became_of(&target.container).await
+}

@@ -1,0 +1,398 @@
+//! The way by a shell in the container: signal the program once, look until each process has a new counter file, and have
+//! tar send the files. All on one connection, for an exec costs the node far more than what it does.
+//!
+//! Only the container's own processes are ever signalled: `session.sh` says how they are told from others.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use bytes::Bytes;
+use covdata::{FileName, MetaFile, Mode};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use podcov_cluster::{Cluster, CoverDir, CoverVolume, Error, Exec, Fate, Target};
+use podcov_control::{Ask, Signal};
+use tokio::time::Instant;
+
+use crate::archive::{ArchiveStream, tar_failed};
+use crate::fault::Fault;
+use crate::pause::Pause;
+use crate::process::{self, Process, ProcessFilter, without_file};
+use crate::session::{
+    EarlyExit, NO_FILES, NO_FOLDER, NO_TAR, Opening, ReadBack, Session, ShellReply, with_tar_script,
+};
+use crate::source::{Evidence, Source, Way};
+use crate::tar::STALL;
+use crate::wish::{Request, Wish};
+
+/// What runs in the container where nothing is asked of the program, with the function `all` of [`with_tar_script`].
+const ARCHIVE_SCRIPT: &str = r#"
+cd -- "${1:-$GOCOVERDIR}" || exit 41
+command -v tar >/dev/null 2>&1 || exit 42
+all
+"#;
+
+/// The way.
+pub(crate) const WAY: Way = Way {
+    name: "exec-sh-tar",
+    source: |cluster, target, wish| {
+        Box::new(Shell { cluster, target, wish, progress: Progress::default(), connection: None })
+    },
+};
+
+struct Shell<'a> {
+    cluster: &'a Cluster,
+    target: &'a Target,
+    wish: Wish<'a>,
+    progress: Progress,
+    connection: Option<Connection>,
+}
+
+/// What is known of a container from one connection to the next.
+#[derive(Default)]
+struct Progress {
+    /// The counter files before the signal.
+    before: BTreeSet<String>,
+    /// The processes that are signalled, of which each must write.
+    processes: Vec<Process>,
+    /// When the shell was told to send the signal. It is told once: where the connection broke before its answer,
+    /// nobody knows whether it did, and a second signal could end a program that has just been started again.
+    signalled_at: Option<Instant>,
+    /// The shell has said that it sent it.
+    sent: bool,
+}
+
+enum Connection {
+    /// To a shell that takes commands.
+    Session(Session),
+    /// To one that sends the archive.
+    Archive(Exec),
+}
+
+impl Source for Shell<'_> {
+    fn name(&self) -> &'static str {
+        WAY.name
+    }
+
+    fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
+        async {
+            let connection = match self.wish.request() {
+                Some(request) => {
+                    let name = match request.processes {
+                        ProcessFilter::Name(name) => Some(name),
+                        ProcessFilter::Covered | ProcessFilter::Id(_) => None,
+                    };
+                    let opening = Opening { list_processes: self.progress.signalled_at.is_none(), name };
+                    Session::open(self.cluster, self.target, &opening).await.map(Connection::Session)
+                }
+                None => {
+                    let dir = match &self.target.dir {
+                        CoverDir::Path(path) => path.as_str(),
+                        CoverDir::Env => "",
+                    };
+                    let script = with_tar_script(ARCHIVE_SCRIPT);
+                    let command = ["sh", "-c", &script, "podcov", dir];
+                    let exec = self.cluster.exec(&self.target.container, &command, false, STALL).await;
+                    exec.map(Connection::Archive)
+                }
+            };
+            self.connection = Some(connection.map_err(|error| self.fault(&error))?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>> {
+        async {
+            let (mut session, files) = self.written().await?;
+            self.check_that_files_stay(&mut session).await?;
+            let verified = self.verify(session, &files).await?;
+            Ok(Evidence { processes: self.progress.processes.clone(), files, verified })
+        }
+        .boxed()
+    }
+
+    fn archive(&mut self) -> BoxFuture<'_, Result<ArchiveStream, Fault>> {
+        async {
+            let (begun, exec) = if self.wish.request().is_some() {
+                let (session, _) = self.written().await?;
+                let taken = session.take_all().await.map_err(|error| self.fault(&error))?;
+                taken.ok_or_else(|| Fault::Final("the image has no tar".to_owned()))?
+            } else {
+                match self.connection.take() {
+                    Some(Connection::Archive(exec)) => (Bytes::new(), exec),
+                    _ => return Err(Fault::Passing("the shell does not run".to_owned())),
+                }
+            };
+            let target = self.target.clone();
+            let meaning = move |end: Result<(i32, &str), &Error>| match end {
+                Ok((NO_FOLDER, said)) => no_folder(&target, said),
+                Ok((NO_TAR, _)) => Fault::Absent("the image has no tar".to_owned()),
+                Ok((NO_FILES, _)) if agent_alone_knows_the_folder(&target) => unknown_folder(),
+                Ok((NO_FILES, _)) => Fault::Final(no_files(&target)),
+                Ok((code, said)) => tar_failed(code, said),
+                Err(Error::NoProgram { .. }) => Fault::Absent(no_shell(&target)),
+                Err(error) => Fault::of(error),
+            };
+            Ok(ArchiveStream::of_exec(WAY.name, begun, exec, meaning))
+        }
+        .boxed()
+    }
+
+    fn explain(&self, fault: &Fault, fate: &Fate) -> String {
+        match (self.progress.signalled_at, fault) {
+            (Some(_), _) => self.after_signal(fate),
+            (None, Fault::Final(why)) => why.clone(),
+            (None, Fault::Absent(why) | Fault::Passing(why)) => format!("{fate} ({why})"),
+        }
+    }
+}
+
+impl<'a> Shell<'a> {
+    fn request(&self) -> &Request<'a> {
+        self.wish.request().expect("a shell is asked for evidence of what a program was asked for")
+    }
+
+    /// The signal that makes the program write.
+    fn signal(&self) -> Signal {
+        match self.request().ask {
+            Ask::Flush { signal } => signal.unwrap_or(Signal::FLUSH),
+            Ask::Stop => unreachable!("no plan has a shell stop a program"),
+        }
+    }
+
+    /// What an error on the way to the shell or back means.
+    fn fault(&self, error: &Error) -> Fault {
+        match error {
+            // A program that writes as the signal ends it is restarted on the same folder: look there, whatever the runtime
+            // says meanwhile.
+            _ if self.progress.signalled_at.is_some() => Fault::Passing(error.to_string()),
+            Error::NoProgram { .. } if self.wish.request().is_some() => Fault::Absent(
+                "the image has no shell, which is needed to send the signal and to see the new files: no sh on the \
+                 container's PATH"
+                    .to_owned(),
+            ),
+            Error::NoProgram { .. } => Fault::Absent(no_shell(self.target)),
+            error => Fault::of(error),
+        }
+    }
+
+    fn early_exit(&self, exit: &EarlyExit) -> Fault {
+        match exit {
+            _ if exit.was_killed() => Fault::Passing(exit.to_string()),
+            _ if exit.has_no_folder() => no_folder(self.target, &exit.to_string()),
+            _ => Fault::Final(exit.to_string()),
+        }
+    }
+
+    /// Has the processes signalled, unless they have been, and waits until each has a new counter file. Gives the names of
+    /// the new files.
+    async fn written(&mut self) -> Result<(Session, Vec<String>), Fault> {
+        let Some(Connection::Session(mut session)) = self.connection.take() else {
+            return Err(Fault::Passing("the shell does not run".to_owned()));
+        };
+        let meta = session.names().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
+        let listed = session.names().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
+        if self.progress.signalled_at.is_none() {
+            let candidates =
+                session.processes().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
+            self.progress.processes =
+                process::select(&candidates, self.request().processes).map_err(Fault::Final)?;
+            self.progress.before = listed;
+            self.send_signal(&mut session).await?;
+        }
+        let signal = self.signal();
+        let waited = self.request().timeout;
+        let deadline = self.progress.signalled_at.unwrap_or_else(Instant::now) + waited;
+        let mut pause = Pause::default();
+        let (mut some, mut missing) = (false, self.progress.processes.clone());
+        loop {
+            let reply = session.count(&self.progress.processes).await.map_err(|e| self.fault(&e))?;
+            if reply == ShellReply::Killed {
+                return Err(Fault::Passing("the shell was killed".to_owned()));
+            }
+            if reply != ShellReply::Count(self.progress.before.len()) {
+                let now = session.list().await.map_err(|e| self.fault(&e))?;
+                let files: BTreeSet<_> = now.difference(&self.progress.before).cloned().collect();
+                missing = without_file(&self.progress.processes, &files);
+                some = !files.is_empty();
+                if missing.is_empty() {
+                    return Ok((session, files.into_iter().collect()));
+                }
+            }
+            let of_which = match missing.len() {
+                1 if some => format!(" of process {}", process::list(&missing)),
+                2.. if some => format!(" of the processes {}", process::list(&missing)),
+                _ => String::new(),
+            };
+            if reply == ShellReply::Gone {
+                return Err(Fault::Final(format!(
+                    "the process has ended after {signal} and written nothing{of_which}"
+                )));
+            }
+            if Instant::now() < deadline {
+                pause.wait().await;
+                continue;
+            }
+            let waited =
+                format!("no counter file{of_which} appeared within {}s of {signal}", waited.as_secs_f32());
+            return Err(Fault::Final(match (self.progress.sent, some) {
+                (false, _) => format!(
+                    "{waited}; the connection broke as the signal was sent, so it may not have arrived: try again"
+                ),
+                (true, true) => waited,
+                (true, false) => self.with_reason(waited, session, &meta).await,
+            }));
+        }
+    }
+
+    async fn send_signal(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let signal = self.signal();
+        self.progress.signalled_at = Some(Instant::now());
+        tracing::info!("{}: {signal} to {}", self.target.container, process::list(&self.progress.processes));
+        // A program that ends on the signal takes the shell with it, perhaps before that has answered.
+        let reply = session.signal(signal, &self.progress.processes).await;
+        let reply = reply.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
+        let unsent = process::settle(&mut self.progress.processes, &reply.sent, &reply.ended);
+        if !unsent.is_empty() {
+            let why = if reply.said.is_empty() { "it has ended" } else { &reply.said };
+            return Err(Fault::Final(format!(
+                "{signal} could not be sent to process {}: {why}",
+                process::list(&unsent)
+            )));
+        }
+        self.progress.sent = true;
+        Ok(())
+    }
+
+    /// Fails if the program ends on the signal and what it wrote goes with its container. Waits, until the time is over,
+    /// where the signal is one that programs end on: the file is there before its process has ended.
+    async fn check_that_files_stay(&self, session: &mut Session) -> Result<(), Fault> {
+        if self.target.volume != CoverVolume::None || !self.signal().ends_programs() {
+            return Ok(());
+        }
+        let deadline = self.progress.signalled_at.unwrap_or_else(Instant::now) + self.request().timeout;
+        let mut pause = Pause::default();
+        while Instant::now() < deadline {
+            match session.count(&self.progress.processes).await.map_err(|e| self.fault(&e))? {
+                ShellReply::Count(_) => pause.wait().await,
+                ShellReply::Gone | ShellReply::Killed => {
+                    return Err(Fault::Final(self.on_no_volume("the process has ended")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the new files back and checks each; `false` where the image has no tar to read them with.
+    async fn verify(&self, session: Session, new: &[String]) -> Result<bool, Fault> {
+        let archive = match session.take(new).await.map_err(|e| self.fault(&e))? {
+            ReadBack::Archive(bytes) => bytes,
+            ReadBack::NoTar => return Ok(false),
+            ReadBack::Failed(message) => return Err(Fault::Passing(message)),
+        };
+        let broken = |e: std::io::Error| Fault::Passing(format!("reading new counter files: {e}"));
+        let mut whole = BTreeSet::new();
+        for entry in tar::Archive::new(&archive[..]).entries().map_err(broken)? {
+            let mut entry = entry.map_err(broken)?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(broken)?;
+            let checked = name.parse::<FileName>().and_then(|parsed| covdata::check(&parsed, &bytes));
+            checked.map_err(|e| Fault::Final(format!("{name} is not a whole counter file: {e}")))?;
+            whole.insert(name);
+        }
+        match new.iter().find(|name| !whole.contains(*name)) {
+            Some(missing) => Err(Fault::Passing(format!("tar did not send {missing}"))),
+            None => Ok(true),
+        }
+    }
+
+    /// Adds the likely reason why nothing appeared: the meta-data tells some.
+    async fn with_reason(&self, waited: String, session: Session, meta: &BTreeSet<String>) -> String {
+        let Some(first) = meta.first() else {
+            return format!(
+                "{waited}, and {} holds no meta-data file; is the program built with -cover, and may it write there?",
+                self.target.dir
+            );
+        };
+        let mode = match session.take(std::slice::from_ref(first)).await {
+            Ok(ReadBack::Archive(bytes)) => mode_of(&bytes),
+            _ => None,
+        };
+        match mode {
+            Some(mode @ (Mode::Set | Mode::Count)) => format!(
+                "{waited}; the program is built with -covermode={mode}, and only -covermode=atomic can write while it runs"
+            ),
+            _ => format!(
+                "{waited}; is the program built with -covermode=atomic and does it handle {}?",
+                self.signal()
+            ),
+        }
+    }
+
+    /// Why a container that ended after the signal has no new counter file.
+    fn after_signal(&self, fate: &Fate) -> String {
+        match (fate, self.target.volume) {
+            (Fate::Restarting(_) | Fate::Restarted, CoverVolume::None) => {
+                self.on_no_volume(&fate.to_string())
+            }
+            _ => format!(
+                "{fate} after {}; does the program handle that signal? If it is meant to end on it, Kubernetes \
+                 may take longer to start it again: see --timeout",
+                self.signal()
+            ),
+        }
+    }
+
+    fn on_no_volume(&self, what: &str) -> String {
+        format!(
+            "{what} after {}, and GOCOVERDIR is on no volume: whatever the program wrote to {} at its end is gone; \
+             mount a volume there, an emptyDir will do",
+            self.signal(),
+            self.target.dir
+        )
+    }
+}
+
+fn mode_of(archive: &[u8]) -> Option<Mode> {
+    let mut archive = tar::Archive::new(archive);
+    let mut entry = archive.entries().ok()?.next()?.ok()?;
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes).ok()?;
+    MetaFile::parse(&bytes).ok().map(|meta| meta.mode)
+}
+
+/// The agent sets GOCOVERDIR for its program alone: a shell finds no folder, whatever there is.
+fn agent_alone_knows_the_folder(target: &Target) -> bool {
+    target.expects_agent() && target.dir == CoverDir::Env
+}
+
+fn unknown_folder() -> Fault {
+    Fault::Absent("a shell in the container knows no GOCOVERDIR".to_owned())
+}
+
+fn no_folder(target: &Target, said: &str) -> Fault {
+    if agent_alone_knows_the_folder(target) {
+        return unknown_folder();
+    }
+    Fault::Final(format!("there is no folder {} to look for counter files in ({said})", target.dir))
+}
+
+fn no_shell(target: &Target) -> String {
+    match target.dir {
+        CoverDir::Path(_) => "the image has no shell".to_owned(),
+        CoverDir::Env => {
+            "the image has no shell, so $GOCOVERDIR cannot be read; name it with --coverdir".to_owned()
+        }
+    }
+}
+
+/// The message for a folder that has been read and has no coverage file.
+#[must_use]
+pub fn no_files(target: &Target) -> String {
+    format!(
+        "{} holds no coverage files; is the program built with -cover, and may it write there?",
+        target.dir
+    )
+}

@@ -1,0 +1,63 @@
+//! The way by tar alone, for images without a shell: all of the folder, whose name must be known.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use podcov_cluster::{Cluster, CoverDir, Error, Exec, Target};
+
+use crate::archive::{ArchiveStream, tar_failed};
+use crate::fault::Fault;
+use crate::source::{Evidence, Source, Way};
+
+/// A tar that sends nothing for this long counts as broken.
+pub(crate) const STALL: Duration = Duration::from_secs(30);
+
+/// The way.
+pub(crate) const WAY: Way =
+    Way { name: "exec-tar", source: |cluster, target, _| Box::new(Tar { cluster, target, exec: None }) };
+
+struct Tar<'a> {
+    cluster: &'a Cluster,
+    target: &'a Target,
+    exec: Option<Exec>,
+}
+
+impl Source for Tar<'_> {
+    fn name(&self) -> &'static str {
+        WAY.name
+    }
+
+    fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
+        async {
+            let CoverDir::Path(dir) = &self.target.dir else {
+                return Err(Fault::Absent("tar takes a folder's name; give it with --coverdir".to_owned()));
+            };
+            let command = ["tar", "-C", dir, "-cf", "-", "."];
+            let exec = self.cluster.exec(&self.target.container, &command, false, STALL).await;
+            self.exec = Some(exec.map_err(|error| Fault::of(&error))?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>> {
+        async { Err(Fault::Absent("tar cannot send a signal".to_owned())) }.boxed()
+    }
+
+    fn archive(&mut self) -> BoxFuture<'_, Result<ArchiveStream, Fault>> {
+        async {
+            let exec = self.exec.take().ok_or_else(|| Fault::Passing("tar does not run".to_owned()))?;
+            let meaning = |end: Result<(i32, &str), &Error>| match end {
+                Ok((code, said)) => tar_failed(code, said),
+                Err(Error::NoProgram { .. }) => Fault::Absent("the image has no tar".to_owned()),
+                Err(error) => Fault::of(error),
+            };
+            let mut stream = ArchiveStream::of_exec(WAY.name, Bytes::new(), exec, meaning);
+            stream.coverage_alone = false;
+            Ok(stream)
+        }
+        .boxed()
+    }
+}
