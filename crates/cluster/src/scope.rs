@@ -27,7 +27,7 @@ pub struct SelectArgs {
     #[cfg_attr(feature = "clap", arg(short = 'A', long))]
     pub all_namespaces: bool,
 
-    /// The Skaffold run whose pods are meant (label skaffold.dev/run-id)
+    /// Only pods of this Skaffold run (label skaffold.dev/run-id)
     #[cfg_attr(feature = "clap", arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID"))]
     pub run_id: Option<String>,
 
@@ -66,13 +66,13 @@ impl SelectArgs {
     /// Checks the arguments.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 2 when nothing says which pods are meant, or a pattern is none.
+    /// A [`Failure`] with exit code 2 when neither a run, nor a selector, nor a pod is given, or a pattern is wrong.
     pub fn scope(&self, default_namespace: &str) -> anyhow::Result<Scope> {
         let run_id = given(&self.run_id);
         let by_run = run_id.as_ref().map(|id| format!("{RUN_ID_LABEL}={id}"));
         let labels: Vec<String> = by_run.into_iter().chain(given(&self.selector)).collect();
         if labels.is_empty() && given(&self.pod).is_none() {
-            return Err(Failure::new(Exit::Usage, "nothing says which pods are meant")
+            return Err(Failure::new(Exit::Usage, "no pods are selected")
                 .with_hint(
                     "Skaffold sets SKAFFOLD_RUN_ID for its hooks; by hand give --run-id, --selector or --pod",
                 )

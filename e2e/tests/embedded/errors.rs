@@ -77,7 +77,7 @@ async fn no_pods() -> Result<()> {
             4,
             &format!("no coverage found in pods with label skaffold.dev/run-id={RUN} in namespace default"),
         );
-        says(hook, &world.run(hook, "").await?, 2, "nothing says which pods are meant");
+        says(hook, &world.run(hook, "").await?, 2, "no pods are selected");
     }
     let ended = world.run("podcov-test", "svc/none 80 -- true").await?;
     says("podcov-test", &ended, 3, "service/none in namespace default not found");

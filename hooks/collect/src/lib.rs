@@ -44,25 +44,25 @@ use transfer::Collector;
 
 const NAME: &str = "podcov-collect";
 
-/// Collects Go coverage counters from Kubernetes pods, verified, and prints the coverage.
+/// Collects Go coverage counters from Kubernetes pods, checks them, and prints the coverage.
 ///
-/// Copies the files of GOCOVERDIR from each running container of the run that has it, all at once, checks every
+/// Copies the files of GOCOVERDIR from each running container of the run that sets it, in parallel, checks every
 /// file, and puts them into OUT/<namespace>/<pod>/<container>/, where `go tool covdata` reads them too. Then prints
 /// the coverage of each package and in total.
 #[derive(Debug, clap::Parser)]
 #[command(name = NAME, version)]
 pub struct Args {
-    /// Which pods and containers
+    /// Which pods and containers to collect from
     #[command(flatten)]
     pub select: SelectArgs,
 
-    /// Send this signal first and collect when new counter files are there, in the same exec: podcov-signal's work
-    /// and this one's for the price of one
+    /// Send this signal first, wait for new counter files, and collect them in the same exec: then podcov-signal is not
+    /// needed
     #[arg(long, value_name = "NAME", help_heading = "Signal")]
     pub signal: Option<Signal>,
 
-    /// Collect from storage instead, where podcov-agent has uploaded to: gs://, s3:// or az:// with bucket and folder, or
-    /// file:///folder. --run-id, --namespace, --pod and --container choose of what is there
+    /// Collect from the storage that podcov-agent has uploaded to instead: gs://, s3:// or az:// with bucket and folder, or
+    /// file:///folder. --run-id, --namespace, --pod and --container select from it
     #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["signal", "stop", "selector"], help_heading = "Pods")]
     pub from: Option<Address>,
 
@@ -71,12 +71,12 @@ pub struct Args {
     #[arg(long, conflicts_with = "signal", help_heading = "Signal")]
     pub stop: bool,
 
-    /// The process to send it to, by its ID in the container [default: every Go program of the container that is built
-    /// with -cover]
+    /// Signal the process with this ID in the container [default: every Go program of the container that is built with
+    /// -cover]
     #[arg(long, value_name = "PID", requires = "signal", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
     pub pid: Option<u32>,
 
-    /// Send it to the container's processes with this name instead
+    /// Signal the container's processes with this name instead
     #[arg(long, value_name = "NAME", conflicts_with = "pid", requires = "signal", help_heading = "Signal")]
     pub process: Option<String>,
 

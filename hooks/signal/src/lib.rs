@@ -13,21 +13,20 @@ use serde::Serialize;
 
 const NAME: &str = "podcov-signal";
 
-/// Makes Go programs in Kubernetes write their coverage counters, and waits until they have.
+/// Tells Go programs in Kubernetes to write their coverage counters, and waits until they have.
 ///
-/// Sends a signal to each running container of the run that has GOCOVERDIR, all at once, and returns when every
-/// one has written a complete new counter file. The signal goes to the container's Go programs that are built with
-/// -cover and to no other process, also where a pod shares process IDs with the node or between its containers. The
-/// program must write its counters on that signal. Where the image has podcov-agent, that is asked; else the image must
-/// have a shell, whose own `kill` serves.
+/// Signals each running container of the run that sets GOCOVERDIR, in parallel, and returns when every one has written
+/// a complete new counter file. Only the container's Go programs that are built with -cover get the signal, also where a
+/// pod shares process IDs with the node or between its containers. They must write their counters on it. If the
+/// container runs podcov-agent, that sends the signal; otherwise the image needs a shell.
 #[derive(Debug, clap::Parser)]
 #[command(name = NAME, version)]
 pub struct Args {
-    /// Which pods and containers
+    /// Which pods and containers to signal
     #[command(flatten)]
     pub select: SelectArgs,
 
-    /// The signal to send [default: the one that podcov-agent was told, else USR1]
+    /// The signal to send [default: podcov-agent's --flush-signal, else USR1]
     #[arg(long, value_name = "NAME", help_heading = "Signal")]
     pub signal: Option<Signal>,
 
@@ -36,12 +35,12 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["signal", "pid", "process"], help_heading = "Signal")]
     pub stop: bool,
 
-    /// The process to send it to, by its ID in the container [default: every Go program of the container that is built
-    /// with -cover]
+    /// Signal the process with this ID in the container [default: every Go program of the container that is built with
+    /// -cover]
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]
     pub pid: Option<u32>,
 
-    /// Send it to the container's processes with this name instead
+    /// Signal the container's processes with this name instead
     #[arg(long, value_name = "NAME", conflicts_with = "pid", help_heading = "Signal")]
     pub process: Option<String>,
 

@@ -41,7 +41,7 @@ const NAME: &str = "podcov-test";
   podcov-test --defer-failure -- ./run-job.sh")]
 pub struct Args {
     /// What to forward to: [ALIAS=][NAMESPACE/]KIND/NAME, then its ports, each [LOCAL:]REMOTE with the remote
-    /// one a number or a name; then, if need be, the next target
+    /// one a number or a name; then further targets
     #[arg(value_name = "TARGET PORT")]
     pub routes: Vec<String>,
 
@@ -70,13 +70,13 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = podcov_exit::seconds, help_heading = "Run")]
     pub timeout: Duration,
 
-    /// How long the command may take to end, after a signal or after podcov-test was killed, before it is killed; what
-    /// it leaves running has the same time
+    /// How long the command may take to end after a signal, or after podcov-test was killed, before it is killed;
+    /// processes that it leaves running have the same time
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = podcov_exit::seconds, help_heading = "Run")]
     pub grace: Duration,
 
-    /// If the command fails, exit with 0 all the same and record the failure, with which podcov-collect then exits: so
-    /// the coverage of failing tests is collected too
+    /// If the command fails, record that and exit with 0; podcov-collect then exits with the failure, after it has
+    /// collected the coverage
     #[arg(long, help_heading = "Run")]
     pub defer_failure: bool,
 
