@@ -1,7 +1,8 @@
-//! A failure of the tests that one hook defers to a later hook of the same run.
+//! Failures of the tests that hooks defer to a later hook of the same run.
 //!
 //! Skaffold stops at the first hook that fails, and hooks cannot pass variables on. So podcov-test records the failure
-//! of its command in a file and exits with 0. podcov-collect then collects the coverage and exits with 1.
+//! of its command in a file and exits with 0. podcov-collect then collects the coverage and exits with 1. A run may have
+//! several hooks that test: each replaces or removes only what it has recorded itself.
 //!
 //! The folder of that file may be any folder of the user's. So only a file that names podcov in itself is read,
 //! replaced or removed, and no other file is written.
@@ -17,7 +18,7 @@ use tempfile::NamedTempFile;
 use crate::say;
 
 /// What marks the file as podcov's. Another version of the format gets another text.
-const KIND: &str = "podcov deferred failure 1";
+const KIND: &str = "podcov deferred failures 2";
 
 /// The folder through which the hooks of a run share state.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,9 +59,12 @@ pub struct RunState {
     file: PathBuf,
 }
 
-/// A failure of the test command, which a later hook exits with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A failure of a test command, which a later hook exits with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Deferred {
+    /// Which hook deferred it: the same in each iteration of `skaffold dev`, and different for each hook of a run.
+    pub hook: u64,
     /// The command's first word.
     pub command: String,
     /// Its exit code, 128 + n if signal n ended it.
@@ -72,8 +76,7 @@ pub struct Deferred {
 #[serde(deny_unknown_fields)]
 struct Content {
     kind: String,
-    command: String,
-    code: u8,
+    failures: Vec<Deferred>,
 }
 
 impl RunState {
@@ -86,23 +89,37 @@ impl RunState {
         &self.name
     }
 
-    /// Records a failure.
+    /// Records a failure, in place of an earlier one of the same hook.
     ///
     /// # Errors
     /// When the file cannot be written, or is there and not podcov's.
     pub fn defer(&self, failure: &Deferred) -> io::Result<()> {
         make_folder(&self.dir)?;
         let recorded = self.deferred()?;
-        let Deferred { command, code } = failure.clone();
-        let content = serde_json::to_vec(&Content { kind: KIND.to_owned(), command, code })?;
-        replace(&self.file, &content, recorded.is_some())
+        let is_there = !recorded.is_empty();
+        let others = recorded.into_iter().filter(|other| other.hook != failure.hook);
+        self.write(others.chain([failure.clone()]).collect(), is_there)
     }
 
-    /// The recorded failure, if there is one.
+    /// Removes the failure that a hook recorded earlier, if there is one.
+    ///
+    /// # Errors
+    /// When the file is there and not podcov's, or cannot be replaced.
+    pub fn clear(&self, hook: u64) -> io::Result<()> {
+        let recorded = self.deferred()?;
+        let others: Vec<_> = recorded.iter().filter(|other| other.hook != hook).cloned().collect();
+        match others.len() {
+            len if len == recorded.len() => Ok(()),
+            0 => fs::remove_file(&self.file),
+            _ => self.write(others, true),
+        }
+    }
+
+    /// The recorded failures, in the order in which they were recorded.
     ///
     /// # Errors
     /// When the file cannot be read or is not podcov's: then it is not known whether the tests failed.
-    pub fn deferred(&self) -> io::Result<Option<Deferred>> {
+    pub fn deferred(&self) -> io::Result<Vec<Deferred>> {
         let not_ours = || {
             let file = self.file.display();
             io::Error::new(
@@ -115,38 +132,37 @@ impl RunState {
         match fs::symlink_metadata(&self.file) {
             Ok(metadata) if metadata.is_file() => {}
             Ok(_) => return Err(not_ours()),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(Vec::new());
+            }
             Err(e) => return Err(e),
         }
         match serde_json::from_slice(&fs::read(&self.file)?) {
-            Ok(Content { kind, command, code }) if kind == KIND => Ok(Some(Deferred { command, code })),
+            Ok(Content { kind, failures }) if kind == KIND && !failures.is_empty() => Ok(failures),
             _ => Err(not_ours()),
         }
     }
 
-    /// The exit code of a hook that has done its own work with `exit`. A recorded failure goes before that: it is
-    /// printed and removed, unless the hook defers it again.
+    /// The exit code of a hook that has done its own work with `exit`. Recorded failures go before that: they are
+    /// printed and removed, unless the hook defers them again.
     ///
     /// # Errors
     /// When it is not known whether there was a failure, or when it cannot be removed.
     pub fn end(&self, name: &str, exit: Exit, defer: bool) -> anyhow::Result<Exit> {
-        let deferred = self.deferred().or_exit(Exit::Usage, "cannot read whether the tests failed")?;
-        let Some(failure) = deferred.filter(|_| !defer) else { return Ok(exit) };
-        let Deferred { command, code } = failure;
-        say(name, format_args!("error: the tests failed: {command} ended with exit code {code}"));
-        self.clear().or_exit(Exit::FellShort, "cannot remove the deferred failure")?;
+        let failures = self.deferred().or_exit(Exit::Usage, "cannot read whether the tests failed")?;
+        if defer || failures.is_empty() {
+            return Ok(exit);
+        }
+        for Deferred { command, code, .. } in failures {
+            say(name, format_args!("error: the tests failed: {command} ended with exit code {code}"));
+        }
+        fs::remove_file(&self.file).or_exit(Exit::FellShort, "cannot remove the deferred failure")?;
         Ok(Exit::FellShort)
     }
 
-    /// Removes the recorded failure, if there is one.
-    ///
-    /// # Errors
-    /// When the file is there and not podcov's, or cannot be removed.
-    pub fn clear(&self) -> io::Result<()> {
-        match self.deferred()? {
-            Some(_) => fs::remove_file(&self.file),
-            None => Ok(()),
-        }
+    fn write(&self, failures: Vec<Deferred>, is_there: bool) -> io::Result<()> {
+        let content = serde_json::to_vec(&Content { kind: KIND.to_owned(), failures })?;
+        replace(&self.file, &content, is_there)
     }
 }
 
@@ -195,23 +211,30 @@ mod tests {
     }
 
     fn failure() -> Deferred {
-        Deferred { command: "go".into(), code: 3 }
+        Deferred { hook: 1, command: "go".into(), code: 3 }
     }
 
     #[test]
     fn a_failure_is_kept_for_its_run_alone() {
         let dir = tempfile::tempdir().unwrap();
         let run = state(dir.path(), Some("a"));
-        assert_eq!(run.deferred().unwrap(), None);
-        run.clear().unwrap();
+        assert_eq!(run.deferred().unwrap(), []);
+        run.clear(1).unwrap();
         run.defer(&failure()).unwrap();
-        assert_eq!(run.deferred().unwrap(), Some(failure()));
+        assert_eq!(run.deferred().unwrap(), [failure()]);
         let later = Deferred { code: 4, ..failure() };
         run.defer(&later).unwrap();
-        assert_eq!(run.deferred().unwrap(), Some(later));
-        assert_eq!(state(dir.path(), Some("b")).deferred().unwrap(), None);
-        run.clear().unwrap();
-        assert_eq!(run.deferred().unwrap(), None);
+        assert_eq!(run.deferred().unwrap(), [later.clone()]);
+        assert_eq!(state(dir.path(), Some("b")).deferred().unwrap(), []);
+        // Another hook of the run.
+        let other = Deferred { hook: 2, command: "npm".into(), code: 1 };
+        run.defer(&other).unwrap();
+        assert_eq!(run.deferred().unwrap(), [later, other.clone()]);
+        run.clear(1).unwrap();
+        assert_eq!(run.deferred().unwrap(), [other]);
+        run.clear(2).unwrap();
+        assert_eq!(run.deferred().unwrap(), []);
+        assert!(!run.file.exists());
     }
 
     #[test]
@@ -243,14 +266,15 @@ mod tests {
         let file = dir.path().join(".podcov");
         fs::write(&file, "mine").unwrap();
         let run = state(&file, None);
-        run.clear().unwrap();
+        run.clear(1).unwrap();
         assert!(run.defer(&failure()).is_err());
         assert_eq!(run.end("test", Exit::Done, false).unwrap(), Exit::Done);
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     }
 
     /// The content of a file of podcov's.
-    const OURS: &str = r#"{"kind":"podcov deferred failure 1","command":"go","code":3}"#;
+    const OURS: &str =
+        r#"{"kind":"podcov deferred failures 2","failures":[{"hook":1,"command":"go","code":3}]}"#;
 
     /// A file of the user's, or something else than a file.
     #[derive(Debug, Clone)]
@@ -278,8 +302,9 @@ mod tests {
             "{",
             "target/\n",
             r#"{"command":"go","code":3}"#,
-            r#"{"kind":"other","command":"go","code":3}"#,
-            r#"{"kind":"podcov deferred failure 1","command":"go","code":3,"mine":true}"#,
+            r#"{"kind":"other","failures":[{"hook":1,"command":"go","code":3}]}"#,
+            r#"{"kind":"podcov deferred failures 2","failures":[]}"#,
+            r#"{"kind":"podcov deferred failures 2","failures":[{"hook":1,"command":"go","code":3,"mine":true}]}"#,
         ]);
         let entry = prop_oneof![
             4 => contents.prop_map(|text| Entry::File(text.to_owned())),
@@ -333,7 +358,7 @@ mod tests {
                 // Each may fail: then it says so, and nothing has changed.
                 match step {
                     0 => drop(run.defer(&failure())),
-                    1 => drop(run.clear()),
+                    1 => drop(run.clear(1)),
                     _ => drop(run.deferred()),
                 }
             }

@@ -117,9 +117,24 @@ async fn failing_tests_yield_their_coverage_and_the_run_fails() -> Result<()> {
 
     // It is told once; and what failed in one iteration of `skaffold dev` is no failure of the next.
     assert_eq!(run_of("podcov-collect", "").await?.code, 0);
-    run_of("podcov-test", "--defer-failure svc/writes 70 -- false").await?;
-    assert_eq!(run_of("podcov-test", "--defer-failure svc/writes 70 -- true").await?.code, 0);
+    let test_once = "--defer-failure svc/writes 70 -- mkdir tested";
+    fs::create_dir(world.dir().join("tested"))?;
+    run_of("podcov-test", test_once).await?;
+    fs::remove_dir(world.dir().join("tested"))?;
+    assert_eq!(run_of("podcov-test", test_once).await?.stderr, "");
     assert_eq!(run_of("podcov-collect", "").await?.code, 0);
+
+    // The tests of one hook that pass are not those of another.
+    run_of("podcov-test", "--defer-failure svc/writes 70 -- sh -c exit${IFS}3").await?;
+    run_of("podcov-test", "--defer-failure svc/writes 70 -- false").await?;
+    run_of("podcov-test", "--defer-failure svc/writes 70 -- true").await?;
+    let collected = run_of("podcov-collect", "").await?;
+    assert_eq!(collected.code, 1, "{collected:?}");
+    assert_eq!(
+        collected.stderr,
+        "podcov-collect: error: the tests failed: sh ended with exit code 3\n\
+         podcov-collect: error: the tests failed: false ended with exit code 1\n"
+    );
     Ok(())
 }
 

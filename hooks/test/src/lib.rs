@@ -11,6 +11,7 @@ mod routes;
 
 use std::ffi::OsString;
 use std::future::pending;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -120,8 +121,9 @@ pub fn guard() -> Option<ExitCode> {
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     let routes = routes::parse(&args.routes, &args.http)?;
     let state = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));
-    // A failure of an earlier iteration of `skaffold dev` does not belong to this one.
-    state.clear().or_exit(Exit::Usage, "cannot remove the failure that an earlier run deferred")?;
+    // A failure of an earlier iteration of `skaffold dev` does not belong to this one; those of other hooks do.
+    let hook = hook_id(&args);
+    state.clear(hook).or_exit(Exit::Usage, "cannot remove the failure that an earlier run deferred")?;
 
     let prepared = shutdown.or_stop(async {
         let forwards = forward_all(&args, &routes).await?;
@@ -161,9 +163,16 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     let command = program.to_string_lossy().into_owned();
     say(NAME, format_args!("{command} failed with exit code {}; a later hook will end with it", ended.code));
     state
-        .defer(&Deferred { command, code: ended.code })
+        .defer(&Deferred { hook, command, code: ended.code })
         .or_exit(Exit::Command(ended.code), "cannot record the failure for podcov-collect")?;
     Ok(Exit::Done)
+}
+
+/// Tells a run's hooks that test apart: by their targets and commands.
+fn hook_id(args: &Args) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&args.routes, &args.command).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Opens all ports, then waits until all targets accept connections.
