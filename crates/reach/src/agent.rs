@@ -95,14 +95,14 @@ impl Source for Agent<'_> {
         .boxed()
     }
 
-    fn archive(&mut self) -> BoxFuture<'_, Result<ArchiveStream, Fault>> {
+    fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
             let client = self.client()?;
             let request = Request::Coverage(self.ask());
             let (lives, pieces) = self.once(client.archive(&request)).await?;
             let mut stream = ArchiveStream::new(WAY.name, pieces);
             stream.lives = Some(lives);
-            Ok(stream)
+            Ok(Some(stream))
         }
         .boxed()
     }

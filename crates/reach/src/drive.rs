@@ -16,7 +16,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) struct Limits {
     /// How many tries may fail. While the container is starting again, none counts.
     pub(crate) tries: u32,
-    /// How long after the first try the last one may begin.
+    /// How long after a way's first try its last one may begin.
     pub(crate) patience: Duration,
     /// How long a container that is starting again may take.
     pub(crate) restart: Duration,
@@ -48,10 +48,10 @@ pub(crate) async fn drive<'a, T>(
     fate: impl AsyncFn() -> Option<Fate>,
     mut attempt: impl AsyncFnMut(&mut Box<dyn Source + 'a>) -> Result<T, Fault>,
 ) -> Outcome<T> {
-    let begun = Instant::now();
+    let mut begun = Instant::now();
     let mut pause = limits.pause;
     let mut restart_deadline = None;
-    let (mut at, mut absent, mut tries) = (0, Vec::new(), 0);
+    let (mut at, mut furthest, mut absent, mut tries) = (0, 0, Vec::new(), 0);
     loop {
         let source = &mut sources[at];
         let way = source.name();
@@ -68,6 +68,10 @@ pub(crate) async fn drive<'a, T>(
         {
             absent.push(why.clone());
             at += 1;
+            if at > furthest {
+                // What the ways before it took is not its time. Only once, or the tries would have no end.
+                (furthest, begun) = (at, Instant::now());
+            }
             continue;
         }
         let mut now = fate().await;
@@ -155,7 +159,7 @@ mod tests {
             async { next.expect("a way has a try").map(|()| Evidence::default()) }.boxed()
         }
 
-        fn archive(&mut self) -> BoxFuture<'_, Result<ArchiveStream, Fault>> {
+        fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
             async { Err(Fault::Absent("it has none".to_owned())) }.boxed()
         }
     }
@@ -278,6 +282,29 @@ mod tests {
         // It has been started again unseen.
         let (tried, _) = drive_all(ways(), LIMITS, vec![Some(Fate::Restarted)]).await;
         assert_eq!(tried, "a b a");
+    }
+
+    #[tokio::test]
+    async fn a_way_has_its_own_time() {
+        let limits = Limits { patience: Duration::from_millis(20), tries: u32::MAX, ..LIMITS };
+        let ways = vec![way("a", [absent("no a")]), way("b", [passing("cut"), Ok(())])];
+        let outcome = drive(
+            ways,
+            limits,
+            async || None,
+            async |source| {
+                if source.name() == "a" {
+                    sleep(limits.patience * 2).await;
+                }
+                source.flush().await
+            },
+        )
+        .await;
+        assert_eq!((outcome.result.is_ok(), outcome.tries), (true, 2));
+        // Once: ways that are absent again and again come to an end.
+        let ways = vec![way("a", [absent("no a")]), way("b", [absent("no b")])];
+        let (_, outcome) = drive_all(ways, limits, vec![Some(Fate::Restarted)]).await;
+        assert!(outcome.result.is_err());
     }
 
     #[tokio::test]

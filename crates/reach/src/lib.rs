@@ -97,7 +97,8 @@ pub async fn transfer<T>(
         })
         .await;
         match opened.result {
-            Ok(stream) => begun = Some(stream),
+            // One that has written and cannot send is no loss: another way may send it.
+            Ok(stream) => begun = stream,
             Err(why) => unflushed = Some(why),
         }
     }
@@ -116,7 +117,8 @@ pub async fn transfer<T>(
             Some(stream) => stream,
             None => {
                 source.open().await?;
-                source.archive().await?
+                let stream = source.archive().await?;
+                stream.expect("a program that was asked for nothing leaves nothing unsent")
             }
         };
         came_by = Some(stream.way);

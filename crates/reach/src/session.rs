@@ -180,8 +180,10 @@ impl Session {
     /// Asks for files; the shell ends with it. The names are such as [`Session::names`] gives.
     pub(crate) async fn take(mut self, names: &[String]) -> Result<ReadBack, Error> {
         self.exec.write(format!("take {}\n", names.join(" ")).as_bytes()).await?;
-        if self.line().await?.as_deref() != Some("tar") {
-            return Ok(ReadBack::NoTar);
+        match self.line().await?.as_deref() {
+            Some("tar") => {}
+            Some(_) => return Ok(ReadBack::NoTar),
+            None => return Ok(ReadBack::Failed(self.early_exit()?.to_string())),
         }
         let mut archive: Vec<u8> = self.unread.drain(..).collect();
         while let Some(output) = self.exec.next().await? {
@@ -201,12 +203,13 @@ impl Session {
 
     /// Asks for all coverage files of the folder: what has come of them already, and the exec that brings the rest. `None`
     /// if the image has no tar.
-    pub(crate) async fn take_all(mut self) -> Result<Option<(Bytes, Exec)>, Error> {
+    pub(crate) async fn take_all(mut self) -> Result<Result<Option<(Bytes, Exec)>, EarlyExit>, Error> {
         self.exec.write(b"all\n").await?;
-        if self.line().await?.as_deref() != Some("tar") {
-            return Ok(None);
-        }
-        Ok(Some((self.unread.into_iter().collect(), self.exec)))
+        Ok(match self.line().await?.as_deref() {
+            Some("tar") => Ok(Some((self.unread.into_iter().collect(), self.exec))),
+            Some(_) => Ok(None),
+            None => Err(self.early_exit()?),
+        })
     }
 
     /// The next line of the shell's output; `None` at its end.

@@ -112,12 +112,13 @@ impl Source for Shell<'_> {
         .boxed()
     }
 
-    fn archive(&mut self) -> BoxFuture<'_, Result<ArchiveStream, Fault>> {
+    fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
             let (begun, exec) = if self.wish.request().is_some() {
                 let (session, _) = self.written().await?;
-                let taken = session.take_all().await.map_err(|error| self.fault(&error))?;
-                taken.ok_or_else(|| Fault::Final("the image has no tar".to_owned()))?
+                let taken = session.take_all().await.map_err(|e| self.fault(&e))?;
+                let Some(taken) = taken.map_err(|e| self.early_exit(&e))? else { return Ok(None) };
+                taken
             } else {
                 match self.connection.take() {
                     Some(Connection::Archive(exec)) => (Bytes::new(), exec),
@@ -134,7 +135,7 @@ impl Source for Shell<'_> {
                 Err(Error::NoProgram { .. }) => Fault::Absent(no_shell(&target)),
                 Err(error) => Fault::of(error),
             };
-            Ok(ArchiveStream::of_exec(WAY.name, begun, exec, meaning))
+            Ok(Some(ArchiveStream::of_exec(WAY.name, begun, exec, meaning)))
         }
         .boxed()
     }
@@ -180,6 +181,10 @@ impl<'a> Shell<'a> {
     fn early_exit(&self, exit: &EarlyExit) -> Fault {
         match exit {
             _ if exit.was_killed() => Fault::Passing(exit.to_string()),
+            // No other way may ask the program again.
+            _ if exit.has_no_folder() && self.progress.signalled_at.is_some() => {
+                Fault::Final(exit.to_string())
+            }
             _ if exit.has_no_folder() => no_folder(self.target, &exit.to_string()),
             _ => Fault::Final(exit.to_string()),
         }

@@ -30,8 +30,8 @@ pub(crate) trait Source: Send {
     /// Has the program write its counters, or end, and gives the evidence that it has.
     fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>>;
 
-    /// The coverage files, after the program has done what the wish says.
-    fn archive(&mut self) -> BoxFuture<'_, Result<ArchiveStream, Fault>>;
+    /// The coverage files, after the program has done what the wish says. `None` if it has and this way cannot send them.
+    fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>>;
 
     /// The message for the last fault, of a container that has had this fate.
     fn explain(&self, fault: &Fault, fate: &Fate) -> String {

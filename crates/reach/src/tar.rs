@@ -46,7 +46,7 @@ impl Source for Tar<'_> {
         async { Err(Fault::Absent("tar cannot send a signal".to_owned())) }.boxed()
     }
 
-    fn archive(&mut self) -> BoxFuture<'_, Result<ArchiveStream, Fault>> {
+    fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
             let exec = self.exec.take().ok_or_else(|| Fault::Passing("tar does not run".to_owned()))?;
             let meaning = |end: Result<(i32, &str), &Error>| match end {
@@ -56,7 +56,7 @@ impl Source for Tar<'_> {
             };
             let mut stream = ArchiveStream::of_exec(WAY.name, Bytes::new(), exec, meaning);
             stream.coverage_alone = false;
-            Ok(stream)
+            Ok(Some(stream))
         }
         .boxed()
     }
