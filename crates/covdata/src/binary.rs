@@ -1,4 +1,4 @@
-//! What all counter files of one binary come to.
+//! The summed counters of all counter files of one binary.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,33 +8,34 @@ use crate::counters::Args;
 use crate::encode::CounterFileBuilder;
 use crate::{Error, Function, MetaFile, MetaHash};
 
-/// A binary: its meta-data file, and where in a row of counters each function's are.
+/// A binary: its meta-data file, and the number of its first function in each package.
 #[derive(Debug)]
 pub(crate) struct Binary<'a> {
     pub(crate) path: &'a Path,
     pub(crate) bytes: &'a [u8],
     pub(crate) file: MetaFile<'a>,
-    /// For each package how many functions those before it have, and one more for the end.
+    /// For each package, the number of functions in the packages before it. One more entry holds the number of all.
     packages: Vec<usize>,
 }
 
 /// The counters of any number of a binary's runs, added up.
 #[derive(Debug, Clone)]
-pub(crate) struct Counted<'a> {
+pub(crate) struct BinaryCounts<'a> {
     pub(crate) binary: Arc<Binary<'a>>,
-    /// For each function of the meta-data file, in its order, where in `sums` its are; 0 where it never ran, as most do.
+    /// For each function of the meta-data file, in its order, the index in `sums` of its entry. The index is 0 for a
+    /// function that never ran; most functions never run.
     places: Vec<u32>,
-    /// For each function that ran how many units it has, and then for each of these the plain sum of its counters. Plain,
-    /// so that a file's part in it can be taken back; 64 bits hold more runs than there can be. The first is for all that
-    /// never ran: no units.
+    /// An entry for each function that ran: its number of units, then for each unit the sum of its counters. The sums do
+    /// not saturate, so that the counters of a file that turns out to be wrong can be subtracted again; 64 bits hold more
+    /// runs than there can be. The first entry, with no units, is for all functions that never ran.
     sums: Vec<u64>,
-    /// What all the runs have in common.
+    /// The facts about the process (command line, system, architecture) that are the same in all runs.
     pub(crate) args: Option<Args>,
-    /// The names of files and of their package that are not those in the meta-data.
+    /// Names that replace those in the meta-data, if a package and its files are renamed.
     pub(crate) names: Option<BinaryNames>,
 }
 
-/// What a package and its files are called in results.
+/// The names of a package and its files in results.
 #[derive(Debug, Clone)]
 pub(crate) struct BinaryNames {
     /// The package's index.
@@ -56,7 +57,7 @@ impl<'a> Binary<'a> {
             units += package.units;
             packages.push(functions);
         }
-        // `Counted::sums` is as long as that, and one more.
+        // `BinaryCounts::sums` has at most this length: one number a function and a unit, and the first entry.
         if u32::try_from(functions + units + 1).is_err() {
             return Err(Error::malformed(0, "more units than 32 bits count"));
         }
@@ -64,20 +65,20 @@ impl<'a> Binary<'a> {
     }
 }
 
-impl<'a> Counted<'a> {
+impl<'a> BinaryCounts<'a> {
     /// A binary that never ran.
     pub(crate) fn new(binary: Arc<Binary<'a>>) -> Self {
         let functions = binary.packages.last().copied().unwrap_or_default();
         Self { binary, places: vec![0; functions], sums: vec![0], args: None, names: None }
     }
 
-    /// What a package is called in results: its import path.
+    /// The import path of a package in results.
     pub(crate) fn path(&self, package: usize) -> &str {
         let names = self.names.as_ref().filter(|names| names.package == package);
         names.map_or(self.binary.file.packages[package].path, |names| &names.path)
     }
 
-    /// What a function's source file is called in results.
+    /// The name of a function's source file in results.
     #[inline]
     pub(crate) fn file(&self, package: usize, function: &Function<'_>) -> &str {
         let name = self.binary.file.packages[package].string(function.file);
@@ -85,7 +86,8 @@ impl<'a> Counted<'a> {
         names.and_then(|names| names.files.get(name)).map_or(name, String::as_str)
     }
 
-    /// How often each unit ran of each of a package's functions, in their order; nothing for one that never ran.
+    /// For each function of a package, in order, how often each of its units ran. The counts of a function that never ran
+    /// are empty.
     pub(crate) fn counts(
         &self,
         package: usize,
@@ -95,20 +97,20 @@ impl<'a> Counted<'a> {
         functions.map(move |function| self.sums(package, function).iter().map(move |&sum| mode.count(sum)))
     }
 
-    /// The sums of a function's counters; nothing where it never ran.
+    /// The sums of a function's counters; empty if it never ran.
     #[inline]
     fn sums(&self, package: usize, function: usize) -> &[u64] {
         self.at(self.places[self.binary.packages[package] + function])
     }
 
-    /// The sums that start at a place.
+    /// The sums of the entry at this index of `sums`.
     #[inline]
     fn at(&self, start: u32) -> &[u64] {
         let start = start as usize;
         &self.sums[start + 1..][..self.sums[start] as usize]
     }
 
-    /// Sets the count of units to 0 for which `keep` is false, of a function's.
+    /// Sets to 0 the counts of those units of a function for which `keep` returns false.
     pub(crate) fn retain(&mut self, package: usize, function: usize, mut keep: impl FnMut() -> bool) {
         let start = self.places[self.binary.packages[package] + function] as usize;
         let units = self.sums[start] as usize;
@@ -119,7 +121,7 @@ impl<'a> Counted<'a> {
         }
     }
 
-    /// The sums of a function's counters, to add to; of no function where there is none.
+    /// The sums of a function's counters, to add to; `None` if the meta-data has no such function.
     #[inline]
     pub(crate) fn place(&mut self, package: u32, function: u32) -> Option<&mut [u64]> {
         let (package, function) = (package as usize, function as usize);
@@ -132,11 +134,11 @@ impl<'a> Counted<'a> {
         sums.get_mut(..*units as usize)
     }
 
-    /// Makes room for the sums of a function that did not run so far.
+    /// Adds an entry for a function that did not run so far, and gives its index.
     #[cold]
     fn new_place(&mut self, package: usize, function: usize) -> Option<u32> {
         let units = self.binary.file.packages[package].units_of(function)?;
-        // `Binary::new` has seen to it that 32 bits do.
+        // `Binary::new` has checked that the length fits into 32 bits.
         let start = self.sums.len() as u32;
         self.sums.push(u64::from(units));
         self.sums.resize(self.sums.len() + units as usize, 0);
@@ -180,7 +182,7 @@ impl<'a> Counted<'a> {
         Ok(out.finish())
     }
 
-    /// Keeps of what is known of the runs' processes what is known of these too.
+    /// Keeps only those facts about the process that are the same in these runs too.
     pub(crate) fn keep_common(&mut self, args: Option<Args>) {
         match (&mut self.args, args) {
             (Some(own), Some(args)) => own.keep_common(&args),

@@ -4,12 +4,12 @@
 //! written by `internal/coverage/encodecounter`, read by `internal/coverage/decodecounter`.
 //!
 //! Facts that are not in the format's description:
-//! - Headers and footers are little-endian, always. The header's BigEndian flag speaks of raw counters only;
+//! - Headers and footers are little-endian, always. The header's BigEndian flag applies to raw counters only;
 //!   Go's writer never sets it, Go's reader honours it.
-//! - The arguments' length includes the padding behind them. It pads to 4 bytes from the segment's start:
+//! - The arguments' length includes the padding after them, up to a multiple of 4 bytes from the segment's start:
 //!   footers follow counters unaligned, so a later segment may start anywhere. (Go's reader pads from the
 //!   file's start, which is wrong for later segments, but its tools never read those.)
-//! - Each segment has a footer behind it, whose number of segments counts up to that point.
+//! - A footer follows each segment. Its number of segments counts the segments up to that point.
 //! - No tool of Go's writes several segments. `AppendSegment` would, but up to Go 1.26 it adds the functions
 //!   of the segments before to what a segment announces; such a file is an error here, as it is to Go's
 //!   reader.
@@ -30,11 +30,11 @@ pub struct CounterFile<'a> {
     segments: Vec<Segment<'a>>,
 }
 
-/// The counters of one run, with what is known of the process.
+/// The counters of one run, with facts about the process.
 #[derive(Debug, Clone)]
 pub struct Segment<'a> {
     args: Vec<Arg<'a>>,
-    /// The number of functions, as announced and as found.
+    /// The number of functions: the announced number, which the parser has compared with the found one.
     entries: u64,
     encoding: Encoding,
     pub(crate) payload: &'a [u8],
@@ -73,11 +73,11 @@ impl<'a> CounterFile<'a> {
     ///
     /// [`Error::Truncated`], [`Error::Malformed`] or [`Error::Version`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
-        Self::read_into(bytes, &mut Nowhere)
+        Self::read_into(bytes, &mut NullSink)
     }
 
-    /// Parses, and puts each function's counters where the sink says. A file that turns out not to be whole ends in
-    /// an error after some of them.
+    /// Parses, and passes each function's counters to the sink. If the file is not whole, the error may come after the sink
+    /// has received some of them.
     pub(crate) fn read_into<S: Sink>(bytes: &'a [u8], sink: &mut S) -> Result<Self, S::Error> {
         let mut cursor = Cursor::new(bytes);
         let whole = bytes.first_chunk::<HEADER>();
@@ -113,12 +113,12 @@ impl<'a> CounterFile<'a> {
             segments.push(Segment::read_into(&mut cursor, encoding, sink)?);
             let at = cursor.position();
             if footer(&mut cursor) != Ok(number) {
-                let what = format!("expected the footer of segment {number} behind its last function");
+                let what = format!("expected the footer of segment {number} after its last function");
                 return Err(Error::malformed(at, what).into());
             }
         }
         if cursor.left() != 0 {
-            return Err(Error::malformed(cursor.position(), "data behind the last segment").into());
+            return Err(Error::malformed(cursor.position(), "data after the last segment").into());
         }
         Ok(Self { header, segments })
     }
@@ -160,7 +160,7 @@ impl<'a> Segment<'a> {
             cursor.bytes(4 - misaligned, "the padding")?;
         }
 
-        // Every entry takes bytes, so that a wrong number of them ends this at the end of the data.
+        // Each entry has at least one byte, so a wrong number of entries cannot read past the data.
         let before = cursor.clone();
         match encoding {
             Encoding::Uleb => each_function(cursor, entries, sink, |cursor| cursor.uleb(COUNTERS), true)?,
@@ -194,15 +194,15 @@ impl<'a> Segment<'a> {
         self.arg(b"GOARCH")
     }
 
-    /// The process's command line, from the program's name on; secrets included, and not always UTF-8. Empty
-    /// after [`strip_args`](crate::strip_args) or a merge of different ones.
+    /// The process's command line, from the program's name on. It may hold secrets, and is not always UTF-8. Empty
+    /// after [`strip_args`](crate::strip_args), or after a merge of different command lines.
     #[must_use]
     pub fn command_line(&self) -> Vec<&'a [u8]> {
         let args: HashMap<_, _> = self.args.iter().copied().collect();
         (0..args.len()).map_while(|n| args.get(format!("argv{n}").as_bytes()).copied()).collect()
     }
 
-    /// What is known of the process, as a whole.
+    /// All facts about the process.
     pub(crate) fn args(&self) -> Args {
         Args {
             command_line: self.command_line().into_iter().map(<[u8]>::to_vec).collect(),
@@ -242,7 +242,7 @@ impl<'a> Iterator for FunctionCountersIter<'a> {
     type Item = FunctionCounters<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // An error is the end of the payload: `Segment::parse` has read the same bytes.
+        // An error is the end of the payload: `Segment::read_into` has read the same bytes before.
         self.read().ok()
     }
 }
@@ -263,15 +263,15 @@ impl Iterator for Counters<'_> {
 
 impl ExactSizeIterator for Counters<'_> {}
 
-/// Where counters go as they are read.
+/// Receives the counters of a file while it is parsed.
 pub(crate) trait Sink {
     type Error: From<Error>;
 
-    /// Says which of the next functions need not be read, `left` at most: how many bytes and functions. `position` is
-    /// that of `rest` behind the first function.
+    /// Gives the number of bytes and of functions, at most `left`, that need not be decoded; `None` if the next function is
+    /// to be decoded. `position` is the offset of `rest` from the first function.
     fn repeats(&mut self, position: usize, rest: &[u8], left: u64) -> Option<(usize, u64)>;
 
-    /// The place for a function's counters, as many as it has; `None` where they are not wanted.
+    /// The slice to put a function's counters into, with an element for each; `None` if they are only checked.
     fn place(
         &mut self,
         package: u32,
@@ -279,14 +279,14 @@ pub(crate) trait Sink {
         counters: u32,
     ) -> Result<Option<&mut [u64]>, Self::Error>;
 
-    /// Puts a counter into its place.
+    /// Puts a counter into an element of that slice.
     fn put(place: &mut u64, counter: u32);
 }
 
-/// For checking alone.
-struct Nowhere;
+/// A sink that drops all counters, to check a file.
+struct NullSink;
 
-impl Sink for Nowhere {
+impl Sink for NullSink {
     type Error = Error;
 
     fn repeats(&mut self, _: usize, _: &[u8], _: u64) -> Option<(usize, u64)> {
@@ -319,7 +319,7 @@ impl Encoding {
     }
 }
 
-/// Reads functions into a sink. `may_be_short`: whether a byte below 128 is a number.
+/// Reads functions into a sink. `may_be_short` says whether a byte below 128 is a number.
 #[inline]
 fn each_function<'a, S: Sink>(
     from: &mut Cursor<'a>,
@@ -328,7 +328,7 @@ fn each_function<'a, S: Sink>(
     read: impl Fn(&mut Cursor<'a>) -> Result<u32, Error>,
     may_be_short: bool,
 ) -> Result<(), S::Error> {
-    // A copy, as what this loop alone knows of stays in registers.
+    // A copy, because a local variable can stay in registers.
     let mut cursor = from.clone();
     let mut left = entries;
     while left > 0 {
@@ -376,7 +376,7 @@ fn each_function<'a, S: Sink>(
     Ok(())
 }
 
-/// What a segment says of its process.
+/// The facts about a process in a segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Args {
     pub(crate) command_line: Vec<Vec<u8>>,
@@ -385,7 +385,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Keeps what is the same for another process. Go: `argstate.Merge` in `cmd/covdata`.
+    /// Keeps only the facts that are the same for another process. Go: `argstate.Merge` in `cmd/covdata`.
     pub(crate) fn keep_common(&mut self, other: &Self) {
         if self.command_line != other.command_line {
             self.command_line.clear();
@@ -411,11 +411,10 @@ impl Args {
     }
 }
 
-/// A key and its value. Of the keys in use (argc, argv0…, GOOS, GOARCH) only the values are anybody's bytes.
+/// A key and its value. The keys in use are argc, argv0…, GOOS and GOARCH; the values may be any bytes.
 type Arg<'a> = (&'a [u8], &'a [u8]);
 
-/// The key-value pairs of a segment, checked as Go's reader checks them, so that what passes here passes
-/// there.
+/// Parses the key-value pairs of a segment, with the checks of Go's reader.
 fn parse_args<'a>(mut cursor: Cursor<'_>, strings: &[&'a [u8]]) -> Result<Vec<Arg<'a>>, Error> {
     let start = cursor.position();
     let count = cursor.uleb("the number of arguments")? as usize;
@@ -455,7 +454,7 @@ fn footer(cursor: &mut Cursor<'_>) -> Result<u32, ()> {
     }
 }
 
-/// What an error calls them.
+/// The item that an error names.
 const COUNTERS: &str = "a function's counters";
 
 pub(crate) const MAGIC: [u8; 4] = *b"\0cwm";

@@ -1,4 +1,4 @@
-//! A bounds-checked reader over a byte slice, the only place which touches raw bytes.
+//! A bounds-checked reader over a byte slice.
 //!
 //! Go's counterpart is `internal/coverage/slicereader`, which panics at the end of the data.
 
@@ -33,18 +33,18 @@ impl<'a> Cursor<'a> {
         Ok(Self { data: &self.data[..self.position], position })
     }
 
-    /// What is left.
+    /// The bytes from the position on.
     pub(crate) fn rest(&self) -> &'a [u8] {
         &self.data[self.position..]
     }
 
-    /// Passes over bytes that [`rest`](Self::rest) has.
+    /// Skips bytes of [`rest`](Self::rest).
     #[inline]
     pub(crate) fn skip(&mut self, bytes: usize) {
         self.position = (self.position + bytes).min(self.data.len());
     }
 
-    /// What was read since a copy of this cursor was taken.
+    /// The bytes that were read since a copy of this cursor was made.
     pub(crate) fn since(&self, earlier: &Self) -> &'a [u8] {
         &self.data[earlier.position..self.position]
     }
@@ -75,7 +75,7 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A ULEB128 number, which is what nearly all of a file consists of. Go's own writer never exceeds 32
+    /// Reads a ULEB128 number. Nearly all of a file consists of these. Go's own writer never exceeds 32
     /// bits; Go's reader would drop the bits above.
     #[inline(always)]
     pub(crate) fn uleb(&mut self, what: &'static str) -> Result<u32, Error> {
@@ -84,12 +84,12 @@ impl<'a> Cursor<'a> {
                 self.position += 1;
                 Ok(u32::from(a))
             }
-            // Most lines of most files.
+            // Most line numbers have two bytes.
             [a, b, ..] if b < 0x80 => {
                 self.position += 2;
                 Ok(u32::from(a & 0x7f) | u32::from(b) << 7)
             }
-            // By value, so that the position need not be in memory.
+            // The position is passed by value, so that it can stay in a register.
             _ => {
                 let (value, position) = Self::long_uleb(self.data, self.position, what)?;
                 self.position = position;
@@ -110,7 +110,7 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// Passes over ULEB128 numbers, as [`uleb`](Self::uleb) would.
+    /// Skips ULEB128 numbers, with the checks of [`uleb`](Self::uleb).
     pub(crate) fn skip_ulebs(&mut self, mut count: usize, what: &'static str) -> Result<(), Error> {
         const HIGHEST: u64 = 0x8080_8080_8080_8080;
         while count > 0 {
@@ -122,7 +122,7 @@ impl<'a> Cursor<'a> {
                 let goes_on = u64::from_le_bytes(*bytes) & HIGHEST;
                 if goes_on & goes_on >> 8 & goes_on >> 16 & goes_on >> 24 == 0 {
                     let ends = !goes_on & HIGHEST;
-                    // Counted by multiplying: not every processor has an instruction for it.
+                    // The bits are counted by multiplying, because not every processor has an instruction for that.
                     count -= ((ends >> 7).wrapping_mul(0x0101_0101_0101_0101) >> 56) as usize;
                     self.position += 8 - ends.leading_zeros() as usize / 8;
                     continue;
@@ -170,13 +170,13 @@ impl<'a> Cursor<'a> {
         Ok(strings)
     }
 
-    /// The same, as text; `None` where one is not UTF-8.
+    /// As [`strings`](Self::strings), as text; `None` if a string is not UTF-8.
     pub(crate) fn texts(&mut self) -> Result<Option<Vec<&'a str>>, Error> {
         let mut table = self.clone();
         let strings = self.strings()?;
         let bytes = self.since(&table);
-        // Nearly all strings are short, and a length below 128 is ASCII, so that all of the table is text, which is
-        // checked sooner at once than string by string.
+        // Nearly all strings are short, and a length below 128 is ASCII, so the table as a whole is usually valid
+        // UTF-8. Checking it at once is faster than string by string.
         let Ok(text) = str::from_utf8(bytes) else {
             return Ok(strings.into_iter().map(|string| str::from_utf8(string).ok()).collect());
         };

@@ -1,4 +1,5 @@
-//! What was read, by binary and text profile: merged, selected, combined, subtracted, and written again.
+//! The content of coverage files and text profiles, and the operations on it: merge, select, combine, subtract,
+//! intersect.
 //!
 //! Go: `cmd/covdata`, files `merge.go`, `metamerge.go` and `subtractintersect.go`.
 
@@ -8,21 +9,21 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::binary::Counted;
+use crate::binary::BinaryCounts;
 use crate::encode::{self, CounterFileBuilder, PackageBuilder};
 use crate::meta::Package;
-use crate::profile::Covered;
+use crate::profile::CoveredBlocks;
 use crate::text::{TextFile, package_of};
 use crate::{Error, FileName, MetaHash, Mode, Profile, RenamedFile, TextProfile};
 
-/// The counters of any number of runs of any number of binaries, and text profiles beside them.
+/// The counters of any number of runs of any number of binaries, and text profiles.
 #[derive(Debug, Clone, Default)]
 pub struct Data<'a> {
     /// Sorted by hash.
-    pub(crate) binaries: Vec<Counted<'a>>,
+    pub(crate) binaries: Vec<BinaryCounts<'a>>,
     /// All text profiles, added up.
     pub(crate) text: Option<TextProfile>,
-    /// The files that have other names here than in the data.
+    /// The files that were renamed.
     pub(crate) renamed: Vec<RenamedFile>,
 }
 
@@ -30,7 +31,7 @@ pub struct Data<'a> {
 pub type NewFile<'d> = (FileName, Cow<'d, [u8]>);
 
 impl<'a> Data<'a> {
-    /// Whether there is nothing at all.
+    /// Whether there are neither binaries nor text profiles.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.binaries.is_empty() && self.text.is_none()
@@ -70,7 +71,7 @@ impl<'a> Data<'a> {
         Profile::merge(self)
     }
 
-    /// The binaries as files, as `go tool covdata merge` writes them: for each its meta-data and one counter file.
+    /// The coverage files that `go tool covdata merge` writes: for each binary its meta-data and one counter file.
     ///
     /// # Errors
     ///
@@ -83,17 +84,18 @@ impl<'a> Data<'a> {
         Ok(files.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
     }
 
-    /// The same without the packages that are not wanted, as `go tool covdata merge -pkg`. The meta-data is written
-    /// anew, so the binaries' hashes change.
+    /// The coverage files of the selected packages, as `go tool covdata merge -pkg` writes them. The meta-data is different,
+    /// so the binaries' hashes change.
     ///
     /// # Errors
     ///
     /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
-    pub fn selected_files(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<NewFile<'static>>, Error> {
+    pub fn selected_files(&self, is_selected: impl Fn(&str) -> bool) -> Result<Vec<NewFile<'static>>, Error> {
         let mut out = Vec::<NewFile<'_>>::new();
         for counted in &self.binaries {
             let file = &counted.binary.file;
-            let packages = file.packages.iter().enumerate().filter(|(index, _)| wanted(counted.path(*index)));
+            let packages =
+                file.packages.iter().enumerate().filter(|(index, _)| is_selected(counted.path(*index)));
             let (numbers, blobs): (Vec<usize>, Vec<&[u8]>) =
                 packages.map(|(number, package)| (number, package.blob)).unzip();
             let (hash, meta) = encode::meta_file(&blobs, file.mode, file.granularity);
@@ -103,32 +105,32 @@ impl<'a> Data<'a> {
         Ok(numbered(out))
     }
 
-    /// The same as one binary with all the functions, each once, as `go tool covdata merge -pcombine`. The mode is
-    /// the latest of the binaries' in the order set, count, atomic.
+    /// The coverage files of one binary with the functions of all, each once, as `go tool covdata merge -pcombine` writes
+    /// them. Of the binaries' modes, the latest in the order set, count, atomic is used.
     ///
     /// # Errors
     ///
     /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
-    pub fn combined_files(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<NewFile<'static>>, Error> {
-        let mut binaries: Vec<&Counted<'_>> = self.binaries.iter().collect();
+    pub fn combined_files(&self, is_selected: impl Fn(&str) -> bool) -> Result<Vec<NewFile<'static>>, Error> {
+        let mut binaries: Vec<&BinaryCounts<'_>> = self.binaries.iter().collect();
         // Go's order, which decides the order of packages and functions.
         binaries.sort_by_key(|counted| counted.binary.path);
         let mode = binaries.iter().map(|counted| counted.binary.file.mode).max();
         let (Some(first), Some(mode)) = (binaries.first(), mode) else { return Ok(Vec::new()) };
 
-        let mut packages = Vec::<Combined<'_>>::new();
+        let mut packages = Vec::<CombinedPackage<'_>>::new();
         let mut numbers = HashMap::new();
         for counted in &binaries {
-            let wanted = counted
+            let selected = counted
                 .binary
                 .file
                 .packages
                 .iter()
                 .enumerate()
-                .filter(|(index, _)| wanted(counted.path(*index)));
-            for (index, package) in wanted {
+                .filter(|(index, _)| is_selected(counted.path(*index)));
+            for (index, package) in selected {
                 let number = *numbers.entry(package.path).or_insert_with(|| {
-                    packages.push(Combined::new(package));
+                    packages.push(CombinedPackage::new(package));
                     packages.len() - 1
                 });
                 packages[number].add(package, counted.counts(index), mode);
@@ -154,21 +156,21 @@ impl<'a> Data<'a> {
         Ok(pair(hash, Cow::Owned(meta), out.finish()).into())
     }
 
-    /// Takes out what other data covered: the count of a block that ran there becomes 0.
+    /// Removes the coverage that other data have too: sets the count of each block that ran there to 0.
     ///
-    /// Blocks are compared by file and place, so that other binaries, also of the same source, count. Go compares
-    /// functions by number in binaries of one hash alone.
+    /// Blocks are compared by file and position, so also across binaries. Go compares functions by number, and only in
+    /// binaries of the same hash.
     pub fn subtract(&mut self, other: &Data<'_>) {
         self.retain(|covered_here| !covered_here, &other.profile().covered());
     }
 
-    /// Keeps what other data covered too: the count of a block that did not run there becomes 0. Blocks are compared as
-    /// in [`subtract`](Self::subtract).
+    /// Keeps only the coverage that other data have too: sets the count of each block that did not run there to 0. Blocks
+    /// are compared as in [`subtract`](Self::subtract).
     pub fn intersect(&mut self, other: &Data<'_>) {
         self.retain(|covered_here| covered_here, &other.profile().covered());
     }
 
-    fn retain(&mut self, keep: impl Fn(bool) -> bool, covered: &Covered<'_>) {
+    fn retain(&mut self, keep: impl Fn(bool) -> bool, covered: &CoveredBlocks<'_>) {
         for counted in &mut self.binaries {
             let binary = Arc::clone(&counted.binary);
             for (index, package) in binary.file.packages.iter().enumerate() {
@@ -188,16 +190,16 @@ impl<'a> Data<'a> {
     }
 }
 
-/// A package of several binaries in the making.
-struct Combined<'a> {
+/// Combines a package of several binaries into one.
+struct CombinedPackage<'a> {
     builder: PackageBuilder<'a>,
     /// The number of each different function: its name, file, units and literal flag.
     numbers: HashMap<(&'a str, &'a str, &'a [u8], bool), u32>,
-    /// For each function the count of each unit.
+    /// For each function, the count of each unit.
     counts: Vec<Vec<u32>>,
 }
 
-impl<'a> Combined<'a> {
+impl<'a> CombinedPackage<'a> {
     fn new(package: &Package<'a>) -> Self {
         Self { builder: PackageBuilder::new(package), numbers: HashMap::new(), counts: Vec::new() }
     }
@@ -227,14 +229,14 @@ impl<'a> Combined<'a> {
     }
 }
 
-/// The two files of a binary. Go has no process to name in them either.
+/// The two files of a binary. As in Go, the counter file's name has process 0, because no single process wrote it.
 fn pair(hash: MetaHash, meta: Cow<'_, [u8]>, counters: Vec<u8>) -> [NewFile<'_>; 2] {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
     [(FileName::Meta { hash }, meta), (FileName::Counters { hash, pid: 0, nanos }, Cow::Owned(counters))]
 }
 
-/// Gives each counter file a number of its own: two binaries may differ in nothing but what is not wanted.
+/// Gives each counter file a number of its own: two binaries may have the same hash after a selection.
 fn numbered(mut files: Vec<NewFile<'static>>) -> Vec<NewFile<'static>> {
     for (number, (name, _)) in (0..).zip(&mut files) {
         if let FileName::Counters { pid, .. } = name {

@@ -1,4 +1,7 @@
-//! The formats' writers, to the byte as Go's: a meta-data file, a package in it, a counter file.
+//! Writers of meta-data files, of the packages in them, and of counter files.
+//!
+//! Meta-data files are the same as Go's, byte for byte. Counter files have the same content as Go's; Go writes their
+//! functions in no fixed order.
 //!
 //! Go: `internal/coverage/encodemeta`, `internal/coverage/encodecounter`, `internal/coverage/stringtab`.
 
@@ -8,8 +11,8 @@ use crate::counters::{Args, MAGIC};
 use crate::meta::{self, Function, Package};
 use crate::{Error, Granularity, MetaHash, Mode, Unit};
 
-/// A meta-data file of these packages, and its hash. Go: `metaMerge.emitMeta` in `cmd/covdata`, whose hash is one
-/// over the packages alone.
+/// Gives a meta-data file of these packages, and its hash. Go: `metaMerge.emitMeta` in `cmd/covdata`, which hashes only
+/// the packages.
 pub(crate) fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity) -> (MetaHash, Vec<u8>) {
     let mut hash = Fnv::new();
     for package in packages {
@@ -46,7 +49,7 @@ pub(crate) fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity
     (MetaHash(hash), out)
 }
 
-/// A package of a meta-data file in the making. Go: `encodemeta.CoverageMetaDataBuilder`.
+/// Builds a package of a meta-data file. Go: `encodemeta.CoverageMetaDataBuilder`.
 pub(crate) struct PackageBuilder<'a> {
     header: [u32; 3],
     strings: Strings<'a>,
@@ -114,11 +117,11 @@ impl<'a> PackageBuilder<'a> {
     }
 }
 
-/// A counter file in the making. Go: `encodecounter.CoverageDataWriter`.
+/// Builds a counter file. Go: `encodecounter.CoverageDataWriter`.
 pub(crate) struct CounterFileBuilder {
     out: Vec<u8>,
     segments: u32,
-    /// Where the segment in the making starts, which is where its number of functions stands.
+    /// The offset of the current segment, which begins with its number of functions.
     segment: usize,
     functions: u64,
 }
@@ -138,7 +141,7 @@ impl CounterFileBuilder {
         Self::with_header(&header)
     }
 
-    /// Begins a segment with what is known of its process. Go writes the string with index 0 empty, the keys
+    /// Begins a segment with the facts about its process. Go writes the string with index 0 empty, the keys
     /// sorted, and counts the padding as part of the arguments.
     pub(crate) fn begin(&mut self, args: &Args) -> Result<(), Error> {
         let mut strings = Strings::new();
@@ -181,7 +184,7 @@ impl CounterFileBuilder {
         }
     }
 
-    /// Adds functions as they stand in another file.
+    /// Adds encoded functions of another file unchanged.
     pub(crate) fn payload(&mut self, functions: u64, payload: &[u8]) {
         self.functions += functions;
         self.out.extend_from_slice(payload);
@@ -204,7 +207,7 @@ impl CounterFileBuilder {
     }
 }
 
-/// The string table in the making; the string with index 0 is empty.
+/// Builds a string table. The string with index 0 is empty.
 struct Strings<'a> {
     list: Vec<&'a [u8]>,
     numbers: HashMap<&'a [u8], u32>,
@@ -233,7 +236,7 @@ impl<'a> Strings<'a> {
     }
 }
 
-/// A length as a header has it.
+/// Encodes a length for a header.
 fn length(length: usize) -> Result<[u8; 4], Error> {
     u32::try_from(length).map(u32::to_le_bytes).map_err(|_| Error::malformed(0, "a part exceeds 32 bits"))
 }

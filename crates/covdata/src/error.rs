@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{MetaHash, TextError};
 
-/// Why bytes, or a name, are not the coverage file which they should be. Offsets count bytes from the file's
+/// Why bytes, or a name, are not a valid coverage file. Offsets count bytes from the file's
 /// start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub enum Error {
     /// The name is that of a write in progress; the file gets its final name when it is whole.
     #[error("a temporary file, its writer has not finished")]
     Temporary,
-    /// The bytes end, or the part that they are in ends, before the item does.
+    /// The file, or a part of it, ends before the end of an item.
     #[error("at byte {offset}: {what} is cut off")]
     Truncated {
         /// Where the item starts.
@@ -39,7 +39,7 @@ pub enum Error {
         /// The version in the header.
         found: u32,
     },
-    /// A meta-data file's header announces another length than the file has.
+    /// The header of a meta-data file announces a length that is not the file's.
     #[error("the file has {found} bytes, its header announces {announced}")]
     Length {
         /// The header's length, in bytes.
@@ -47,7 +47,7 @@ pub enum Error {
         /// The file's length, in bytes.
         found: u64,
     },
-    /// The header's hash is not the name's: the content of another file.
+    /// The hash in the header is not the one in the name: the content is that of another file.
     #[error("the name says hash {expected}, the header says {found}")]
     OtherHash {
         /// The name's hash.
@@ -66,8 +66,7 @@ impl Error {
     }
 }
 
-/// Something that kept a file, or a folder, out of [`Data`](crate::Data), or that makes its numbers
-/// doubtful.
+/// Why a file or a folder is not in [`Data`](crate::Data), or why its numbers are doubtful.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct Problem {
@@ -83,7 +82,7 @@ impl Problem {
         Self { path: path.into(), reason: reason.into() }
     }
 
-    /// An error of the file system's names the file itself.
+    /// The message. That of an I/O error names the file already.
     fn text(&self) -> String {
         match &self.reason {
             Reason::Io(error) => error.to_string(),
@@ -99,10 +98,10 @@ pub enum Reason {
     /// The file or folder could not be read; its content is not in the profile.
     #[error(transparent)]
     Io(Arc<std::io::Error>),
-    /// The file is not whole, or not right; its content is not in the profile.
+    /// The file is truncated or malformed; its content is not in the profile.
     #[error(transparent)]
     Invalid(#[from] Error),
-    /// The file is not a text profile, or has lines that are none of its; the others are in the profile.
+    /// The file is not a text profile, or has malformed lines; its other lines are in the profile.
     #[error(transparent)]
     Text(#[from] TextError),
     /// A counter file without the meta-data file of its binary in any folder; it is not in the profile.
@@ -122,8 +121,8 @@ pub enum Reason {
         /// The earlier file.
         first: PathBuf,
     },
-    /// A counter file with counters of a function which its meta-data does not have, or not in this number;
-    /// nothing of the file is in the profile.
+    /// A counter file with counters of a function which the meta-data does not have, or which has another number of units
+    /// there; nothing of the file is in the profile.
     #[error(
         "{counters} counters for function {function} of package {package}, which the meta-data does not have"
     )]

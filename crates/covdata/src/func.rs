@@ -1,12 +1,12 @@
 //! The coverage of each function, in numbers and in the lines of `go tool covdata func`.
 //!
 //! Go: `EmitFuncs` in `internal/coverage/cformat`. One difference: where a file ends with a function and the next
-//! begins with one of the same name (`init`, `main`), Go makes one of both.
+//! begins with one of the same name (`init`, `main`), Go merges the two.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::profile::{Group, InOrder};
+use crate::profile::{Group, OrderedFunction};
 use crate::{Block, Coverage, FileProfile, Findings, Mode, PackageProfile, Profile};
 
 /// The coverage of a function.
@@ -16,9 +16,9 @@ pub struct FunctionCoverage<'p> {
     pub package: &'p str,
     /// Its source file, as in [`FileProfile::name`](crate::FileProfile::name).
     pub file: &'p str,
-    /// The line that it begins in, from 1, or that its first block begins in.
+    /// The line that it begins in, from 1; if that is not known, the line that its first block begins in.
     pub line: u32,
-    /// Its name; `?` where only text profiles have it and nothing was found out of its source.
+    /// Its name; `?` where only text profiles have it and its source is not known.
     pub name: Cow<'p, str>,
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
@@ -33,7 +33,7 @@ pub struct FunctionBlocks<'p, 'a> {
     pub name: &'p Cow<'a, str>,
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
-    /// The line that it begins in, or that its first block begins in.
+    /// The line that it begins in; if that is not known, the line that its first block begins in.
     pub line: u32,
     /// Its blocks.
     pub blocks: &'p [Block],
@@ -56,11 +56,11 @@ impl<'a> Profile<'a> {
 }
 
 impl<'a> Group<'_, 'a> {
-    /// The coverage of each of a package's functions, and what is odd about its files.
+    /// The coverage of each of a package's functions, and the findings about its files.
     pub(crate) fn functions(&self, mode: Mode) -> (Vec<FunctionCoverage<'a>>, Findings<'a>) {
         let mut functions = Vec::<FunctionCoverage<'_>>::new();
         let in_order = self.in_order::<false>(mode, |function| {
-            let &InOrder { file, literal, coverage, .. } = function;
+            let &OrderedFunction { file, literal, coverage, .. } = function;
             let name = function.name();
             match functions.last_mut() {
                 // As in `functions_of`.
@@ -97,7 +97,7 @@ impl<'a> PackageProfile<'a> {
         })
     }
 
-    /// The functions of one of its files, in the order of their blocks, of which each has at least one.
+    /// The functions of one of its files, in the order of their blocks. Each has at least one block.
     pub fn functions_of<'p>(
         &'p self,
         file: &'p FileProfile<'_>,
@@ -133,7 +133,7 @@ impl fmt::Display for Functions<'_> {
     }
 }
 
-/// How wide the columns of the functions' lines are, in tab stops.
+/// The widths of the columns in the functions' lines, in tab stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Columns {
     places: usize,
@@ -141,7 +141,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// So wide that all these functions have room, and the total.
+    /// The smallest widths with room for all these functions and the total.
     pub(crate) fn of(functions: &[FunctionCoverage<'_>]) -> Self {
         let widest = |width: fn(&FunctionCoverage<'_>) -> usize, other: &str| {
             shown(functions).map(width).max().unwrap_or_default().max(other.len())
@@ -152,8 +152,8 @@ impl Columns {
         }
     }
 
-    /// So wide that there is room for what there is room for in either.
-    pub(crate) fn and(self, other: Self) -> Self {
+    /// The larger of the two widths, for each column.
+    pub(crate) fn max(self, other: Self) -> Self {
         Self { places: self.places.max(other.places), names: self.names.max(other.names) }
     }
 
@@ -182,7 +182,7 @@ impl Columns {
     }
 }
 
-/// The functions that have a line.
+/// The functions that are printed: all but function literals.
 fn shown<'f, 'p>(functions: &'f [FunctionCoverage<'p>]) -> impl Iterator<Item = &'f FunctionCoverage<'p>> {
     functions.iter().filter(|function| !function.literal)
 }
@@ -192,18 +192,18 @@ fn place_width(function: &FunctionCoverage<'_>) -> usize {
     width(function.file) + digits + 2
 }
 
-/// The width of text as Go's tabwriter has it, in characters.
+/// The width of text in characters, as Go's tabwriter counts.
 fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
-/// How many tab stops a column takes whose widest cell has this width: one character more, in eights. Go:
-/// `text/tabwriter` with a padding of 1.
+/// The number of tab stops for a column whose widest cell has this width. A tab stop has eight characters, and at least one
+/// character is left free. Go: `text/tabwriter` with a padding of 1.
 fn tabs(widest: usize) -> usize {
     (widest + 1).div_ceil(8)
 }
 
-/// Fills a column of this many tab stops up behind a cell of this width.
+/// Writes the tabs after a cell of this width, in a column of this many tab stops.
 fn pad(out: &mut impl fmt::Write, tabs: usize, width: usize) -> fmt::Result {
     const TABS: &str = "\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t";
     let mut left = tabs - width / 8;

@@ -1,14 +1,14 @@
-//! One file, one name.
+//! Gives each source file one name.
 //!
 //! The `go` command names a source file by its package. But a program that was built from files (`go build main.go`) has
-//! a package `command-line-arguments` in the data, with the paths that these files had where it was built. So the same
-//! file has two names, and the files of two programs may have one.
+//! a package `command-line-arguments` in the data, with the paths that these files had on the machine that built it. So
+//! one file may have two names, and two programs' files may have the same name.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::binary::{BinaryNames, Counted};
+use crate::binary::{BinaryCounts, BinaryNames};
 use crate::join::join;
-use crate::profile::{Own, merge_blocks};
+use crate::profile::{BlockFacts, merge_blocks};
 use crate::text::{TextFile, TextProfile};
 use crate::{Block, Data, Mode};
 
@@ -25,7 +25,7 @@ pub struct RenamedFile {
 const FROM_FILES: &str = "command-line-arguments";
 
 impl Data<'_> {
-    /// The names of files that are paths of the machine which built the program, each once.
+    /// The names of files that are paths on the machine which built the program, each once.
     #[must_use]
     pub fn path_names(&self) -> Vec<String> {
         let binaries = self.binaries.iter().filter_map(built_from).flat_map(|(_, paths)| paths);
@@ -33,11 +33,11 @@ impl Data<'_> {
         binaries.chain(texts).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Gives a file that is named by its path the name that it has by its package.
+    /// Renames files that are named by a path: their new name begins with the import path of their package.
     ///
-    /// `import_name` tells what is known from elsewhere. Otherwise it is the name of another file in the data, if that is
-    /// of a module which the program contains, ends as the path does, and has the same blocks. Files of one path which
-    /// are of two programs get different names.
+    /// `import_name` gives the name for a path, if the caller knows it. Otherwise the new name is that of another file in
+    /// the data which has the same blocks, belongs to a module that the program contains, and ends as the path does. If
+    /// two programs have files of one path, these get different names.
     pub fn identify(&mut self, import_name: impl Fn(&str) -> Option<String>) {
         let mut renamed = BTreeSet::new();
         for number in 0..self.binaries.len() {
@@ -69,7 +69,7 @@ impl Data<'_> {
         &self.renamed
     }
 
-    /// The names by package of the files that a program was built from.
+    /// The new names of the files that a program was built from; `None` where no name is found.
     fn names_by_package(
         &self,
         number: usize,
@@ -131,7 +131,7 @@ impl Data<'_> {
                 if paths.iter().all(|path| seen[path] == 1) {
                     continue;
                 }
-                // A module names a program, if it is the only one; otherwise what Go tells binaries apart by does.
+                // The program is named by its module if it has only one, otherwise by the binary's hash.
                 let name =
                     name.get_or_insert_with(|| match modules(counted).into_iter().collect::<Vec<_>>()[..] {
                         [module] => module.to_owned(),
@@ -145,7 +145,7 @@ impl Data<'_> {
         }
     }
 
-    /// All blocks that the data have of a file.
+    /// All blocks of a file in the data.
     fn blocks_of(&self, name: &str) -> Vec<Block> {
         let mut blocks: Vec<Block> = self.binaries.iter().flat_map(|counted| units(counted, name)).collect();
         blocks.extend(
@@ -162,7 +162,7 @@ fn is_path(name: &str) -> bool {
 }
 
 /// The package of a program that was built from files, and their paths.
-fn built_from(counted: &Counted<'_>) -> Option<(usize, BTreeSet<String>)> {
+fn built_from(counted: &BinaryCounts<'_>) -> Option<(usize, BTreeSet<String>)> {
     let packages = &counted.binary.file.packages;
     let index = packages.iter().position(|package| package.path == FROM_FILES)?;
     let files = packages[index].functions().map(|function| packages[index].string(function.file));
@@ -170,13 +170,13 @@ fn built_from(counted: &Counted<'_>) -> Option<(usize, BTreeSet<String>)> {
 }
 
 /// The modules that a program contains, as far as its data tell.
-fn modules<'c>(counted: &'c Counted<'_>) -> BTreeSet<&'c str> {
+fn modules<'c>(counted: &'c BinaryCounts<'_>) -> BTreeSet<&'c str> {
     let modules = counted.binary.file.packages.iter().map(|package| package.module);
     modules.filter(|module| !module.is_empty()).collect()
 }
 
-/// The blocks that a program has of a file, in order.
-fn units(counted: &Counted<'_>, name: &str) -> Vec<Block> {
+/// A program's blocks of a file, in order.
+fn units(counted: &BinaryCounts<'_>, name: &str) -> Vec<Block> {
     let packages = counted.binary.file.packages.iter();
     let functions = packages.flat_map(|package| package.functions().map(move |function| (package, function)));
     let functions = functions.filter(|(package, function)| package.string(function.file) == name);
@@ -189,18 +189,18 @@ fn units(counted: &Counted<'_>, name: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether blocks are of the same source, as one release of Go cuts it or as two do.
+/// Whether two lists of blocks come from the same source, built by the same or by different releases of Go.
 fn agree(a: &[Block], b: &[Block]) -> bool {
     let mut both = [a, b].concat();
     merge_blocks(&mut both, Mode::Count);
-    let overlap = Own::of(&both).overlap;
+    let overlap = BlockFacts::of(&both).overlap;
     let joined = if overlap { join(&both, &mut [], Mode::Count) } else { Some(both) };
-    // Each build has all of them.
+    // Each build has all blocks of the source.
     joined.is_some_and(|joined| joined.len() == a.len().max(b.len()))
 }
 
-/// Whether two programs that were built from files are builds of one.
-fn is_one_program(a: &Counted<'_>, b: &Counted<'_>) -> bool {
+/// Whether two binaries that were built from files are builds of the same program.
+fn is_one_program(a: &BinaryCounts<'_>, b: &BinaryCounts<'_>) -> bool {
     let (own, other) = (modules(a), modules(b));
     if own == other && !own.is_empty() {
         return true;
@@ -208,7 +208,7 @@ fn is_one_program(a: &Counted<'_>, b: &Counted<'_>) -> bool {
     let paths = |counted| built_from(counted).map(|(_, paths)| paths).unwrap_or_default();
     let mut common = paths(a);
     common.retain(|path| paths(b).contains(path));
-    // One may have been built without its packages' coverage.
+    // One of them may have been built without coverage of its packages.
     !common.is_empty()
         && (own.is_subset(&other) || other.is_subset(&own))
         && common.iter().all(|path| agree(&units(a, path), &units(b, path)))

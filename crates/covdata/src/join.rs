@@ -1,4 +1,4 @@
-//! One source file as several releases of Go cut it into blocks.
+//! Joins the blocks of one source file from several releases of Go, which cut it into blocks differently.
 //!
 //! Up to 1.26 a block reaches from the brace before its first statement to the one that ends it. From 1.27 it begins at
 //! its first statement and mostly ends at column 1 of the line after its last one, and blank lines and comments cut it in
@@ -6,7 +6,7 @@
 //! own. Where that holds, the finer blocks are the file's, and the coarser one's count is each one's. No source is needed.
 //!
 //! Go 1.27.0 and 1.27.1 give each piece of a block the whole block's number of statements (golang/go 80974). Another
-//! release's blocks of the same file tell the right one.
+//! release's blocks of the same file have the right number.
 //!
 //! Go: `addCounters` and `codeRanges` in `cmd/cover`.
 
@@ -15,8 +15,8 @@ use std::cmp::Reverse;
 use crate::profile::{ProfileFunction, order};
 use crate::{Block, Mode, Unit};
 
-/// Joins the blocks of several releases of Go: of blocks that contain others the finest are left. The blocks are in
-/// order, each once, and so are the result's. `None` where some of them are not the same source cut in two ways.
+/// Joins the blocks of several releases of Go. Of blocks that contain others, the finest are kept. Both the given blocks and
+/// the result are in order, without duplicates. `None` if the blocks do not come from one version of the source.
 pub(crate) fn join(
     blocks: &[Block],
     functions: &mut [ProfileFunction<'_>],
@@ -43,7 +43,7 @@ pub(crate) fn join(
     Some(out)
 }
 
-/// Joins a block with those in it. `None` where they are not one block in two ways.
+/// Joins a block with the blocks in it. `None` if they do not come from one version of the source.
 fn join_cluster(cluster: &[Block], functions: &mut [ProfileFunction<'_>], mode: Mode) -> Option<Vec<Block>> {
     // After `//line` there is no column, and a line is another file's.
     let is_placed = |block: &Block| block.unit.start_column != 0 && block.unit.start() <= block.unit.end();
@@ -63,7 +63,7 @@ fn join_cluster(cluster: &[Block], functions: &mut [ProfileFunction<'_>], mode: 
         open.push(index);
     }
     let mut blocks = cluster.to_vec();
-    // What is in a block comes after it. A block that is dropped hands on its count to those in it, in turn.
+    // The blocks in a block come after it. A block that is dropped passes its count on to the blocks in it.
     let mut dropped = vec![false; blocks.len()];
     for outer in 0..blocks.len() {
         let whole = blocks[outer];
@@ -93,8 +93,8 @@ fn join_cluster(cluster: &[Block], functions: &mut [ProfileFunction<'_>], mode: 
             && numbers().all(|number| number == whole.unit.statements)
             && parts.iter().all(|&part| children[part].is_empty())
         {
-            // Go 1.27.0 and 1.27.1: what each piece has is not known, but the block is, and it began to run as often as
-            // the piece of it that ran most.
+            // Go 1.27.0 and 1.27.1: the number of statements is known for the whole block, not for each piece. The block
+            // began to run as often as the piece that ran most.
             let count = parts.iter().map(|&part| blocks[part].count).max().unwrap_or_default();
             mode.merge(&mut blocks[outer].count, count);
             parts.iter().for_each(|&part| dropped[part] = true);
@@ -116,15 +116,15 @@ fn is_by_lines(unit: &Unit) -> bool {
     unit.end_column == 1 || unit.start() == unit.end()
 }
 
-/// Where a place has two numbers of statements, and the larger is that of several places in a row which have it too:
-/// keeps the smaller one.
+/// Removes repeated numbers of statements: if a position has two numbers, and several positions in a row have the larger one
+/// too, only the smaller number is kept.
 fn drop_repeated(blocks: &mut Vec<Block>, mode: Mode) {
     let place = |block: &Block| (block.unit.start(), block.unit.end());
     let twice = |pair: &[Block]| place(&pair[0]) == place(&pair[1]);
     if !blocks.windows(2).any(twice) {
         return;
     }
-    // By place, and there the smallest number first.
+    // Sorted by position, then by number of statements.
     blocks.sort_by_key(|block| (block.unit.start(), Reverse(block.unit.end()), block.unit.statements));
     let mut places: Vec<Vec<Block>> =
         blocks.chunk_by(|a, b| place(a) == place(b)).map(<[Block]>::to_vec).collect();
@@ -145,7 +145,7 @@ fn drop_repeated(blocks: &mut Vec<Block>, mode: Mode) {
             sum >= u64::from(number)
         });
         let last = reached.filter(|_| sum == u64::from(number)).or_else(|| {
-            // A label is left, which only the larger number counts.
+            // The difference is a label, which only the larger number counts.
             let last = right.len() - 1;
             let unit = places[start + last][0].unit;
             (is_by_lines(&unit) && sum + 1 == u64::from(number)).then_some(last)

@@ -7,16 +7,16 @@
 //!   [`CounterFile`].
 //! - Text profiles, by any name. See [`TextProfile`].
 //!
-//! [`Data`] is any number of both, from any number of binaries, collected by a [`Builder`], and text profiles beside
-//! them; a [`Profile`] is what they come to by block, the way `go tool covdata` merges. It differs in what it does
-//! about bad data: one bad file never costs the good ones, and nothing is left out without a [`Problem`].
+//! A [`Builder`] collects any number of these files, of any number of binaries. [`Data`] is their content. A [`Profile`]
+//! has the merged count of each block, as `go tool covdata` merges. Bad data are treated differently from Go: a bad file
+//! does not prevent the good ones from being read, and each file that is left out is reported as a [`Problem`].
 //!
-//! The bytes come from other people's machines, so every reader here is total: any input gives a value or an
+//! The bytes come from other people's machines, so every reader here accepts any input: it gives a value or an
 //! [`Error`], in time and memory proportional to the input's length.
 //!
 //! The formats are defined by Go's source, version 1 of each in `src/internal/coverage/defs.go`; no
-//! specification and no public package exists. What a module's docs say of Go's behaviour was read there, and
-//! is tested against the `go` command itself.
+//! specification and no public package exists. What the modules' documentation states about Go was read there, and is
+//! tested against the `go` command itself.
 
 mod binary;
 mod bytes;
@@ -54,11 +54,11 @@ pub use read::{Builder, Files};
 pub use strip::strip_args;
 pub use text::{TextError, TextProfile};
 
-/// Checks that `bytes` are the whole, right content of the file called `name`.
+/// Checks that `bytes` are the complete content of the file with this `name`.
 ///
-/// Whole: a meta-data file has the length that it announces and every offset in range; a counter file ends in
-/// its footer and holds exactly the entries that it announces; a text profile has no line that is none of its. Right:
-/// the hash in the header is the one in the name. Neither counter files nor text profiles have a checksum, so a changed
+/// Complete: a meta-data file has the length that it announces and every offset in range; a counter file ends in
+/// its footer and holds exactly the entries that it announces; a text profile has no malformed line.
+/// The hash in the header must be the one in the name. Neither counter files nor text profiles have a checksum, so a changed
 /// counter, or a whole line that is missing, cannot be seen.
 ///
 /// No thread is started: podcov-agent calls this in containers whose limit on processes may be reached.
@@ -79,7 +79,7 @@ pub fn check(name: &FileName, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// For callers of [`check`] which need the parsed file anyway.
+/// Checks the hash of a file that is parsed already.
 fn same_hash(expected: MetaHash, found: MetaHash) -> Result<(), Error> {
     if found == expected { Ok(()) } else { Err(Error::OtherHash { expected, found }) }
 }

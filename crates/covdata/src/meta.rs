@@ -1,4 +1,4 @@
-//! Meta-data files: what a binary's counters stand for.
+//! Meta-data files: the packages, functions and blocks that a binary's counters belong to.
 //!
 //! Go: `internal/coverage/defs.go` (`MetaFileHeader`, `MetaSymbolHeader`), written by
 //! `internal/coverage/encodemeta`, read by `internal/coverage/decodemeta`. Always little-endian.
@@ -35,19 +35,19 @@ pub struct Package<'a> {
     pub module: &'a str,
     /// The names of functions and files, for [`Function::name`] and [`Function::file`].
     pub strings: Vec<&'a str>,
-    /// Where each function is. Functions are decoded when they are asked for: of a large program all of them take
-    /// longer to write into memory than to read again.
+    /// The position of each function. Functions are decoded each time when they are used: for a large program, writing all
+    /// of them into memory takes longer than decoding them again.
     places: Vec<Place>,
-    /// How many units they have.
+    /// How many units its functions have in total.
     pub(crate) units: usize,
-    /// All of it, as it stands in the file.
+    /// The package's bytes in the file.
     pub(crate) blob: &'a [u8],
 }
 
-/// Where a function of a [`Package`] is.
+/// The position of a function of a [`Package`].
 #[derive(Debug, Clone)]
 struct Place {
-    /// Where in the package it starts, and where behind its units the literal flag is.
+    /// The offsets in the package of its first byte, and of the literal flag, which comes after its units.
     start: u32,
     flag: u32,
 }
@@ -64,7 +64,7 @@ pub struct Function<'a> {
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
     units: Units<'a>,
-    /// How long its units are in the file.
+    /// The length of its units in the file, in bytes.
     units_len: usize,
 }
 
@@ -77,7 +77,7 @@ pub struct Unit {
     pub start_column: u32,
     /// Last line, from 1.
     pub end_line: u32,
-    /// Column behind the end, in bytes from 1.
+    /// Column after the end, in bytes from 1.
     pub end_column: u32,
     /// How many statements it has; may be 0.
     pub statements: u32,
@@ -86,7 +86,7 @@ pub struct Unit {
 /// The units of a [`Function`], in the order of its counters.
 #[derive(Debug, Clone)]
 pub struct Units<'a> {
-    /// To the end of the package, so that nearly all can be read eight bytes at once.
+    /// All bytes to the end of the package, so that nearly all units can be read eight bytes at once.
     bytes: &'a [u8],
     left: u32,
 }
@@ -120,20 +120,20 @@ impl<'a> MetaFile<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] where the length is not the header's; else [`Error::Truncated`],
+    /// [`Error::Length`] if the length is not the one in the header; otherwise [`Error::Truncated`],
     /// [`Error::Malformed`] or [`Error::Version`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let (file, blobs) = Self::parse_header(bytes)?;
         file.with_packages(blobs.into_iter().map(Package::parse))
     }
 
-    /// As [`parse`](Self::parse), on all processors where the file is large.
+    /// As [`parse`](Self::parse), on all processors if the file is large.
     pub(crate) fn parse_in_parallel(bytes: &'a [u8]) -> Result<Self, Error> {
         let (file, blobs) = Self::parse_header(bytes)?;
         file.with_packages(parallel::map_bytes(&blobs, bytes.len(), |blob| Package::parse(blob.clone())))
     }
 
-    /// Adds the packages. The first error in the file is the one that counts.
+    /// Adds the packages, or gives the first error in the file.
     fn with_packages(
         mut self,
         packages: impl IntoIterator<Item = Result<Package<'a>, Error>>,
@@ -231,7 +231,7 @@ impl<'a> Package<'a> {
             cursor.bytes(gap, "the data before a function")?;
             let (count, flag_at) = Function::skip(&mut cursor, strings.len())?;
             units += count as usize;
-            // Not beyond 32 bits, as the package's length is not.
+            // They fit into 32 bits, as the package's length does.
             let [from, flag] = [offset, flag_at].map(|at| (at - start) as u32);
             places.push(Place { start: from, flag });
         }
@@ -250,20 +250,19 @@ impl<'a> Package<'a> {
         })
     }
 
-    /// The functions, in the order that counter files refer to them by index. May be none: a package of types.
+    /// The functions, in the order in which counter files refer to them by index. A package of types has none.
     pub fn functions(&self) -> impl ExactSizeIterator<Item = Function<'a>> + Clone {
         self.places.iter().map(|place| Function::read(self.blob, place))
     }
 
-    /// How many units a function has; `None` where there is no such function.
+    /// How many units a function has; `None` if there is no such function.
     #[inline]
     pub(crate) fn units_of(&self, function: usize) -> Option<u32> {
         let start = self.places.get(function)?.start as usize;
         Cursor::new(&self.blob[start..]).uleb("a function's number of units").ok()
     }
 
-    /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index from
-    /// elsewhere.
+    /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index that is out of range.
     #[must_use]
     pub fn string(&self, index: u32) -> &'a str {
         self.strings.get(index as usize).copied().unwrap_or_default()
@@ -286,7 +285,7 @@ impl<'a> Function<'a> {
         Ok((count, flag_at))
     }
 
-    /// Decodes a function of a package's bytes, which [`skip`](Self::skip) has checked: nothing is missing.
+    /// Decodes a function of a package's bytes. [`skip`](Self::skip) has checked that nothing is cut off.
     #[inline]
     fn read(blob: &'a [u8], place: &Place) -> Self {
         let [start, flag] = [place.start, place.flag].map(|at| at as usize);
@@ -311,11 +310,11 @@ impl<'a> Function<'a> {
 }
 
 impl Unit {
-    /// How many numbers it is written as.
+    /// How many numbers a unit has in the file.
     const NUMBERS: usize = 5;
 
-    /// Parses the two kinds that nearly all are of, at once: numbers of one byte each, or of two each for the lines.
-    /// Gives its length too.
+    /// Parses a unit of one of the two common forms, and gives its length too: all numbers have one byte, or the two line
+    /// numbers have two.
     #[inline(always)]
     fn parse_common(bytes: &[u8]) -> Option<(Self, usize)> {
         const LAST: u64 = 0x80;
@@ -335,7 +334,7 @@ impl Unit {
         }
     }
 
-    /// Parses any; `None` where it is cut off.
+    /// Parses a unit of any form, and gives its length too; `None` if it is cut off.
     #[inline(never)]
     fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut cursor = Cursor::new(bytes);
@@ -346,20 +345,20 @@ impl Unit {
         Some((unit, cursor.position()))
     }
 
-    /// Its first line and column, in order.
+    /// Its first line and column, as one number to compare.
     #[inline]
     pub(crate) fn start(&self) -> u64 {
         pair(self.start_line, self.start_column)
     }
 
-    /// Its last line and the column behind it, in order.
+    /// Its last line and the column after its end, as one number to compare.
     #[inline]
     pub(crate) fn end(&self) -> u64 {
         pair(self.end_line, self.end_column)
     }
 }
 
-/// Two numbers as one, so that comparing takes one step.
+/// Joins two numbers into one, so that a single comparison is enough.
 #[inline]
 pub(crate) fn pair(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
@@ -409,7 +408,7 @@ impl Mode {
         })
     }
 
-    /// Brings the count `new` into the count `sum`. Go: `internal/coverage/cmerge`.
+    /// Merges the count `new` into the count `sum`. Go: `internal/coverage/cmerge`.
     pub(crate) fn merge(self, sum: &mut u32, new: u32) {
         if self == Self::Set {
             *sum = u32::from(*sum != 0 || new != 0);
@@ -418,7 +417,7 @@ impl Mode {
         }
     }
 
-    /// The count that any number of runs come to, from their plain sum.
+    /// The count for a sum over any number of runs.
     pub(crate) fn count(self, sum: u64) -> u32 {
         if self == Self::Set { u32::from(sum != 0) } else { u32::try_from(sum).unwrap_or(u32::MAX) }
     }
@@ -434,7 +433,7 @@ impl Granularity {
 }
 
 impl fmt::Display for Mode {
-    /// As `-covermode` takes it.
+    /// Its name, as the value of `-covermode`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Set => "set",
@@ -456,7 +455,7 @@ mod tests {
     use super::*;
 
     const FILE: &[u8] = include_bytes!("../tests/fixtures/count/covmeta.968b6d5750288bbe4ea64dcfc0686230");
-    /// Where its first package starts: behind the header, two offsets, two lengths, and the string table.
+    /// The offset of its first package: after the header, two offsets, two lengths, and the string table.
     const FIRST: usize = 56 + 16 + 16 + 2;
 
     fn with(offset: usize, value: &[u8]) -> Result<MetaFile<'static>, Error> {

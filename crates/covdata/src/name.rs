@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use crate::Error;
 
-/// What tells one coverage-instrumented binary from another: a hash over its meta-data. Shown as 32
+/// The hash over a binary's meta-data, which identifies the binary. Shown as 32
 /// hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetaHash(pub [u8; 16]);
@@ -31,8 +31,8 @@ pub enum FileName {
         /// When they were written, in nanoseconds since 1970-01-01 UTC.
         nanos: u64,
     },
-    /// `coverprofile.<pid>.<nanos>`: a text profile, which Go leaves to its user to name, under the name that
-    /// podcov-agent gives it so that several can be in one folder.
+    /// `coverprofile.<pid>.<nanos>`: a text profile. Go lets the user choose its name; podcov-agent gives it this one,
+    /// so that several can be in one folder.
     Text {
         /// The process that wrote it, as numbered inside its container.
         pid: u32,
@@ -59,7 +59,7 @@ pub enum FileName {
 }
 
 impl FileName {
-    /// The hash of the binary that the file belongs to. A text profile does not tell.
+    /// The hash of the binary that the file belongs to; `None` for a text profile, whose name has no hash.
     #[must_use]
     pub fn hash(&self) -> Option<MetaHash> {
         match *self {
@@ -77,11 +77,11 @@ impl FileName {
         matches!(self, Self::TemporaryMeta { .. } | Self::TemporaryCounters { .. })
     }
 
-    /// Whether a base name starts like a coverage file's, valid or not. What does not is somebody else's
-    /// file.
+    /// Whether a base name starts like that of a coverage file, valid or not. Files with other names are none of podcov's
+    /// business.
     pub(crate) fn looks_like_one(base: &str) -> bool {
         let base = base.strip_prefix("tmp.").unwrap_or(base);
-        // `go test -coverprofile=coverprofile.out` is somebody's habit, and `coverprofile.1.out` that of CI jobs.
+        // People use names such as `coverprofile.out` for text profiles of their own, and CI jobs `coverprofile.1.out`.
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let numbers = base.strip_prefix("coverprofile.").and_then(|rest| rest.split_once('.'));
         let text = numbers.is_some_and(|(pid, nanos)| is_number(pid) && is_number(nanos));

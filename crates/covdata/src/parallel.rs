@@ -1,14 +1,14 @@
-//! Work on all processors, where there is enough of it.
+//! Maps lists on all processors, where there is enough work for them.
 //!
-//! Threads end with the work that they were started for. Where the system gives no thread, because a limit on processes
-//! is reached, the calling thread does the work alone, so nothing here can fail.
+//! Threads end with the work that they were started for. If the system starts no thread, because a limit on processes is
+//! reached, the calling thread does the work alone, so nothing here can fail.
 
 use std::panic::resume_unwind;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Below so many bytes of input, starting threads takes longer than they save.
+/// For fewer bytes of input than this, starting threads takes longer than they save.
 const WORTH_BYTES: usize = 256 << 10;
 
 /// How many threads can run at once.
@@ -18,7 +18,7 @@ pub(crate) fn processors() -> usize {
     *PROCESSORS
 }
 
-/// Maps items on all processors if they stand for this many bytes of input, and if that is worth it.
+/// Maps items. Uses all processors if the items' `bytes` of input are enough to be worth it.
 pub(crate) fn map_bytes<T: Sync, R: Send>(items: &[T], bytes: usize, map: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if bytes < WORTH_BYTES { items.iter().map(map).collect() } else { self::map(items, map) }
 }

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::str::FromStr;
 
 /// A pattern for import paths, in which `...` stands for any string, and `/...` at the end also for nothing: `net/...`
-/// matches `net` and `net/http`. Several, with commas between them, match what any of them matches; an empty text
-/// matches all, and commas alone nothing, as with Go's tool.
+/// matches `net` and `net/http`. Several patterns, separated by commas, match what any of them matches. An empty text
+/// matches all paths, and commas alone match none, as in Go's tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackagePattern(Option<Vec<String>>);
 
@@ -42,7 +42,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     let Some(mut rest) = text.strip_prefix(first) else { return false };
     for part in middle.into_iter().flat_map(|middle| middle.split("...")) {
         match rest.split_once(part) {
-            Some((_, behind)) => rest = behind,
+            Some((_, after)) => rest = after,
             None => return false,
         }
     }

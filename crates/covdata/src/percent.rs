@@ -28,8 +28,8 @@ pub struct PackagePercent {
 }
 
 /// The coverage of each package, sorted by path. [`Display`](fmt::Display) gives what `go tool covdata
-/// percent` prints, to the character: a package without statements has no percentage, and no line's end
-/// either.
+/// percent` prints, to the character: the line of a package without statements has neither a
+/// percentage nor a newline.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Percent {
     /// The packages.
@@ -61,7 +61,7 @@ impl Percent {
 }
 
 impl Coverage {
-    /// From 0 to 100; `None` where there is no statement.
+    /// From 0 to 100; `None` if there is no statement.
     #[must_use]
     pub fn percent(self) -> Option<f64> {
         // In Go's order of operations, for the same last bit.
@@ -71,14 +71,14 @@ impl Coverage {
     /// Writes the percentage as Go does; a function without statements counts as not covered.
     pub(crate) fn write_percent(self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
-            // Most are one of these, and formatting takes its time.
+            // Most percentages are one of these, and formatting is slow.
             Self { covered: 0, .. } => out.write_str("0.0%"),
             Self { covered, total } if covered == total => out.write_str("100.0%"),
             _ => write!(out, "{:.1}%", self.percent().unwrap_or_default()),
         }
     }
 
-    /// Adds a block of so many statements that ran so often.
+    /// Adds a block with this number of statements that ran `count` times.
     #[inline]
     pub(crate) fn count(&mut self, statements: u32, count: u32) {
         self.total += u64::from(statements);

@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::binary::Counted;
+use crate::binary::BinaryCounts;
 use crate::join::{is_too_full, join};
 use crate::meta::{Package, pair};
 use crate::text::{TextFile, TextProfile, package_of};
 use crate::{Coverage, Data, Function, Mode, Unit, parallel};
 
 /// The merged counts of any number of runs of any number of binaries, and of text profiles. Names are borrowed from
-/// the [`Data`] it was made of.
+/// the [`Data`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile<'a> {
     mode: Option<Mode>,
@@ -40,11 +40,11 @@ pub struct FileProfile<'a> {
     /// The blocks, each once, in Go's order: by first line, last line, first column, last column. Blocks of one
     /// version of the source do not overlap, so this is their order in the source.
     pub blocks: Vec<Block>,
-    /// What is odd about them, the worst of it.
+    /// The worst finding about the blocks.
     pub finding: Option<Finding>,
 }
 
-/// What is odd about a file's blocks, from harmless to worst.
+/// Why a file's blocks or numbers are doubtful, from harmless to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
     /// The inputs were built by several releases of Go, which cut functions into blocks differently. The finest blocks
@@ -52,17 +52,17 @@ pub enum Finding {
     Joined,
     /// Numbers of statements are too large: Go 1.27.0 and 1.27.1 give each piece of a block the number of the whole.
     Repeated,
-    /// Blocks overlap that `//line` directives have placed, as releases of Go do differently. The statements of all
-    /// count.
+    /// Blocks in a file with `//line` directives overlap: releases of Go place such blocks differently. The statements of
+    /// all count.
     LineDirectives,
-    /// The inputs were built from different versions of the source, so percentages count the statements of all of them:
-    /// blocks overlap that are not the same ones by another release of Go, and no single input has all of the blocks; or
-    /// one place has two numbers of statements, which no single build has.
+    /// The inputs were built from different versions of the source, and percentages count the statements of all versions.
+    /// Either blocks overlap, cannot be joined, and are not all in one input; or blocks at one position have different
+    /// numbers of statements, which a single build never has.
     Mixed,
 }
 
 impl Finding {
-    /// What to tell a person of files: the first of them, and maybe how many more.
+    /// The message for people. `files` names the first file, and the number of further ones.
     #[must_use]
     pub fn message(self, files: &str) -> String {
         match self {
@@ -95,8 +95,8 @@ pub struct ProfileFunction<'a> {
     pub name: Cow<'a, str>,
     /// Whether it is a function literal outside of any function, which has a made-up name.
     pub literal: bool,
-    /// The line that it begins in, where that is known of another release's blocks or of the source. From Go 1.27 on its
-    /// first block begins at its first statement.
+    /// The line that it begins in, if another release's blocks or the source tell it. From Go 1.27 on, the first block
+    /// begins at the first statement, which may be in a later line.
     pub line: Option<u32>,
 }
 
@@ -118,7 +118,7 @@ impl<'a> Profile<'a> {
         &self.packages
     }
 
-    /// The same, to fill in or to leave out.
+    /// The packages, to complete or to remove some.
     pub fn packages_mut(&mut self) -> &mut Vec<PackageProfile<'a>> {
         &mut self.packages
     }
@@ -128,8 +128,8 @@ impl<'a> Profile<'a> {
         self.packages.iter().flat_map(|package| &package.files)
     }
 
-    /// What the counts count; `None` where there was no file at all. For inputs of several modes it is the one
-    /// latest in the order set, count, atomic, and a block that ran in mode set counts as one run.
+    /// The counter mode; `None` if there was no file. For inputs of several modes it is the latest one in the order set,
+    /// count, atomic, and a block that ran in mode set counts as one run.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
         self.mode
@@ -146,7 +146,7 @@ impl<'a> Profile<'a> {
     }
 
     /// The blocks that ran.
-    pub(crate) fn covered(&self) -> Covered<'a> {
+    pub(crate) fn covered(&self) -> CoveredBlocks<'a> {
         let mut files = HashMap::<_, Vec<(Unit, u64)>>::new();
         for file in self.files() {
             let covered = file.blocks.iter().filter(|block| block.count != 0);
@@ -160,11 +160,11 @@ impl<'a> Profile<'a> {
                 *end = last;
             }
         }
-        Covered { files }
+        CoveredBlocks { files }
     }
 }
 
-/// A package as all binaries have it, still apart.
+/// A package's parts in all binaries, not yet merged.
 pub(crate) struct Group<'p, 'a> {
     pub(crate) path: &'a str,
     parts: &'p [Part<'a>],
@@ -176,15 +176,15 @@ pub(crate) fn groups<'p, 'a>(parts: &'p [Part<'a>]) -> Vec<Group<'p, 'a>> {
     groups.map(|parts| Group { path: parts[0].path(), parts }).collect()
 }
 
-/// A package as one binary has it.
+/// A package in one binary.
 pub(crate) struct Part<'a> {
-    counted: &'a Counted<'a>,
+    counted: &'a BinaryCounts<'a>,
     index: usize,
     package: &'a Package<'a>,
 }
 
 impl Data<'_> {
-    /// What the counts count, over all inputs.
+    /// The latest counter mode of all inputs.
     pub(crate) fn mode(&self) -> Option<Mode> {
         let modes = self.binaries.iter().map(|counted| counted.binary.file.mode);
         modes.chain(self.text.iter().map(|text| text.mode)).max()
@@ -195,13 +195,13 @@ impl Data<'_> {
         self.binaries.iter().map(|counted| counted.binary.bytes.len()).sum()
     }
 
-    /// The packages that are wanted of each binary, sorted by path.
-    pub(crate) fn parts(&self, wanted: impl Fn(&str) -> bool) -> Vec<Part<'_>> {
+    /// The selected packages of each binary, sorted by path.
+    pub(crate) fn parts(&self, is_selected: impl Fn(&str) -> bool) -> Vec<Part<'_>> {
         let packages = self.binaries.iter().flat_map(|counted| {
             let packages = counted.binary.file.packages.iter().enumerate();
             packages.map(move |(index, package)| Part { counted, index, package })
         });
-        let mut parts: Vec<Part<'_>> = packages.filter(|part| wanted(part.path())).collect();
+        let mut parts: Vec<Part<'_>> = packages.filter(|part| is_selected(part.path())).collect();
         parts.sort_by_key(Part::path);
         parts
     }
@@ -216,13 +216,13 @@ impl<'a> Part<'a> {
         self.counted.file(self.index, function)
     }
 
-    /// What is known of a file's blocks here.
-    fn own(&self, file: &str) -> Own {
+    /// Facts about this binary's blocks of a file.
+    fn own(&self, file: &str) -> BlockFacts {
         let functions = self.package.functions().filter(|function| self.file(function) == file);
         let units = functions.flat_map(|function| function.units());
         let mut blocks: Vec<Block> = units.map(|unit| Block { unit, count: 0, function: None }).collect();
         merge_blocks(&mut blocks, Mode::Set);
-        Own::of(&blocks)
+        BlockFacts::of(&blocks)
     }
 }
 
@@ -232,14 +232,14 @@ impl<'a> Group<'_, 'a> {
         self.parts.iter().map(|part| part.package.blob.len()).sum()
     }
 
-    /// Makes one of the parts.
+    /// Merges the parts.
     pub(crate) fn merge(&self, mode: Mode) -> PackageProfile<'a> {
         let Self { path, parts } = self;
         let mut package = PackageProfile { path, ..PackageProfile::default() };
         let mut numbers = HashMap::<&str, usize>::new();
         let mut sizes = Vec::new();
         for part in *parts {
-            // Strings are compared once a file; functions, of which there are many more, by number.
+            // File names are compared once for each file, not for each function.
             let mut file_of_string = vec![usize::MAX; part.package.strings.len()];
             for function in part.package.functions() {
                 let file = &mut file_of_string[function.file as usize];
@@ -258,7 +258,7 @@ impl<'a> Group<'_, 'a> {
             }
             package.functions.reserve_exact(part.package.functions().len());
             for (function, mut counts) in part.package.functions().zip(part.counted.counts(part.index)) {
-                // A function takes more than a byte of a file, so that 32 bits end only after 4 GiB of them.
+                // A function has more than a byte in the file, so 32 bits are enough for 4 GiB of functions.
                 let number = package.functions.len() as u32;
                 let name = Cow::Borrowed(part.package.string(function.name));
                 package.functions.push(ProfileFunction { name, literal: function.literal, line: None });
@@ -268,7 +268,7 @@ impl<'a> Group<'_, 'a> {
                     let count = counts.next().unwrap_or_default();
                     Block { unit, count, function: Some(number) }
                 }));
-                // Functions mostly are in order, and the blocks in them mostly are not.
+                // Functions are usually in order; the blocks in them usually are not.
                 blocks[start..].sort_unstable_by_key(|block| order(&block.unit));
             }
         }
@@ -283,34 +283,34 @@ impl<'a> Group<'_, 'a> {
     }
 }
 
-/// A function of a package whose functions are one behind the other.
-pub(crate) struct InOrder<'s, 'a> {
+/// A function of a package whose functions are in the order of the source and do not overlap.
+pub(crate) struct OrderedFunction<'s, 'a> {
     pub(crate) file: &'a str,
     pub(crate) literal: bool,
     pub(crate) coverage: Coverage,
     package: &'s Package<'a>,
     name: u32,
-    /// In the order of its counters; none where they are not wanted.
+    /// In the order of its counters; empty if only the coverage was requested.
     blocks: &'s [Block],
-    /// Where each block starts, in order, and below that its index.
+    /// The start of each block, sorted. The lowest bits hold the block's index.
     starts: &'s [u64],
 }
 
-/// The index at the end of one of [`InOrder::starts`].
+/// The index in the lowest bits of an element of [`OrderedFunction::starts`].
 fn index_of(start: u64) -> usize {
     start as usize & INDICES
 }
 
-/// The largest index that has room there, and the largest column.
+/// The largest index that fits into these bits, which is also the largest column that fits.
 const INDICES: usize = 0xffff;
 
-impl<'s, 'a> InOrder<'s, 'a> {
+impl<'s, 'a> OrderedFunction<'s, 'a> {
     /// Its name.
     pub(crate) fn name(&self) -> &'a str {
         self.package.string(self.name)
     }
 
-    /// Its blocks, if they are wanted.
+    /// Its blocks, if they were requested.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &'s Block> + use<'s, 'a> {
         let blocks = self.blocks;
         self.starts.iter().filter_map(|start| blocks.get(index_of(*start)))
@@ -323,17 +323,18 @@ impl<'s, 'a> InOrder<'s, 'a> {
 }
 
 impl<'a> Group<'_, 'a> {
-    /// Gives each function that has blocks, in the order of the source, without merging blocks, and says whether that
-    /// was right. Not, maybe after some of them, where there may be blocks which are the same, or functions which are not
-    /// one behind the other, or files which are not; or where binaries have different versions of the package. Hardly
-    /// any package is like that.
+    /// Calls `each` with each function that has blocks, in the order of the source, without merging blocks. This is
+    /// faster than [`merge`](Self::merge), and possible for nearly all packages.
     ///
-    /// `BLOCKS`: whether the functions' blocks are wanted too.
+    /// Returns `false`, maybe after some calls, if the blocks have to be merged: if blocks may be duplicates, if functions
+    /// overlap, if functions or files are not in order, or if the binaries have different versions of the package.
+    ///
+    /// `BLOCKS` says whether the functions have their blocks, or only their coverage.
     #[must_use]
     pub(crate) fn in_order<const BLOCKS: bool>(
         &self,
         mode: Mode,
-        mut each: impl FnMut(&InOrder<'_, 'a>),
+        mut each: impl FnMut(&OrderedFunction<'_, 'a>),
     ) -> bool {
         let package = self.parts[0].package;
         if self.parts.iter().any(|part| part.package.blob != package.blob) {
@@ -368,11 +369,11 @@ impl<'a> Group<'_, 'a> {
             let mut coverage = Coverage::default();
             blocks.clear();
             starts.clear();
-            let (mut end, mut right) = (0, function.units().len() <= INDICES);
+            let (mut end, mut fits) = (0, function.units().len() <= INDICES);
             for unit in function.units() {
                 let count = counts.get(starts.len()).copied().unwrap_or_default();
                 coverage.count(unit.statements, count);
-                right &= unit.start_column as usize <= INDICES
+                fits &= unit.start_column as usize <= INDICES
                     && unit.start() <= unit.end()
                     && !is_too_full(&unit);
                 starts.push(pair(unit.start_line, unit.start_column << 16 | starts.len() as u32));
@@ -384,7 +385,7 @@ impl<'a> Group<'_, 'a> {
             starts.sort_unstable();
             let start = pair((starts[0] >> 32) as u32, (starts[0] >> 16) as u32 & 0xffff);
             let twice = starts.windows(2).any(|pair| pair[0] >> 16 == pair[1] >> 16);
-            if !right || start <= last_end || twice {
+            if !fits || start <= last_end || twice {
                 return false;
             }
             last_end = end;
@@ -394,7 +395,7 @@ impl<'a> Group<'_, 'a> {
                     return false;
                 }
             }
-            each(&InOrder {
+            each(&OrderedFunction {
                 file,
                 literal: function.literal,
                 coverage,
@@ -409,7 +410,7 @@ impl<'a> Group<'_, 'a> {
 }
 
 impl<'a> PackageProfile<'a> {
-    /// What is odd about its files.
+    /// The findings about its files.
     pub(crate) fn findings(&self) -> Findings<'a> {
         self.files.iter().filter_map(|file| Some((file.name, file.finding?))).collect()
     }
@@ -437,7 +438,7 @@ fn add_text<'a>(packages: &mut Vec<PackageProfile<'a>>, text: &'a TextProfile, m
         });
         let PackageProfile { files, functions, .. } = &mut packages[package];
         let file = &mut files[file];
-        let before = Own::of(&file.blocks);
+        let before = BlockFacts::of(&file.blocks);
         file.blocks.extend(blocks);
         merge_blocks(&mut file.blocks, mode);
         if mode == Mode::Set {
@@ -449,17 +450,17 @@ fn add_text<'a>(packages: &mut Vec<PackageProfile<'a>>, text: &'a TextProfile, m
     packages.sort_by_key(|package| package.path);
 }
 
-/// What is known of the blocks that a single input has of a file, or the most that is known of several's.
+/// Facts about a single input's blocks of a file; over several inputs, the largest of each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Own {
-    /// How many there are.
+pub(crate) struct BlockFacts {
+    /// How many blocks there are.
     largest: usize,
-    /// Some overlap.
+    /// Whether some blocks overlap.
     pub(crate) overlap: bool,
 }
 
-impl Own {
-    /// Of blocks in order.
+impl BlockFacts {
+    /// The facts about blocks, which are in order.
     pub(crate) fn of(blocks: &[Block]) -> Self {
         Self { largest: blocks.len(), overlap: overlap(blocks.iter()) }
     }
@@ -469,23 +470,23 @@ impl Own {
     }
 }
 
-impl FromIterator<Own> for Own {
+impl FromIterator<BlockFacts> for BlockFacts {
     fn from_iter<I: IntoIterator<Item = Self>>(inputs: I) -> Self {
         inputs.into_iter().fold(Self::default(), Self::or)
     }
 }
 
 impl FileProfile<'_> {
-    /// Makes one of what several releases of Go made of the file, and notes what is odd about the blocks. `own` tells of
-    /// the inputs, each for itself; `unsure` says that one may have been made of several.
+    /// Joins the blocks of several releases of Go, and sets the finding. `own` gives the facts about each single input;
+    /// `unsure` says that one input may be a merge of several builds.
     ///
-    /// Blocks of one version may overlap, where `//line` directives have made two places in generated code one place in
-    /// its source. But the Go command gives no place twice: `dedup` in `cmd/cover`.
+    /// Blocks of one version may overlap, if `//line` directives map two positions in generated code to one position in
+    /// its source. But the `go` command never gives two blocks the same position: `dedup` in `cmd/cover`.
     fn settle(
         &mut self,
         functions: &mut [ProfileFunction<'_>],
         mode: Mode,
-        own: impl FnOnce() -> Own,
+        own: impl FnOnce() -> BlockFacts,
         unsure: bool,
     ) {
         let place = |unit: &Unit| (unit.start(), unit.end());
@@ -495,7 +496,7 @@ impl FileProfile<'_> {
             let own = own();
             let one = !same_place && own.largest >= self.blocks.len();
             let joined = if own.overlap && !unsure { None } else { join(&self.blocks, functions, mode) };
-            // A block that a directive has placed has lost its column, up to Go 1.26.
+            // Up to Go 1.26, a block after a directive has no column.
             let is_placed = |block: &Block| block.unit.start_column != 0;
             let finding = match joined {
                 Some(blocks) => {
@@ -515,9 +516,9 @@ impl FileProfile<'_> {
     }
 }
 
-/// Sorts blocks, and makes one of those that are the same.
+/// Sorts blocks, and merges those that are the same.
 pub(crate) fn merge_blocks(blocks: &mut Vec<Block>, mode: Mode) {
-    // Sorting beats hashing here: what comes is mostly in order, and the result has to be.
+    // Sorting is faster than hashing here: the blocks are mostly in order already, and the result has to be.
     if !blocks.is_sorted_by_key(|block| order(&block.unit)) {
         blocks.sort_by_key(|block| order(&block.unit));
     }
@@ -538,30 +539,30 @@ fn overlap<'b>(blocks: impl Iterator<Item = &'b Block> + Clone) -> bool {
     ends.zip(starts).any(|(end, start)| start < end)
 }
 
-/// What blocks are sorted by, as in Go. Go: `sortUnits` in `internal/coverage/cformat`.
+/// The sort key of blocks, as in Go. Go: `sortUnits` in `internal/coverage/cformat`.
 #[inline]
 pub(crate) fn order(unit: &Unit) -> impl Ord + use<> {
-    // In pairs, for fewer comparisons.
+    // Two numbers are compared at once.
     (pair(unit.start_line, unit.end_line), pair(unit.start_column, unit.end_column), unit.statements)
 }
 
 /// The blocks that ran, by file.
-pub(crate) struct Covered<'a> {
+pub(crate) struct CoveredBlocks<'a> {
     files: HashMap<&'a str, Vec<(Unit, u64)>>,
 }
 
-/// The blocks of a file that ran, by their start, each with the last end up to it.
+/// The blocks of a file that ran, sorted by their start. Each has the largest end of the blocks up to it.
 #[derive(Clone, Copy)]
 pub(crate) struct CoveredFile<'c>(&'c [(Unit, u64)]);
 
-impl Covered<'_> {
+impl CoveredBlocks<'_> {
     pub(crate) fn file(&self, name: &str) -> CoveredFile<'_> {
         CoveredFile(self.files.get(name).map_or(&[], Vec::as_slice))
     }
 }
 
 impl CoveredFile<'_> {
-    /// Whether a block ran, or a part of it, or what it is a part of: another release of Go may have cut it otherwise.
+    /// Whether a block ran, or a part of it, or a block that contains it: another release of Go may have cut it differently.
     pub(crate) fn has(self, unit: &Unit) -> bool {
         let is_in = |inner: &Unit, outer: &Unit| outer.start() <= inner.start() && inner.end() <= outer.end();
         let (before, from) =
@@ -582,8 +583,8 @@ mod tests {
 
     const META: &[u8] = include_bytes!("../tests/fixtures/count/covmeta.f947a66cccabc27837954e22853b1648");
 
-    /// What a package of the sample's comes to whose functions are these, by their numbers: its coverage, its functions,
-    /// and its text profile.
+    /// The results for a package with these functions of the sample, by number: its coverage, its functions, and its text
+    /// profile.
     fn with_functions(numbers: &[usize]) -> (Coverage, String, String) {
         let file = MetaFile::parse(META).unwrap();
         let package = file.packages.iter().find(|package| package.path == "sample/lib").unwrap();

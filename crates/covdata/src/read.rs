@@ -1,7 +1,7 @@
 //! From files to [`Data`]: groups files by binary, adds up the counters, and lists what is wrong.
 //!
 //! Go: `internal/coverage/pods` and `cmd/internal/cov`. Go groups by the hash in the name and never looks at
-//! the header's, stops at the first bad file, and skips counters without meta-data in silence.
+//! the header's, stops at the first bad file, and silently skips counters without meta-data.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use fs_err as fs;
 
-use crate::binary::{Binary, Counted};
+use crate::binary::{Binary, BinaryCounts};
 use crate::bytes::Bytes;
 use crate::repeat::Adder;
 use crate::{
@@ -31,12 +31,12 @@ pub struct Builder {
     problems: Vec<Problem>,
 }
 
-/// Coverage files: the bytes of each binary's meta-data, and the names of counter files and text profiles, however many
-/// these are.
+/// Coverage files: the bytes of each binary's meta-data, and the names of counter files and text profiles. There may be
+/// very many of the latter, so their bytes are not kept.
 #[derive(Debug)]
 pub struct Files {
     inputs: usize,
-    /// A thousand replicas have a thousand equal ones.
+    /// A thousand replicas have a thousand equal files, whose bytes are kept once.
     metas: Vec<(MetaHash, Meta)>,
     /// By input.
     counters: Vec<(MetaHash, File)>,
@@ -49,7 +49,7 @@ pub struct Files {
 #[derive(Debug)]
 struct File {
     path: PathBuf,
-    /// Its bytes, where they were handed over.
+    /// Its bytes, if the caller gave them.
     bytes: Option<Vec<u8>>,
     input: usize,
 }
@@ -57,8 +57,8 @@ struct File {
 /// A meta-data file.
 #[derive(Debug)]
 enum Meta {
-    First(Loaded),
-    /// Its bytes are those of an earlier one.
+    First(LoadedFile),
+    /// A file with the same bytes as an earlier one.
     Same {
         path: PathBuf,
         input: usize,
@@ -69,7 +69,7 @@ enum Meta {
 
 /// A file that was read.
 #[derive(Debug)]
-struct Loaded {
+struct LoadedFile {
     path: PathBuf,
     bytes: Bytes,
     input: usize,
@@ -82,7 +82,7 @@ impl Builder {
         Self::default()
     }
 
-    /// Adds every coverage file of a folder, not of folders in it. Files with other names are passed over, as
+    /// Adds every coverage file of a folder, not of folders in it. Files with other names are skipped, as
     /// in Go.
     pub fn add_dir(&mut self, dir: impl AsRef<Path>) {
         match list(dir.as_ref()) {
@@ -117,7 +117,7 @@ impl Builder {
     }
 
     /// Adds a coverage file's content. `path` gives the file's name, tells the folders apart, and is what
-    /// problems refer to; it need not exist. A name which is not at all a coverage file's is passed over.
+    /// problems refer to; it need not exist. A name that does not start like a coverage file's is skipped.
     pub fn add_file<'a>(&mut self, path: impl Into<PathBuf>, bytes: impl Into<Cow<'a, [u8]>>) {
         let path = path.into();
         if base_name(&path).is_some() {
@@ -125,16 +125,16 @@ impl Builder {
         }
     }
 
-    /// Says that what is added from here on is another input, for [`Files::read_each`].
+    /// Starts another input for [`Files::read_each`]: files that are added later belong to it.
     pub fn next_input(&mut self) {
         self.input += 1;
     }
 
-    /// Reads what has to be held: the meta-data files.
+    /// Reads the meta-data files, which have to be in memory.
     #[must_use]
     pub fn load(self) -> Files {
         let Self { input, mut metas, counters, mut texts, mut problems } = self;
-        // Of two different files of one hash the first counts, so their order must not hang on the system's.
+        // Of two different files of one hash the first is used, so the order must not depend on the file system.
         metas.sort_by(|(_, a), (_, b)| (a.input, &a.path).cmp(&(b.input, &b.path)));
         texts.sort_by(|a, b| (a.input, &a.path).cmp(&(b.input, &b.path)));
         let mut loaded = Vec::<(MetaHash, Meta)>::new();
@@ -184,10 +184,10 @@ impl Files {
         self.inputs
     }
 
-    /// Parses everything, adds up the counters, and gives all that was wrong, sorted by path.
+    /// Parses all files and adds up the counters. Gives all problems too, sorted by path.
     ///
-    /// However many inputs and files there are, each processor reads one file at a time and adds it to its sum. The sums
-    /// are what is held: a number for each unit that ran, of each binary and text profile.
+    /// Each processor reads one file at a time and adds it to its own sums. So memory does not depend on the number of
+    /// files: it holds a number for each unit that ran, of each binary and text profile, for each processor.
     #[must_use]
     pub fn read(&self) -> (Data<'_>, Vec<Problem>) {
         let mut problems = self.problems.clone();
@@ -196,8 +196,8 @@ impl Files {
         (data, sorted(problems))
     }
 
-    /// As [`read`](Self::read), but gives each input for itself, one after the other. Meta-data of one serves the
-    /// counters of all.
+    /// As [`read`](Self::read), but calls `each` with the data of each input, one after the other. The meta-data of one
+    /// input is used for the counters of all.
     pub fn read_each<'f>(&'f self, mut each: impl FnMut(Data<'f>)) -> Vec<Problem> {
         let mut problems = self.problems.clone();
         let binaries = self.binaries(&mut problems);
@@ -207,7 +207,7 @@ impl Files {
         sorted(problems)
     }
 
-    /// Parses the meta-data files, and says which of them have no counters beside them.
+    /// Parses the meta-data files, and reports those without a counter file in the same folder.
     fn binaries(&self, problems: &mut Vec<Problem>) -> HashMap<MetaHash, Arc<Binary<'_>>> {
         let with_counters: HashSet<(&Path, MetaHash)> =
             self.counters.iter().map(|(hash, file)| (folder(&file.path), *hash)).collect();
@@ -251,14 +251,14 @@ impl Files {
             problems.extend(part.problems);
             for new in part.counted {
                 match counted.get_mut(&new.binary.file.hash) {
-                    Some(own) => Counted::merge(own, new),
+                    Some(own) => BinaryCounts::merge(own, new),
                     None => drop(counted.insert(new.binary.file.hash, new)),
                 }
             }
         }
         for (hash, _) in self.metas.iter().filter(|(_, meta)| inputs.contains(&meta.input())) {
             if let Some(binary) = binaries.get(hash) {
-                counted.entry(*hash).or_insert_with(|| Counted::new(Arc::clone(binary)));
+                counted.entry(*hash).or_insert_with(|| BinaryCounts::new(Arc::clone(binary)));
             }
         }
         let texts = of_inputs(&self.texts, &inputs, |file| file.input);
@@ -271,15 +271,15 @@ impl Files {
     }
 }
 
-/// What some inputs have of a list that is sorted by input.
+/// The items of some inputs in a list that is sorted by input.
 fn of_inputs<'l, T>(list: &'l [T], inputs: &Range<usize>, input: impl Fn(&T) -> usize) -> &'l [T] {
     let [start, end] =
         [inputs.start, inputs.end].map(|bound| list.partition_point(|item| input(item) < bound));
     &list[start..end]
 }
 
-/// Maps parts of a list of files: one for each processor, as each part holds its own sums. Fewer than `worth` files are
-/// one part.
+/// Maps parts of a list of files: one part for each processor, because each part holds sums of its own. Fewer than `worth`
+/// files are one part.
 fn map_parts<T: Sync, R: Send>(files: &[T], worth: usize, map: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
     if files.len() < worth {
         return vec![map(files)];
@@ -322,23 +322,23 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
 impl Meta {
     fn path(&self) -> &Path {
         match self {
-            Self::First(Loaded { path, .. }) | Self::Same { path, .. } => path,
+            Self::First(LoadedFile { path, .. }) | Self::Same { path, .. } => path,
         }
     }
 
     fn input(&self) -> usize {
         match self {
-            Self::First(Loaded { input, .. }) | Self::Same { input, .. } => *input,
+            Self::First(LoadedFile { input, .. }) | Self::Same { input, .. } => *input,
         }
     }
 }
 
-/// How many counter files are worth a part.
+/// The least number of counter files for which a part of their own saves time.
 const WORTH_FILES: usize = 16;
 
-/// What a part of an input's counter files comes to.
+/// The sums of a part of an input's counter files.
 struct Part<'a> {
-    counted: Vec<Counted<'a>>,
+    counted: Vec<BinaryCounts<'a>>,
     problems: Vec<Problem>,
 }
 
@@ -367,19 +367,19 @@ impl<'a> Part<'a> {
 }
 
 impl File {
-    fn load(mut self) -> Result<Loaded, Problem> {
+    fn load(mut self) -> Result<LoadedFile, Problem> {
         let bytes = match self.bytes.take() {
             Some(bytes) => Ok(Bytes::Heap(bytes)),
             None => self.is_regular().and_then(|_| Bytes::read(&self.path)),
         };
         match bytes {
-            Ok(bytes) => Ok(Loaded { path: self.path, bytes, input: self.input }),
+            Ok(bytes) => Ok(LoadedFile { path: self.path, bytes, input: self.input }),
             Err(error) => Err(Problem::new(self.path, Reason::from(error))),
         }
     }
 
-    /// Reads a regular file. Anything else, such as a pipe, might never end. The buffer only ever grows, so that
-    /// it is not cleared for each of many files.
+    /// Reads a regular file. Any other, such as a pipe, might have no end. The buffer never shrinks, so that it is not
+    /// cleared again for each file.
     fn read<'a>(&'a self, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
         if let Some(bytes) = &self.bytes {
             return Ok(bytes);
@@ -416,10 +416,10 @@ impl File {
     }
 }
 
-/// What a folder has.
+/// The entries of a folder.
 #[derive(Default)]
 struct List {
-    /// The paths with a coverage file's name, or nearly so.
+    /// The files whose name starts like a coverage file's.
     coverage: Vec<PathBuf>,
     folders: Vec<PathBuf>,
 }

@@ -1,54 +1,54 @@
-//! Adds up counter files by what is new in them.
+//! Adds up the counter files of one binary, and decodes only what differs between them.
 //!
-//! Files of one binary mostly repeat each other: what runs at the start of every process runs as often in each. So
-//! the first file is kept, and of the others what repeats it is compared and counted, not decoded, which is several
-//! times as fast.
+//! Most functions have the same counters in all of these files, because every process starts in the same way. So the
+//! bytes of the first file are kept. A function with the same bytes in another file is counted as a repeat instead of
+//! decoded, which is several times as fast.
 
 use std::sync::Arc;
 
-use crate::binary::{Binary, Counted};
+use crate::binary::{Binary, BinaryCounts};
 use crate::counters::Sink;
 use crate::cursor::Cursor;
 use crate::{CounterFile, Error, Reason};
 
 /// The counters of a binary's runs, being added up.
 pub(crate) struct Adder<'a> {
-    counted: Counted<'a>,
+    counted: BinaryCounts<'a>,
     /// Whether to keep the first file.
     keep: bool,
     reference: Option<Reference>,
 }
 
-/// From how many files on the first is worth keeping.
+/// The least number of files for which keeping the first one saves time.
 const WORTH_FILES: usize = 4;
 
 /// The functions of the first file.
 #[derive(Default)]
 struct Reference {
-    /// As they stand in the file.
+    /// Their bytes in the file.
     bytes: Vec<u8>,
-    /// Where each starts, and the end of the last.
+    /// The index of each one's first byte, and the end of the last.
     starts: Vec<usize>,
     /// The package and number of each.
     keys: Vec<(u32, u32)>,
-    /// How often each was repeated, as the difference from the one before; one more for the end.
+    /// How often each was repeated, as the difference from the one before. One more entry is for the end.
     repeats: Vec<i64>,
 }
 
 impl<'a> Adder<'a> {
-    /// No runs yet, of about so many that will be.
+    /// An adder without runs. `files` is the expected number of counter files.
     pub(crate) fn new(binary: Arc<Binary<'a>>, files: usize) -> Self {
-        Self { counted: Counted::new(binary), keep: files >= WORTH_FILES, reference: None }
+        Self { counted: BinaryCounts::new(binary), keep: files >= WORTH_FILES, reference: None }
     }
 
-    /// Adds a counter file, or leaves everything as it is where the file is not right.
+    /// Adds a counter file. On an error, the sums are what they were before.
     pub(crate) fn add(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         let hash = self.counted.binary.file.hash;
         let mut first = Reference::default();
-        let mut adding = Apply::<true> {
+        let mut adding = SumSink::<true> {
             counted: &mut self.counted,
             first: (self.keep && self.reference.is_none()).then_some(&mut first),
-            comparing: self.reference.as_mut().map(Comparing::new),
+            comparison: self.reference.as_mut().map(Comparison::new),
         };
         let added = CounterFile::read_into(bytes, &mut adding).and_then(|file| match file.hash() {
             found if found == hash => Ok(file),
@@ -65,20 +65,20 @@ impl<'a> Adder<'a> {
                 Ok(())
             }
             Err(reason) => {
-                // The same way up to the same place, backwards.
-                let comparing = self.reference.as_mut().map(Comparing::new);
-                let mut removing = Apply::<false> { counted: &mut self.counted, first: None, comparing };
+                // Reads the file again up to the same error, and subtracts what was added.
+                let comparison = self.reference.as_mut().map(Comparison::new);
+                let mut removing = SumSink::<false> { counted: &mut self.counted, first: None, comparison };
                 let _ = CounterFile::read_into(bytes, &mut removing);
                 Err(reason)
             }
         }
     }
 
-    /// What all files come to.
-    pub(crate) fn finish(self) -> Counted<'a> {
+    /// The sums of all files.
+    pub(crate) fn finish(self) -> BinaryCounts<'a> {
         let Self { mut counted, reference, .. } = self;
         for (bytes, repeats) in reference.iter().flat_map(Reference::repeated) {
-            // Only what was read before is here, so nothing is missing.
+            // These bytes were decoded once before, so nothing is cut off.
             let mut cursor = Cursor::new(bytes);
             let mut number = || cursor.uleb("a counter").unwrap_or_default();
             let (_, package, function) = (number(), number(), number());
@@ -91,7 +91,7 @@ impl<'a> Adder<'a> {
 }
 
 impl Reference {
-    /// What was noted while a file was read, if it was all of it.
+    /// Completes a reference with the file's bytes; `None` if not all of its functions were recorded.
     fn whole(mut self, bytes: &[u8]) -> Option<Self> {
         self.starts.push(bytes.len());
         self.bytes = bytes.to_vec();
@@ -112,30 +112,31 @@ impl Reference {
     }
 }
 
-/// Where in the reference a file is that is compared with it.
-struct Comparing<'r> {
+/// The comparison of a file with the reference.
+struct Comparison<'r> {
     reference: &'r mut Reference,
     /// The function that is expected next.
     at: usize,
-    /// How often it was compared, and how many functions that saved.
+    /// The number of comparisons so far, and how many functions they saved from being decoded.
     tries: usize,
     saved: usize,
 }
 
-/// How many functions each comparison must save, or decoding them is as fast.
+/// The average number of functions that a comparison must save. With fewer, decoding is as fast.
 const WORTH: usize = 4;
 
-/// How far ahead in the reference a function is looked for.
+/// How many functions ahead the reference is searched for a function.
 const AHEAD: usize = 16;
 
-impl<'r> Comparing<'r> {
+impl<'r> Comparison<'r> {
     fn new(reference: &'r mut Reference) -> Self {
         Self { reference, at: 0, tries: 0, saved: 0 }
     }
 
-    /// How many of the next functions, at most so many, are those of the reference, and their bytes.
+    /// Compares the next functions with the reference. Gives the number of bytes and of functions, at most `left`, that are
+    /// the same, after counting them as repeats.
     fn repeats(&mut self, rest: &[u8], left: u64, repeats: i64) -> Option<(usize, u64)> {
-        // A file that is mostly different is not worth the trying.
+        // For a file that is mostly different, comparison takes longer than it saves.
         if self.tries > 256 && self.saved < WORTH * self.tries {
             return None;
         }
@@ -155,29 +156,29 @@ impl<'r> Comparing<'r> {
         Some((starts[self.at] - start, count as u64))
     }
 
-    /// Goes on behind a function, if it is one of the next.
-    fn passed(&mut self, key: (u32, u32)) {
+    /// Moves past a function in the reference, if it is one of the next there.
+    fn skip_to(&mut self, key: (u32, u32)) {
         let mut ahead = self.reference.keys[self.at..].iter().take(AHEAD);
         self.at += ahead.position(|other| *other == key).map_or(0, |number| number + 1);
     }
 }
 
-/// How many bytes are the same at the start of both.
+/// The length of the common prefix.
 fn common(a: &[u8], b: &[u8]) -> usize {
     let (chunks, _) = a.as_chunks::<64>();
     let same = chunks.iter().zip(b.as_chunks::<64>().0).take_while(|(a, b)| a == b).count() * 64;
     same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
 }
 
-/// Adds what it is given, or takes it back.
-struct Apply<'c, 'a, const ADD: bool> {
-    counted: &'c mut Counted<'a>,
-    /// What the file's functions are noted in.
+/// The sink that adds counters to the sums, or subtracts them again.
+struct SumSink<'c, 'a, const ADD: bool> {
+    counted: &'c mut BinaryCounts<'a>,
+    /// Records the positions of the file's functions, if it is to become the reference.
     first: Option<&'c mut Reference>,
-    comparing: Option<Comparing<'c>>,
+    comparison: Option<Comparison<'c>>,
 }
 
-impl<const ADD: bool> Sink for Apply<'_, '_, ADD> {
+impl<const ADD: bool> Sink for SumSink<'_, '_, ADD> {
     type Error = Reason;
 
     #[inline]
@@ -185,7 +186,7 @@ impl<const ADD: bool> Sink for Apply<'_, '_, ADD> {
         if let Some(first) = &mut self.first {
             first.starts.push(position);
         }
-        self.comparing.as_mut()?.repeats(rest, left, if ADD { 1 } else { -1 })
+        self.comparison.as_mut()?.repeats(rest, left, if ADD { 1 } else { -1 })
     }
 
     #[inline]
@@ -193,8 +194,8 @@ impl<const ADD: bool> Sink for Apply<'_, '_, ADD> {
         if let Some(first) = &mut self.first {
             first.keys.push((package, function));
         }
-        if let Some(comparing) = &mut self.comparing {
-            comparing.passed((package, function));
+        if let Some(comparison) = &mut self.comparison {
+            comparison.skip_to((package, function));
         }
         match self.counted.place(package, function) {
             Some(place) if place.len() == counters as usize => Ok(Some(place)),

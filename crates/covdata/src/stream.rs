@@ -1,5 +1,5 @@
-//! What can be said of one package after the other: a [`Profile`] of everything need not be held for it,
-//! and memory that is used again costs no time to get.
+//! Results that are made package by package. They need no [`Profile`] of all packages in memory, and each package uses
+//! the memory of the one before, which costs the system no time to provide.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,15 +11,14 @@ use crate::text::{write_block, write_blocks};
 use crate::{Coverage, Data, Findings, Mode, PackagePercent, PackageProfile, Percent, Profile, parallel};
 
 impl Data<'_> {
-    /// What [`Profile::percent`] gives, for the packages that are wanted, and what is odd about
-    /// their files.
+    /// The result of [`Profile::percent`] for the selected packages, and the findings about their files.
     #[must_use]
-    pub fn percent(&self, wanted: impl Fn(&str) -> bool) -> (Percent, Findings<'_>) {
+    pub fn percent(&self, is_selected: impl Fn(&str) -> bool) -> (Percent, Findings<'_>) {
         let Some(mode) = self.streamable() else {
-            let profile = self.selected(wanted);
+            let profile = self.selected(is_selected);
             return (profile.percent(), findings(&profile));
         };
-        let parts = self.parts(wanted);
+        let parts = self.parts(is_selected);
         let packages = parallel::map_bytes(&groups(&parts), self.size(), |group| {
             let mut coverage = Coverage::default();
             if group.in_order::<false>(mode, |function| coverage += function.coverage) {
@@ -32,25 +31,25 @@ impl Data<'_> {
         (Percent { packages }, findings.into_iter().flatten().collect())
     }
 
-    /// Writes what [`Profile::functions`] prints, for the packages that are wanted, and gives what is odd
-    /// about their files.
+    /// Writes what [`Profile::functions`] prints, for the selected packages, and gives the findings about their files.
     ///
     /// # Errors
     ///
-    /// What `out` says.
+    /// Errors of `out`.
     pub fn write_functions(
         &self,
-        wanted: impl Fn(&str) -> bool,
+        is_selected: impl Fn(&str) -> bool,
         out: &mut impl Write,
     ) -> io::Result<Findings<'_>> {
         let Some(mode) = self.streamable() else {
-            let profile = self.selected(wanted);
+            let profile = self.selected(is_selected);
             write!(out, "{}", profile.functions())?;
             return Ok(findings(&profile));
         };
-        let parts = self.parts(wanted);
+        let parts = self.parts(is_selected);
         let groups = groups(&parts);
-        // Twice, as the first line has to know how wide the last one is: that takes less time than keeping them.
+        // The functions are made twice, once for the columns' widths and once for the lines: that takes less time than
+        // keeping them.
         let packages = parallel::map_bytes(&groups, self.size(), |group| {
             let (functions, findings) = group.functions(mode);
             let total = functions.iter().map(|function| function.coverage).sum();
@@ -59,10 +58,10 @@ impl Data<'_> {
         let none = (Columns::of(&[]), Coverage::default(), Vec::new());
         let (columns, total, findings) = packages.into_iter().fold(none, |mut all, package| {
             all.2.extend(package.2);
-            (all.0.and(package.0), all.1 + package.1, all.2)
+            (all.0.max(package.0), all.1 + package.1, all.2)
         });
         write_pieces(&groups, self.size(), out, |group, text| {
-            // Memory takes everything.
+            // Writing to memory does not fail.
             let _ = columns.lines(&group.functions(mode).0, &mut Text(text));
             Vec::new()
         })?;
@@ -72,24 +71,23 @@ impl Data<'_> {
         Ok(findings)
     }
 
-    /// Writes what [`Profile::write_text`] writes, for the packages that are wanted, and gives what is odd
-    /// about their files.
+    /// Writes what [`Profile::write_text`] writes, for the selected packages, and gives the findings about their files.
     ///
     /// # Errors
     ///
-    /// What `out` says.
+    /// Errors of `out`.
     pub fn write_text(
         &self,
-        wanted: impl Fn(&str) -> bool,
+        is_selected: impl Fn(&str) -> bool,
         out: &mut impl Write,
     ) -> io::Result<Findings<'_>> {
         let Some(mode) = self.streamable() else {
-            let profile = self.selected(wanted);
+            let profile = self.selected(is_selected);
             profile.write_text(out)?;
             return Ok(findings(&profile));
         };
         writeln!(out, "mode: {mode}")?;
-        let parts = self.parts(wanted);
+        let parts = self.parts(is_selected);
         write_pieces(&groups(&parts), self.size(), out, |group, text| {
             let start = text.len();
             let in_order = group.in_order::<true>(mode, |function| {
@@ -105,14 +103,14 @@ impl Data<'_> {
         })
     }
 
-    /// The mode, if one package can be looked at after the other.
+    /// The mode, if results can be made package by package: there are data, and no text profiles.
     fn streamable(&self) -> Option<Mode> {
         self.mode().filter(|_| !self.has_text())
     }
 
-    fn selected(&self, wanted: impl Fn(&str) -> bool) -> Profile<'_> {
+    fn selected(&self, is_selected: impl Fn(&str) -> bool) -> Profile<'_> {
         let mut profile = self.profile();
-        profile.packages_mut().retain(|package| wanted(package.path));
+        profile.packages_mut().retain(|package| is_selected(package.path));
         profile
     }
 }
@@ -121,10 +119,10 @@ fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
     profile.packages().iter().flat_map(PackageProfile::findings).collect()
 }
 
-/// Writes the text that is made of each package, in their order, and gives what else is made.
+/// Writes the text that `make` gives for each package, in the order of the packages, and gives all findings.
 ///
-/// New text is made in the memory of text that was written. The system hands out new memory page by page, which is a fifth
-/// of the processor's time of `podcov-report textfmt` for Kubernetes.
+/// The buffers of text that was written are used again. Without that, the system takes a fifth of the processor's time to
+/// provide new memory, in `podcov-report textfmt` for Kubernetes.
 fn write_pieces<'a>(
     groups: &[Group<'_, 'a>],
     size: usize,
@@ -171,14 +169,13 @@ fn pieces<'g, 'p, 'a>(groups: &'g [Group<'p, 'a>]) -> Vec<&'g [Group<'p, 'a>]> {
     pieces
 }
 
-/// A piece of work is the packages with this many bytes of meta-data, or a few more.
+/// The least number of bytes of meta-data in a piece of work, but for the last piece.
 const PIECE: usize = 16 << 10;
 
-/// How many pieces are made for each processor before their text is written. The text is about eight times as long as the
-/// meta-data.
+/// How many pieces each processor makes before their text is written. Text is about eight times as long as meta-data.
 const AT_ONCE: usize = 8;
 
-/// Text in bytes.
+/// A [`fmt::Write`] that appends to bytes.
 struct Text<'t>(&'t mut Vec<u8>);
 
 impl fmt::Write for Text<'_> {

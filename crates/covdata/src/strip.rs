@@ -1,12 +1,12 @@
 //! Counter files without the command line of the process that wrote them.
 //!
 //! Go's runtime stores `os.Args`, and with it every password given as a flag, in each counter file
-//! (`captureOsArgs` in `internal/coverage/cfile/emit.go`), and has no switch against it.
+//! (`captureOsArgs` in `internal/coverage/cfile/emit.go`), and has no option to turn that off.
 
 use crate::encode::CounterFileBuilder;
 use crate::{CounterFile, Error};
 
-/// Writes a counter file anew without the process's command line, for Go's tools to read as before.
+/// Gives a counter file without the process's command line. Go's tools read it as they read the original.
 ///
 /// The system and the architecture stay, an argument count of 0 takes the place of the arguments, and any
 /// other key is dropped. Counters are copied as they are.

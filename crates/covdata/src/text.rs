@@ -4,13 +4,13 @@
 //! one a block: `file:line.column,line.column statements count`. A block may come several times: `go test ./...`
 //! with `-coverpkg` writes it once for each tested package.
 //!
-//! Unlike Go's reader this one takes what `cat` makes of several profiles, with a line of the mode amid the others.
+//! Unlike Go's reader, this one accepts several profiles concatenated by `cat`, with further lines for the mode.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, btree_map};
 use std::io::{self, Write};
 
-use crate::profile::{Block, Own, merge_blocks};
+use crate::profile::{Block, BlockFacts, merge_blocks};
 use crate::{FileProfile, Mode, Profile, Unit};
 
 /// The blocks of a text profile, or of several that were added up.
@@ -26,15 +26,15 @@ pub struct TextProfile {
 pub(crate) struct TextFile {
     /// Each once, sorted. The counts are plain sums, also in mode set: a block that ran in three profiles has 3.
     pub(crate) blocks: Vec<Block>,
-    /// What is known of the profiles, each for itself.
-    pub(crate) own: Own,
+    /// Facts about the file's blocks in each single profile.
+    pub(crate) own: BlockFacts,
 }
 
-/// Why text is not the profile which it should be.
+/// Why text is not a valid text profile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
-    /// The first line does not name a mode: this is something else.
+    /// The first line does not name a mode, so this is no text profile.
     #[error("not a text profile: its first line is not `mode: set`, `mode: count` or `mode: atomic`")]
     NoMode,
     /// Some lines are neither a block nor a mode. They are left out.
@@ -53,13 +53,13 @@ fn bad_lines(first: usize, lines: usize) -> String {
 }
 
 impl TextProfile {
-    /// Parses a profile. Lines that are no blocks are left out, and given as the error beside it.
+    /// Parses a profile. Malformed lines are left out, and reported as the second result.
     ///
     /// # Errors
     ///
-    /// [`TextError::NoMode`] where the first line is not the mode's.
+    /// [`TextError::NoMode`] if the first line does not name the mode.
     pub fn parse(text: &[u8]) -> Result<(Self, Option<TextError>), TextError> {
-        // Editors put a mark of the encoding before it.
+        // Some editors write a byte order mark at the start.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let mut lines =
             text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -100,7 +100,7 @@ impl TextProfile {
                 // Go writes no other count, but a tool that adds up profiles may.
                 blocks.iter_mut().for_each(|block| block.count = block.count.min(1));
             }
-            (name.to_owned(), TextFile { own: Own::of(&blocks), blocks })
+            (name.to_owned(), TextFile { own: BlockFacts::of(&blocks), blocks })
         });
         let error = (bad > 0).then_some(TextError::BadLines { first: first_bad, lines: bad });
         Ok((Self { mode, files: files.collect() }, error))
@@ -115,7 +115,7 @@ impl TextProfile {
                 btree_map::Entry::Occupied(entry) => {
                     let file = entry.into_mut();
                     file.blocks.extend(new.blocks);
-                    // Not by this profile's own mode, which may not be the result's: then each run in mode set counts.
+                    // A plain sum, because the result's mode may not be this profile's: then each run in mode set counts.
                     merge_blocks(&mut file.blocks, Mode::Count);
                     file.own = file.own.or(new.own);
                 }
@@ -124,7 +124,7 @@ impl TextProfile {
     }
 }
 
-/// The package of a file, as far as its name tells: the folder.
+/// The import path of a file's package, taken from the file's name: its folder.
 pub(crate) fn package_of(file: &str) -> &str {
     file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
@@ -134,7 +134,7 @@ impl Profile<'_> {
     ///
     /// # Errors
     ///
-    /// What `out` says.
+    /// Errors of `out`.
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
         let Some(mode) = self.mode() else { return Ok(()) };
         writeln!(out, "mode: {mode}")?;
@@ -158,8 +158,8 @@ pub(crate) fn write_blocks(file: &FileProfile<'_>, out: &mut Vec<u8>) {
 pub(crate) fn write_block(file: &str, Block { unit, count, .. }: &Block, out: &mut Vec<u8>) {
     let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
     out.extend_from_slice(file.as_bytes());
-    // Put together here and then copied as a whole: six numbers of up to ten digits with a byte before each, the line's
-    // end, and a byte that the last number may be followed by.
+    // The line is built here and then copied at once. It has six numbers of up to ten digits, each after a separator, and
+    // a newline; `put` may write one byte more after a number.
     let mut numbers = [0; 6 * 11 + 2];
     let mut len = 0;
     for (before, value) in [
@@ -177,10 +177,10 @@ pub(crate) fn write_block(file: &str, Block { unit, count, .. }: &Block, out: &m
     out.extend_from_slice(&numbers[..=len]);
 }
 
-/// Writes a number at a place, and gives its end.
+/// Writes a number at a position, and gives the position after it.
 #[inline]
 fn put(value: u32, out: &mut [u8], at: usize) -> usize {
-    // Without the zeros in front, where nothing is before it.
+    // Leading zeros are dropped.
     let (at, zeros) = match value / 1000 {
         0 => (at, u32::from(value < 100) + u32::from(value < 10)),
         thousands => (put_long(thousands, out, at), 0),
@@ -190,7 +190,7 @@ fn put(value: u32, out: &mut [u8], at: usize) -> usize {
     at + 3 - zeros as usize
 }
 
-/// The same for the few numbers that are longer, so that the code for the others stays small.
+/// As [`put`], for the few numbers of more than three digits. A function of its own keeps `put` small.
 #[cold]
 fn put_long(value: u32, out: &mut [u8], at: usize) -> usize {
     put(value, out, at)
@@ -218,7 +218,7 @@ fn mode(line: &[u8]) -> Option<Mode> {
     }
 }
 
-/// Reads a line from its end, as a file's name may hold anything.
+/// Parses a line from its end, because a file's name may have any characters.
 fn block(line: &[u8]) -> Option<(&str, Block)> {
     let (line, count) = last(line, b' ')?;
     let (line, statements) = last(line, b' ')?;
@@ -238,7 +238,7 @@ fn block(line: &[u8]) -> Option<(&str, Block)> {
     Some((file, Block { unit, count: u32::try_from(count).unwrap_or(u32::MAX), function: None }))
 }
 
-/// Splits a number off the end, and the byte before it.
+/// Splits off the last number and the separator before it.
 fn last(line: &[u8], before: u8) -> Option<(&[u8], u64)> {
     let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (line, number) = line.split_at(line.len() - digits);
@@ -246,7 +246,7 @@ fn last(line: &[u8], before: u8) -> Option<(&[u8], u64)> {
         .iter()
         .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
     let line = line.strip_suffix(&[before])?;
-    // A count that exceeds 64 bits is a very large one.
+    // A count that exceeds 64 bits becomes the largest one.
     (digits > 0).then(|| (line, value.unwrap_or(u64::MAX)))
 }
 
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_passed_over() {
+    fn a_byte_order_mark_is_skipped() {
         let plain = TextProfile::parse(b"mode: set\na.go:1.1,2.2 1 1\n");
         assert!(plain.is_ok());
         assert_eq!(TextProfile::parse("\u{feff}mode: set\na.go:1.1,2.2 1 1\n".as_bytes()), plain);

@@ -1,5 +1,5 @@
-//! Where the system gives no threads, as in a container whose limit on processes is reached, large files are checked and
-//! read all the same. No thread is left behind anywhere.
+//! If the system starts no threads, as in a container whose limit on processes is reached, large files are still checked and
+//! read. No thread is left behind anywhere.
 //!
 //! A program of its own, without the test harness, whose threads would count too.
 

@@ -11,7 +11,7 @@ use crate::text;
 ///
 /// # Errors
 ///
-/// What `out` says.
+/// Errors of `out`.
 pub fn write(coverage: Coverage, label: &str, out: &mut dyn Write) -> io::Result<()> {
     let value = coverage.percent().map_or_else(|| "unknown".to_owned(), |_| percent(coverage));
     let label = text::xml(label).replace('\u{fffd}', " ");

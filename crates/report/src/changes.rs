@@ -30,25 +30,25 @@ pub struct ChangedFile {
     pub uncovered: Vec<RangeInclusive<u32>>,
 }
 
-/// Why the changes are not known.
+/// Why the changed lines cannot be determined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GitError {
     /// git cannot be run.
     #[error("git cannot be run: {0}")]
     Run(String),
-    /// git says no.
+    /// git failed.
     #[error("git {command}: {message}")]
     Failed {
-        /// What was asked of it.
+        /// Its arguments.
         command: String,
-        /// What it said.
+        /// Its message.
         message: String,
     },
 }
 
 impl Changes {
-    /// What differs between the revision's last common ancestor with the current one, and the files as they are; also
-    /// new files that git does not know yet.
+    /// The differences between the working files and the last common ancestor of `revision` and HEAD. Untracked files are
+    /// included.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Changes {
     pub fn parse(diff: &str) -> Self {
         let mut files = BTreeMap::<String, Vec<RangeInclusive<u32>>>::new();
         let mut file = None;
-        // How many lines of a hunk are still to come: they may look like anything.
+        // The number of lines of the hunk that follow. Their text may look like a header.
         let (mut old_left, mut new_left) = (0, 0);
         for line in diff.split('\n') {
             if old_left > 0 && line.starts_with('-') {
@@ -109,8 +109,8 @@ impl Changes {
         Self { files }
     }
 
-    /// The changed files with functions, but for tests', of which the report knows nothing: what ran does not contain
-    /// them, or was built without coverage of them. `root` is what paths are relative to.
+    /// The changed files with functions that are not in the report, without test files: the program does not contain them,
+    /// or was built without coverage of them. Paths are relative to `root`.
     #[must_use]
     pub fn unknown(&self, report: &Report<'_>, root: &Path, filter: &Filter) -> Vec<&str> {
         let known: HashSet<&str> = report.files().map(|file| file.shown).collect();
@@ -133,8 +133,8 @@ impl Changes {
         unknown.map(String::as_str).collect()
     }
 
-    /// The changed lines of each file that can run. A changed file that is not in the report has none: nothing is
-    /// known of it, or it has no code.
+    /// The changed lines of each file that can run. A changed file that is not in the report has none: it is not covered,
+    /// or has no code.
     #[must_use]
     pub fn coverage(&self, report: &Report<'_>) -> Vec<ChangedFile> {
         let files = report.files().filter_map(|file| {
@@ -178,10 +178,10 @@ fn unquoted(path: &str) -> Cow<'_, str> {
         return Cow::Borrowed(path);
     };
     let (mut bytes, mut rest) = (Vec::new(), quoted.as_bytes());
-    while let Some((&byte, behind)) = rest.split_first() {
-        let octal = behind.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
         let octal = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        let (byte, taken) = match (byte, octal, behind.first()) {
+        let (byte, taken) = match (byte, octal, after.first()) {
             (b'\\', Some(byte), _) => (byte, 3),
             (b'\\', None, Some(&escaped)) => match b"abtnvfr".iter().position(|&letter| letter == escaped) {
                 Some(number) => (7 + number as u8, 1),
@@ -190,14 +190,14 @@ fn unquoted(path: &str) -> Cow<'_, str> {
             _ => (byte, 0),
         };
         bytes.push(byte);
-        rest = &behind[taken..];
+        rest = &after[taken..];
     }
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn git(folder: &Path, args: &[&str]) -> Result<String, GitError> {
     let mut command = Command::new("git");
-    // Nobody's habits change what a line of its output means.
+    // The user's settings must not change the format of the output.
     command.env_remove("GIT_DIFF_OPTS").env_remove("GIT_EXTERNAL_DIFF");
     let output =
         command.arg("-C").arg(folder).args(args).output().map_err(|e| GitError::Run(e.to_string()))?;

@@ -15,7 +15,7 @@ use crate::{FileFunction, Report, ReportFile, text};
 ///
 /// # Errors
 ///
-/// What `out` says.
+/// Errors of `out`.
 pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     let classes: Vec<Class<'_>> = report.files().map(Class::new).collect();
     let total = classes.iter().map(|class| class.lines).fold(Rate::default(), Rate::add);

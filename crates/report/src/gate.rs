@@ -1,4 +1,4 @@
-//! Gates: what coverage must reach, and what fell short.
+//! Gates: the percentages that coverage must reach, and the check of a report.
 
 use std::fmt;
 
@@ -9,23 +9,23 @@ use crate::changes::ChangedFile;
 use crate::json::VERSION;
 use crate::{Report, summary, text};
 
-/// What is asked for; all percentages from 0 to 100.
+/// The required coverage; all percentages are from 0 to 100.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// Of all statements.
+    /// The least percentage of all statements.
     pub total: Option<f64>,
-    /// Of each package's statements.
+    /// The least percentage of each package's statements.
     pub package: Option<f64>,
-    /// Of each file's statements.
+    /// The least percentage of each file's statements.
     pub file: Option<f64>,
-    /// What it was, and by how many percentage points it may be less.
+    /// The coverage before, and by how many percentage points the total may be lower.
     pub baseline: Option<(Coverage, f64)>,
-    /// Of the changed lines.
+    /// The least percentage of the changed lines.
     pub changed: Option<f64>,
 }
 
 impl Rules {
-    /// Whether nothing is asked for.
+    /// Whether nothing is required.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self { total, package, file, baseline, changed } = self;
@@ -33,25 +33,25 @@ impl Rules {
     }
 }
 
-/// Something that fell short.
+/// A required percentage that was not reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shortfall {
-    /// What: `total`, `package x`, `file y`, `changed lines`.
+    /// The part with this coverage: `total`, `package x`, `file y` or `changed lines`.
     pub what: String,
     /// Its coverage.
     pub has: Coverage,
-    /// Its percentage, at least.
+    /// The required percentage.
     pub needs: f64,
-    /// Where that comes from, if it is not a flag.
+    /// The reason for the required percentage, if it is not a flag.
     pub because: Option<String>,
 }
 
-/// A table of what fell short. [`Display`](fmt::Display) gives a line each.
+/// The required percentages that were not reached. [`Display`](fmt::Display) gives a table with a line for each.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shortfalls(pub Vec<Shortfall>);
 
-/// Checks a report, and the changed lines where [`Rules::changed`] asks for them. What has no statements never falls
-/// short; whether the whole report has none is for the caller to see to.
+/// Checks a report, and the changed lines where [`Rules::changed`] asks for them. A part without
+/// statements never fails; the caller has to check whether the whole report has no statements.
 #[must_use]
 pub fn check(report: &Report<'_>, changed: &[ChangedFile], rules: &Rules) -> Shortfalls {
     let mut out = Vec::new();
@@ -87,17 +87,17 @@ pub fn changed_total(changed: &[ChangedFile]) -> Coverage {
     changed.iter().map(|file| Coverage { covered: file.covered as u64, total: file.lines as u64 }).sum()
 }
 
-/// What a difference of two percentages may be off by.
+/// The largest rounding error of a difference of two percentages.
 const ROUNDING: f64 = 1e-9;
 
-/// What [`Shortfall::what`] says of the changed lines.
+/// The value of [`Shortfall::what`] for the changed lines.
 pub const CHANGED: &str = "changed lines";
 
 /// Reads a baseline: what [`json`](crate::json) wrote.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// A text that tells why it is no baseline.
 pub fn baseline(bytes: &[u8]) -> Result<Coverage, String> {
     #[derive(Deserialize)]
     struct Total {
@@ -129,7 +129,7 @@ impl fmt::Display for Shortfalls {
 impl Shortfall {
     fn row(&self) -> [String; 3] {
         let percent = self.has.percent().unwrap_or_default();
-        // As many digits as it takes to see that it is less.
+        // Enough digits to show that it is lower.
         let digits =
             (1..6).find(|&digits| format!("{percent:.digits$}") != format!("{:.digits$}", self.needs));
         let digits = digits.unwrap_or(6);

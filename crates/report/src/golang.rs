@@ -2,7 +2,7 @@
 
 use tree_sitter::{Node, Parser};
 
-/// A function or method with a body, or a function literal outside of any.
+/// A function or method with a body, or a function literal outside of any function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionExtent {
     /// Its name, with the receiver's type before it as Go's coverage data has it: `Cart.Add`, `*Cart.Add`, and
@@ -12,21 +12,21 @@ pub struct FunctionExtent {
     pub literal: bool,
     /// Where it starts: line from 1, column in bytes from 1.
     pub start: (u32, u32),
-    /// Where it ends, behind its last byte.
+    /// The position after its last byte.
     pub end: (u32, u32),
 }
 
-/// The functions of a source file, in order. As many as can be found where the source is not valid.
+/// The functions of a source file, in order. If the source is not valid, those that can be found.
 #[must_use]
 pub fn functions(source: &str) -> Vec<FunctionExtent> {
     let mut parser = Parser::new();
-    // The grammar is compiled in, of a version that goes with the library's: a test sees to it.
+    // The grammar is compiled in, and a test checks that its version fits the library's.
     if parser.set_language(&tree_sitter_go::LANGUAGE.into()).is_err() {
         return Vec::new();
     }
     let Some(tree) = parser.parse(source, None) else { return Vec::new() };
     let mut found = Vec::new();
-    // What is still to be looked at, the next one last.
+    // The nodes that are still to be visited, the next one last.
     let mut nodes = vec![tree.root_node()];
     while let Some(node) = nodes.pop() {
         match node.kind() {
@@ -73,7 +73,7 @@ fn place(point: tree_sitter::Point) -> (u32, u32) {
     (point.row as u32 + 1, point.column as u32 + 1)
 }
 
-/// Whether a source file says that it is generated: a line of its own before the package clause. See
+/// Whether a source file has the comment that marks generated files: a line of its own before the package clause. See
 /// `go help generate`.
 #[must_use]
 pub fn is_generated(source: &str) -> bool {
@@ -134,7 +134,7 @@ pub(crate) fn statements(source: &str) -> Vec<(u32, u32)> {
                 place(inner.filter(|inner| !is_loop(inner)).unwrap_or(*statement).start_position())
             }));
         }
-        // Go takes an `if` after `else` for a block of its own.
+        // For Go, an `if` after `else` is a block of its own.
         let after_else = node.child_by_field_name("alternative").filter(|node| node.kind() == "if_statement");
         found.extend(after_else.map(|node| place(node.start_position())));
         nodes.extend(children);
@@ -149,7 +149,7 @@ pub(crate) fn statements(source: &str) -> Vec<(u32, u32)> {
 pub(crate) fn code_lines(source: &str) -> Vec<Option<(u32, u32)>> {
     let mut lines = vec![None];
     let mut line_start = 0;
-    // What ends the comment or literal that the text is in.
+    // The end of the comment or literal that the text is in.
     let mut until: Option<&str> = None;
     let mut rest = source;
     while let Some(c) = rest.chars().next() {
@@ -179,12 +179,12 @@ pub(crate) fn code_lines(source: &str) -> Vec<Option<(u32, u32)>> {
             let column = (at - line_start + 1) as u32;
             *line = Some((line.map_or(column, |(first, _)| first), column));
         }
-        let (text, behind) = rest.split_at(taken);
+        let (text, after) = rest.split_at(taken);
         for (newline, _) in text.match_indices('\n') {
             lines.push(None);
             line_start = at + newline + 1;
         }
-        rest = behind;
+        rest = after;
     }
     lines
 }

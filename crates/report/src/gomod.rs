@@ -1,9 +1,9 @@
-//! `go.mod` and `go.work` files, as far as they tell where a package's source is.
+//! Reads those parts of `go.mod` and `go.work` files that tell where a package's source is.
 //!
-//! Grammar: <https://go.dev/ref/mod#go-mod-file-grammar>. Read leniently: what is not understood is passed over, for
-//! the `go` command has accepted the file.
+//! Grammar: <https://go.dev/ref/mod#go-mod-file-grammar>. The parser skips what it does not know,
+//! because the `go` command has accepted the file.
 
-/// What a `go.mod` or `go.work` says of folders.
+/// The modules and folders that a `go.mod` or `go.work` names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GoMod {
     /// `module`: its path.
@@ -12,16 +12,16 @@ pub struct GoMod {
     pub uses: Vec<String>,
     /// `require`: modules and their versions.
     pub requires: Vec<(String, String)>,
-    /// `replace`: a module, and what takes its place.
+    /// `replace`: a module, and its replacement.
     pub replaces: Vec<(String, Replacement)>,
 }
 
-/// What takes a module's place.
+/// The replacement of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replacement {
-    /// A folder, relative to the file's.
+    /// A folder, relative to the folder of the file.
     Folder(String),
-    /// Another module, of a version.
+    /// Another module, and its version.
     Module(String, String),
 }
 
@@ -67,8 +67,8 @@ impl GoMod {
     }
 }
 
-/// A line's words: up to a comment, separated by white space, parentheses being words of their own, and quoted ones
-/// without their quotes. Go's own escapes in them are for what no folder's name has.
+/// The words of a line up to a comment. White space separates words, and each parenthesis is a word. Quoted words lose their
+/// quotes; escapes in them are not decoded, because names of folders do not need them.
 fn words(line: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();

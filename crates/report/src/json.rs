@@ -1,6 +1,6 @@
-//! podcov's own JSON: all that is known, for other programs and as the baseline of a gate.
+//! podcov's own JSON format, with all results, for other programs and as the baseline of a gate.
 //!
-//! `version` changes when a field changes its meaning or goes; fields may come without.
+//! `version` changes if the meaning of a field changes or a field is removed. It does not change if a field is added.
 
 use std::io::{self, Write};
 
@@ -9,34 +9,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::Report;
 
-/// The version of this form.
+/// The version of this format.
 pub const VERSION: u32 = 1;
 
 /// The whole document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// The version of the form: 1.
+    /// The version of the format: 1.
     pub version: u32,
     /// The podcov that wrote it.
     pub podcov: String,
     /// `set`, `count` or `atomic`; null where there was no data.
     pub mode: Option<String>,
-    /// Over all files.
+    /// The coverage of all files.
     #[serde(flatten)]
     pub total: Statements,
-    /// By import path.
+    /// The packages, sorted by import path.
     pub packages: Vec<Package>,
-    /// The files that have another name in the data: that of a path, where a program was built from files.
+    /// The files that have another name in the coverage data, because a program was built from files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<Renamed>,
 }
 
-/// A file that has another name in the data.
+/// A file that has another name in the coverage data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Renamed {
     /// Its name in the data.
     pub from: String,
-    /// Its name here.
+    /// Its name in this document.
     pub to: String,
 }
 
@@ -56,10 +56,10 @@ pub struct Statements {
 pub struct Package {
     /// Its import path.
     pub path: String,
-    /// Over its files.
+    /// The coverage of its files.
     #[serde(flatten)]
     pub total: Statements,
-    /// By name.
+    /// Its files, sorted by name.
     pub files: Vec<File>,
 }
 
@@ -70,18 +70,18 @@ pub struct File {
     pub name: String,
     /// Its path from the root, with slashes; the name where it is not below the root, or was not found.
     pub path: String,
-    /// Over its blocks.
+    /// The coverage of its blocks.
     #[serde(flatten)]
     pub total: Statements,
-    /// Blocks of different versions of the source overlap in it.
+    /// Whether the inputs were built from different versions of the file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mixed: bool,
-    /// The inputs were built by several releases of Go, whose blocks were joined.
+    /// Whether the inputs were built by several releases of Go, and their blocks were joined.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub joined: bool,
-    /// In order.
+    /// Its functions, in order.
     pub functions: Vec<Function>,
-    /// In order: first line, first column, last line, column behind the end (all from 1, columns in bytes), number of
+    /// Its blocks, in order. Each has first line, first column, last line, column after the end (all from 1, columns in bytes), number of
     /// statements, count.
     pub blocks: Vec<[u32; 6]>,
 }
@@ -93,10 +93,10 @@ pub struct Function {
     pub name: Option<String>,
     /// Where its first block starts.
     pub line: u32,
-    /// It is a function literal outside of any function, with a made-up name.
+    /// Whether it is a function literal outside of any function, which has a made-up name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub literal: bool,
-    /// Over its blocks.
+    /// The coverage of its blocks.
     #[serde(flatten)]
     pub total: Statements,
 }
@@ -108,14 +108,14 @@ impl From<Coverage> for Statements {
 }
 
 impl Statements {
-    /// As a [`Coverage`].
+    /// Gives it as a [`Coverage`].
     #[must_use]
     pub fn coverage(self) -> Coverage {
         Coverage { covered: self.covered, total: self.statements }
     }
 }
 
-/// A report as a document.
+/// Makes the document of a report.
 #[must_use]
 pub fn document(report: &Report<'_>) -> Document {
     let files: Vec<_> = report.files().collect();
@@ -168,7 +168,7 @@ pub(crate) fn block(block: &covdata::Block) -> [u32; 6] {
 ///
 /// # Errors
 ///
-/// What `out` says.
+/// Errors of `out`.
 pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &document(report))?;
     out.write_all(b"\n")

@@ -10,13 +10,13 @@ use crate::{FileFunction, Report, ReportFile};
 ///
 /// # Errors
 ///
-/// What `out` says.
+/// Errors of `out`.
 pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     for file in report.files() {
         let source = file.read().ok();
         let lines = line_counts(file.profile, source.as_deref());
         if lines.is_empty() {
-            // genhtml takes a file without lines for an error.
+            // genhtml reports an error for a file without lines.
             continue;
         }
         writeln!(out, "TN:\nSF:{}", one_line(&place(&file)))?;
@@ -24,7 +24,7 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
         let functions: Vec<(u32, String, u32)> = file
             .functions()
             .filter_map(|FileFunction { name, first_line, last_line, count, .. }| {
-                // A function begins at a line that has a count, or readers complain.
+                // Some readers report an error if a function begins at a line without a count.
                 let (&line, _) = lines.range(first_line..=last_line).next()?;
                 Some((line, unique(&mut names, name), count))
             })
@@ -46,7 +46,7 @@ pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What leads a reader to the source, from the root.
+/// The path of the source file from the root.
 fn place(file: &ReportFile<'_>) -> String {
     match file.path {
         Some(path) if file.shown == file.profile.name => path.display().to_string(),
@@ -54,7 +54,8 @@ fn place(file: &ReportFile<'_>) -> String {
     }
 }
 
-/// A function's name, with a number behind it where an earlier one has it too. A comma would end it.
+/// A function's name, followed by a number if an earlier function has the same name. Commas are replaced, because a comma
+/// would end the name.
 fn unique(names: &mut HashMap<String, u32>, name: &str) -> String {
     let name = one_line(name).replace(',', ";");
     let earlier = names.entry(name.clone()).or_default();
@@ -62,7 +63,7 @@ fn unique(names: &mut HashMap<String, u32>, name: &str) -> String {
     if *earlier == 1 { name } else { format!("{name}.{}", *earlier - 1) }
 }
 
-/// Text without what would end its line.
+/// Text without characters that end a line.
 fn one_line(text: &str) -> String {
     crate::text::printable(text)
 }

@@ -1,4 +1,4 @@
-//! From blocks to lines, for formats that know lines alone.
+//! Converts blocks to lines, for formats that have only lines.
 
 use std::collections::{BTreeMap, BinaryHeap};
 
@@ -8,9 +8,9 @@ use crate::golang;
 
 /// How often the lines of a file ran.
 ///
-/// A line that blocks with statements cover ran as often as the one of them that ran most. Lines without code (blank,
-/// a comment, a brace) are none, where the source is known; without it each line from a block's first to its last
-/// is one. Of the first and the last line that counts which is in the block.
+/// A line in several blocks with statements has the count of the block that ran most. If the source is known, lines without
+/// code (blank lines, comments, braces) have no count. Otherwise each line from a block's first to its last has one. Of a
+/// block's first and last line, only the code in the block counts.
 #[must_use]
 pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32, u32> {
     let code = source.map(golang::code_lines);
@@ -27,17 +27,18 @@ pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32
         .map(|block| {
             let Unit { start_line, start_column, end_line, end_column, .. } = block.unit;
             let (mut first, mut last) = (start_line, end_line);
-            // The block has nothing of a line that ends before its code begins, nor of one whose code ends before it.
+            // No code of the first line is in the block if that code ends before the block begins. No code of the last
+            // line is in the block if the block ends before that code begins.
             let is_before = |(_, last_code): (u32, u32)| last_code < start_column;
             // After `//line` there is no column.
-            let is_behind = |(first_code, _): (u32, u32)| end_column != 0 && end_column <= first_code;
+            let is_after = |(first_code, _): (u32, u32)| end_column != 0 && end_column <= first_code;
             if first < last && code_of(first).is_some_and(is_before) {
                 first += 1;
             }
-            if first < last && (end_column == 1 || code_of(last).is_some_and(is_behind)) {
+            if first < last && (end_column == 1 || code_of(last).is_some_and(is_after)) {
                 last -= 1;
             }
-            // A wrong profile must cost neither time nor memory.
+            // A malformed profile must not take much time or memory.
             let is_sane = code.is_some() || last <= MAX_LINE && last.saturating_sub(first) <= MAX_LENGTH;
             (first, if is_sane { last.min(last_line) } else { first }, block.count)
         })
@@ -45,10 +46,10 @@ pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32
     spans.sort_unstable();
     let mut lines = BTreeMap::new();
     let mut spans = spans.into_iter().peekable();
-    // The blocks that the line is in, by their count, with their last lines.
+    // The last lines of the blocks that contain the current line, by count.
     let mut open = BinaryHeap::<(u32, u32)>::new();
     let mut line = 0;
-    // Line by line, so that it does not matter how many blocks cover the same one.
+    // The lines are visited once, however many blocks contain the same line.
     while let Some(start) = if open.is_empty() { spans.peek().map(|span| span.0) } else { Some(line) } {
         line = start;
         while let Some((_, last, count)) = spans.next_if(|span| span.0 <= line) {
@@ -72,7 +73,7 @@ pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32
     lines
 }
 
-/// The lines of `func`, each with the count of the function's first block: that begins behind it.
+/// The lines of `func`, each with the count of the function's first block, which begins after it.
 fn function_lines(file: &FileProfile<'_>, source: &str) -> Vec<(u32, u32)> {
     let starts =
         (1..).zip(source.lines()).filter(|(_, line)| line.starts_with("func ")).map(|(number, _)| number);
@@ -87,8 +88,8 @@ fn function_lines(file: &FileProfile<'_>, source: &str) -> Vec<(u32, u32)> {
     starts.iter().copied().zip(ends).filter_map(first).collect()
 }
 
-/// The last line that Go's compiler knows (`lineMax` in `cmd/internal/src`), and as many lines as no block has but in a
-/// table of data. Without a source, of what goes beyond only the first line counts.
+/// The largest line number of Go's compiler (`lineMax` in `cmd/internal/src`), and the most lines of a block, which only
+/// tables of data exceed. If the source is not known, only the first line of a block beyond these limits counts.
 const MAX_LINE: u32 = (1 << 20) - 1;
 const MAX_LENGTH: u32 = 1 << 14;
 
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(line_counts(&file(&[(1, 1, MAX_LENGTH, 2, 1, 1)]), None).len(), MAX_LENGTH as usize);
     }
 
-    /// A map operation for each line of each block would be a billion of them.
+    /// A map operation for each line of each block would take a billion operations.
     #[test]
     fn many_blocks_over_the_same_lines() {
         let blocks: Vec<_> = (1..=60_000).map(|column| (1, column, MAX_LENGTH, 2, 1, column)).collect();
@@ -153,7 +154,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
 
-        /// What one after the other gives.
+        /// The result is that of adding one block after the other.
         #[test]
         fn the_same_as_block_by_block(
             blocks in proptest::collection::vec((1_u32..30, 1_u32..5, 1_u32..30, 1_u32..5, 0_u32..3, 0_u32..4), 0..20)

@@ -7,22 +7,22 @@ use covdata::Coverage;
 use crate::summary::percent;
 use crate::{Report, ReportFile, text};
 
-/// How many packages are shown at once, and how many files with the most statements that did not run.
+/// The largest number of packages that are not folded, and of files that are listed with the most uncovered statements.
 const PACKAGES: usize = 20;
 const FILES: usize = 10;
 
-/// Writes the total, compared with a baseline where there is one, the packages, and the files with the most statements
+/// Writes the total, its difference from a baseline if there is one, the packages, and the files with the most statements
 /// that did not run.
 ///
 /// # Errors
 ///
-/// What `out` says.
+/// Errors of `out`.
 pub fn write(report: &Report<'_>, baseline: Option<Coverage>, out: &mut dyn Write) -> io::Result<()> {
     let total = report.total();
     writeln!(out, "### Go coverage: {}\n", percent(total))?;
     write!(out, "{} of {} statements ran", total.covered, total.total)?;
     if let (Some(now), Some(before)) = (total.percent(), baseline.and_then(Coverage::percent)) {
-        // What is printed as 0 has no sign of its own: it may be less by little.
+        // A difference that is printed as 0 must not have a minus sign.
         let change = now - before;
         let change = if change.abs() < 0.05 { 0.0 } else { change };
         write!(out, ", {} before ({change:+.1} points)", percent(baseline.unwrap_or_default()))?;
@@ -70,13 +70,13 @@ fn table<'r>(
     writeln!(out)
 }
 
-/// A name as code in a table's cell, whatever it holds.
+/// Formats a name as code in a table's cell. The name may have any characters.
 fn code(name: &str) -> String {
     let name = text::printable(name).replace('|', "\\|");
     if !name.contains('`') {
         return format!("`{name}`");
     }
-    // As many as end it are one more than any of its own.
+    // The code is delimited by more backticks than the name has in a row.
     let longest = name.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest + 1);
     format!("{fence} {name} {fence}")

@@ -9,12 +9,12 @@ use fs_err as fs;
 use crate::Filter;
 use crate::sources::{Found, Module, Sources, above, clean, is_ignored, read_text};
 
-/// The import paths that a relative pattern stands for, as the `go` command takes it: `.`, `./x`, `./...`, `../x/...`,
-/// from a folder. `None` where the pattern is not relative: it is one for import paths already.
+/// The pattern of import paths for a relative pattern, as the `go` command resolves it: `.`, `./x`, `./...`, `../x/...`,
+/// from a folder. `None` if the pattern is not relative, and so is one of import paths already.
 ///
 /// # Errors
 ///
-/// [`NoModule`] where no `go.mod` tells the import paths.
+/// [`NoModule`] if there is no `go.mod` that tells the import paths.
 pub fn import_pattern(work: &Path, pattern: &str) -> Option<Result<String, NoModule>> {
     let is_relative = matches!(pattern.split('/').next(), Some("." | ".."));
     is_relative.then(|| {
@@ -36,7 +36,7 @@ pub fn import_pattern(work: &Path, pattern: &str) -> Option<Result<String, NoMod
     })
 }
 
-/// Why a relative pattern stands for nothing.
+/// Why a relative pattern cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no go.mod at or above {}", folder.display())]
 pub struct NoModule {
@@ -44,8 +44,8 @@ pub struct NoModule {
     pub folder: PathBuf,
 }
 
-/// The packages that have code and of which coverage data know nothing: they were not built into the program, or not
-/// for coverage. Of modules alone of which the data know another package.
+/// The packages that have code but no coverage data: they were not built into the program, or without coverage. Only modules
+/// with another package in the data are searched.
 ///
 /// `known` are the import paths of the data, `files` the names of its files.
 #[must_use]
@@ -89,14 +89,14 @@ pub fn without_data<'d>(
     out
 }
 
-/// The path of the module that a package is part of: of those whose path begins the package's, the longest.
+/// The path of a package's module: the longest one that is a prefix of the package's path.
 fn module_of<'m>(modules: &'m [Module], package: &str) -> Option<&'m str> {
     let is_in =
         |path: &&str| package.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     modules.iter().map(|module| module.path.as_str()).filter(is_in).max_by_key(|path| path.len())
 }
 
-/// The Go files of a package, but for tests, and the folders in it that may hold other packages of the module.
+/// The Go files of a package, without tests, and the folders in it that may hold other packages of the module.
 fn list(dir: &Path) -> (Vec<String>, Vec<String>) {
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
@@ -114,8 +114,8 @@ fn list(dir: &Path) -> (Vec<String>, Vec<String>) {
     (files, dirs)
 }
 
-/// Whether a source file has a function with a body, as far as a look at lines that gofmt has made tells: parsing all
-/// files of a large module would take seconds.
+/// Whether a source file has a function with a body. Only lines in gofmt's form are recognized: parsing all files of a large
+/// module would take seconds.
 fn has_function(source: &str) -> bool {
     source.lines().any(|line| line.starts_with("func ") && line.trim_end().ends_with(['{', '}', '(', ',']))
 }
@@ -124,7 +124,7 @@ fn has_function(source: &str) -> bool {
 /// `go help buildconstraint`.
 fn is_built(name: &str, source: &str) -> bool {
     let stem = name.strip_suffix(".go").unwrap_or(name);
-    // What stands before the first underscore is no system's name.
+    // The part before the first underscore is never the name of a system.
     let parts: Vec<&str> = stem.split('_').skip(1).collect();
     let fits = match parts[..] {
         [.., os, arch] if SYSTEMS.contains(&os) && PROCESSORS.contains(&arch) => has_tag(os) && has_tag(arch),
@@ -149,7 +149,7 @@ fn has_tag(tag: &str) -> bool {
         "powerpc64" => "ppc64",
         other => other,
     };
-    // Which release of Go it is nobody says; it is a recent one.
+    // The release of Go is not known; it is assumed to be recent.
     tag == os
         || tag == arch
         || matches!(tag, "gc" | "cgo")
@@ -157,7 +157,7 @@ fn has_tag(tag: &str) -> bool {
         || tag.starts_with("go1.")
 }
 
-/// What is left of a `//go:build` line.
+/// The rest of a `//go:build` line.
 struct Constraint<'t>(&'t str);
 
 impl Constraint<'_> {

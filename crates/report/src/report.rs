@@ -19,20 +19,20 @@ pub struct Report<'a> {
     profile: Profile<'a>,
     /// For each file of the profile, in its order.
     found: Vec<Found>,
-    /// For each file too: a block that is in no function of its source, by its end.
+    /// For each file, the end of a block that is in no function of its source, if there is one.
     strays: Vec<Option<(u32, u32)>>,
-    /// The names of files that may be generated.
+    /// The files for which it is not known whether they are generated.
     undetermined: Vec<String>,
     /// The files that have another name in the data.
     renamed: Vec<RenamedFile>,
 }
 
-/// What is left out.
+/// The files that are left out of a report.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Files whose name in the profile, or path in reports, matches any of these.
     pub exclude: Globs,
-    /// Files that say they are generated.
+    /// Files that are marked as generated.
     pub generated: bool,
 }
 
@@ -43,12 +43,12 @@ pub struct ReportFile<'r> {
     pub package: &'r PackageProfile<'r>,
     /// Its blocks.
     pub profile: &'r FileProfile<'r>,
-    /// What reports call it: its path from the root, with slashes; the profile's name where it is not below the root, or
-    /// was not found.
+    /// Its name in reports: its path from the root, with slashes; the profile's name if it is not below the root, or was
+    /// not found.
     pub shown: &'r str,
     /// Where it is, if it was found.
     pub path: Option<&'r Path>,
-    /// Its name leads to what is no source of the user's: see [`Found::refused`].
+    /// Whether its name leads to a file that must not be read: see [`Found::refused`].
     refused: bool,
     /// The end of a block that is in no function of the source.
     stray: Option<(u32, u32)>,
@@ -60,18 +60,18 @@ pub enum NoSource {
     /// It was not found.
     #[error("the source was not found")]
     NotFound,
-    /// Its name leads to what is no source of the user's, and is not looked at.
+    /// Its name leads to a file outside of the folders of sources, which is not read.
     #[error("the name leads out of the folders of sources")]
     Refused,
     /// It cannot be read, or is not text.
     #[error("the source is not shown: {0}")]
     Unreadable(String),
-    /// The profile has a place that the file does not have: it is of another version.
+    /// The profile has a position that the file does not have, so the file is of another version.
     #[error("the source is of another version: the profile has a block that ends at {line}.{column}")]
     OtherVersion {
-        /// The place's line.
+        /// The position's line.
         line: u32,
-        /// The place's column.
+        /// The position's column.
         column: u32,
     },
 }
@@ -94,7 +94,7 @@ pub struct FileFunction<'r> {
 }
 
 impl NoSource {
-    /// What is the matter, and what to do about it, without the file's own part.
+    /// The message for all files with this reason: what happened, and what to do.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -112,9 +112,9 @@ impl NoSource {
 }
 
 impl<'a> Report<'a> {
-    /// Looks for the source of each file and leaves out what is not selected. The source tells the functions of blocks that
-    /// only text profiles have, the lines that functions begin in, and how many statements a block has whose number Go has
-    /// repeated.
+    /// Finds the source of each file, and leaves out files that are not selected. Three things are taken from the source: the
+    /// functions of blocks that only text profiles have, the lines that functions begin in, and the numbers of statements
+    /// that Go has repeated.
     #[must_use]
     pub fn new(mut profile: Profile<'a>, sources: &Sources, filter: &Filter) -> Self {
         let names: Vec<&str> = profile.files().map(|file| file.name).collect();
@@ -122,7 +122,7 @@ impl<'a> Report<'a> {
             let found = sources.find(name);
             (!filter.leaves_out(name, &found), found)
         });
-        // What says that a file is generated is in its source.
+        // The mark of a generated file is in its source.
         let undetermined = names.iter().zip(&found).filter(|(_, (keep, found))| {
             filter.generated && *keep && found.file.as_ref().is_none_or(|path| read_text(path).is_err())
         });
@@ -131,7 +131,7 @@ impl<'a> Report<'a> {
         for package in profile.packages_mut() {
             package.files.retain(|_| kept.next().unwrap_or(true));
         }
-        // A package of which nothing is wanted is none; one without any files has no statements to leave out.
+        // A package is left out if all of its files are. A package without files has no statements, and stays.
         if found.iter().any(|(keep, _)| !keep) {
             profile.packages_mut().retain(|package| !package.files.is_empty());
         }
@@ -153,7 +153,7 @@ impl<'a> Report<'a> {
         Self { profile, found, strays, undetermined, renamed: Vec::new() }
     }
 
-    /// Notes which files have another name in the data.
+    /// Sets the files that have another name in the data.
     #[must_use]
     pub fn with_renamed(self, renamed: &[RenamedFile]) -> Self {
         Self { renamed: renamed.to_vec(), ..self }
@@ -165,20 +165,20 @@ impl<'a> Report<'a> {
         &self.renamed
     }
 
-    /// What the files are called of which the source would have to say whether they are generated, and is not there.
-    /// They are not left out.
+    /// The names in reports of files whose source was not found, so that it is not known whether they are generated. They
+    /// are not left out.
     #[must_use]
     pub fn undetermined(&self) -> &[String] {
         &self.undetermined
     }
 
-    /// The profile alone.
+    /// Gives the profile, without the sources.
     #[must_use]
     pub fn into_profile(self) -> Profile<'a> {
         self.profile
     }
 
-    /// The files whose source is not there, or does not fit.
+    /// The files whose source was not found, or is of another version.
     #[must_use]
     pub fn missing(&self) -> Vec<(ReportFile<'_>, NoSource)> {
         let files: Vec<_> = self.files().collect();
@@ -239,8 +239,8 @@ impl<'r> ReportFile<'r> {
         self.profile.blocks.iter().collect()
     }
 
-    /// [`shown`](Self::shown) for formats whose readers open the file of that name, `genhtml` for one: a name that leads
-    /// to no source here is written so that it leads out of no folder either.
+    /// As [`shown`](Self::shown), for formats whose readers, such as `genhtml`, open the file of that name. If the name leads
+    /// to no source, it is changed so that it cannot lead out of the root either.
     #[must_use]
     pub fn location(&self) -> Cow<'r, str> {
         let is_name = |part: &&str| !matches!(*part, "" | "." | "..");
@@ -254,7 +254,7 @@ impl<'r> ReportFile<'r> {
     ///
     /// # Errors
     ///
-    /// [`NoSource`] where there is none that fits the profile.
+    /// [`NoSource`] if there is no source that fits the profile.
     pub fn read(&self) -> Result<String, NoSource> {
         let path = self.path.ok_or(if self.refused { NoSource::Refused } else { NoSource::NotFound })?;
         let source = read_text(path).map_err(NoSource::Unreadable)?;
@@ -290,10 +290,10 @@ impl Filter {
     }
 }
 
-/// What a file's source tells of its blocks.
+/// Corrections of a file's blocks by its source.
 #[derive(Default)]
 struct SourceFacts {
-    /// Its functions, where blocks have none.
+    /// The functions of blocks without one.
     extents: Option<Vec<golang::FunctionExtent>>,
     /// The lines of functions that have one.
     lines: Vec<(u32, u32)>,
@@ -316,7 +316,7 @@ impl SourceFacts {
         }
     }
 
-    /// Puts right what they tell. A block that is in no function says that the source is of another version: its end.
+    /// Applies the corrections. Gives the end of a block that is in no function: then the source is of another version.
     fn apply(
         self,
         file: &mut FileProfile<'_>,
@@ -350,8 +350,8 @@ fn function_lines(package: &PackageProfile<'_>, file: &FileProfile<'_>, source: 
     lines.into_iter().collect()
 }
 
-/// How many statements each of these blocks has by the source, if several have the number of all of them: Go 1.27.0 and
-/// 1.27.1 give it to each piece of a block.
+/// The number of statements of each of these blocks by the source, if several blocks have the number of all together: Go
+/// 1.27.0 and 1.27.1 give each piece of a block the number of the whole.
 fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
     let may_repeat = |pair: &[Block]| {
         let [a, b] = [pair[0].unit, pair[1].unit];
@@ -376,7 +376,7 @@ fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
             sum += right[end];
             end += 1;
         }
-        // The number of the whole counts a label too.
+        // The number of the whole block counts a label as a statement.
         if end > start + 1 && (sum == number || sum + 1 == number) {
             counts[start..end].copy_from_slice(&right[start..end]);
             repeated = true;
@@ -386,8 +386,8 @@ fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
     repeated.then_some(counts)
 }
 
-/// Gives blocks that have none the functions that they are in by the source. Where one is in none the source is of
-/// another version, and all are left as they are: the error has its end.
+/// Gives blocks without a function the function that contains them in the source. If a block is in no function, the source is
+/// of another version, and no block is changed: the error is the end of that block.
 fn name_functions(
     blocks: &mut [Block],
     functions: &mut Vec<ProfileFunction<'_>>,

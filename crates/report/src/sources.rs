@@ -1,8 +1,8 @@
-//! Where a profile's source files are on this machine.
+//! Finds a profile's source files on this machine.
 //!
-//! A profile names a file by its package's import path and base name. A module's folder takes the place of its path:
-//! the module of a `go.mod` at or above the folder that one works in, those of its `go.work`, those below the root,
-//! what a `replace` names, the `vendor` folder, and the module cache.
+//! A profile names a file by its package's import path and base name. The path of a module is replaced by the
+//! module's folder. Modules are looked for in the working folder and above it, in its `go.work`, below the root, in
+//! `replace` directives, in the `vendor` folder, and in the module cache.
 //!
 //! The names come from coverage data, and so from a pod. Reports get published, so a name must not be able to bring
 //! any other file of this machine into one: see [`Sources::allows`].
@@ -20,9 +20,9 @@ use crate::gomod::{GoMod, Replacement};
 /// Finds source files.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// What paths in reports are relative to, with links resolved.
+    /// The folder that paths in reports are relative to, with links resolved.
     root: PathBuf,
-    /// What the user says: prefixes of names, and what takes their place. The longest first.
+    /// The user's mappings: prefixes of names, and their replacements. The longest prefix is first.
     maps: Vec<(String, PathBuf)>,
     /// Folders by the import path that they stand for, the longest path first.
     folders: Vec<(String, PathBuf)>,
@@ -32,7 +32,7 @@ pub struct Sources {
     allowed: Vec<PathBuf>,
     /// The user's own modules.
     modules: Vec<Module>,
-    /// Not all folders below the root were searched.
+    /// Whether some folders below the root were not searched.
     cut: bool,
 }
 
@@ -53,25 +53,25 @@ impl Module {
     }
 }
 
-/// Where a source file is, or would be.
+/// The result of looking for a source file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// The file, if it was found.
     pub file: Option<PathBuf>,
-    /// What reports call it: its path from the root, with slashes; the profile's name for it where it is not below the
-    /// root, or was not found.
+    /// Its name in reports: its path from the root, with slashes; the profile's name for it if it is not below the root, or
+    /// was not found.
     pub shown: String,
-    /// The name leads out of the folders that sources may be in, or to a file that is no Go source: it is not read,
-    /// whether it is there or not.
+    /// Whether the name leads out of the folders that sources may be in, or to a file that is no Go source. Such a file is
+    /// not read, whether it exists or not.
     pub refused: bool,
 }
 
-/// In how many folders below the root modules are looked for.
+/// The largest number of folders below the root that are searched for modules.
 pub const MAX_FOLDERS: usize = 100_000;
 
 impl Sources {
-    /// Looks for modules. `root` is what paths in reports are relative to, `work` the folder that one works in, and
-    /// `maps` what the user says: prefixes of names, and what takes their place.
+    /// Looks for modules. Paths in reports are relative to `root`, `work` is the working folder, and `maps` are the user's
+    /// mappings: prefixes of names, and their replacements.
     #[must_use]
     pub fn discover(root: &Path, work: &Path, maps: &[(String, PathBuf)]) -> Self {
         let [root, work] = [root, work].map(|path| resolve(path).unwrap_or_else(|_| clean(path)));
@@ -95,7 +95,7 @@ impl Sources {
                     .push((path.clone(), cache.join(format!("{}@{}", escape(&path), escape(&version)))));
             }
         }
-        // Those found first stand before others of the same path.
+        // Of several folders for one path, the first found one comes first.
         sources.folders.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         let go = env::var_os("GOROOT").map_or_else(|| PathBuf::from("/usr/local/go"), PathBuf::from);
         sources.roots.push(go.join("src"));
@@ -109,7 +109,7 @@ impl Sources {
         &self.root
     }
 
-    /// The user's own modules: of the `go.work`, at or above the folder that one works in, and below the root.
+    /// The user's own modules: in the `go.work`, in the working folder or above it, and below the root.
     #[must_use]
     pub fn modules(&self) -> &[Module] {
         &self.modules
@@ -132,7 +132,7 @@ impl Sources {
         Some(std::iter::once(module.path.as_str().into()).chain(inside).collect::<Vec<_>>().join("/"))
     }
 
-    /// What reports call a file of this machine.
+    /// The name in reports of a file of this machine.
     pub(crate) fn name_of(&self, file: &Path) -> String {
         self.shown(file).unwrap_or_else(|| file.display().to_string())
     }
@@ -150,7 +150,7 @@ impl Sources {
             }
             refused = true;
         }
-        // Where it would be in a module of this root is better than nothing.
+        // A file that was not found gets the path that it would have in a module below this root.
         let place =
             self.folders.iter().find_map(|(path, folder)| self.shown(&folder.join(inside(name, path)?)));
         Found { file: None, shown: place.unwrap_or_else(|| name.to_owned()), refused }
@@ -181,7 +181,7 @@ impl Sources {
         // A `replace` may name any folder, but Go takes one with a go.mod alone.
         let modules = self.folders.iter().map(|(_, folder)| folder);
         folders.extend(modules.filter(|folder| folder.join("go.mod").is_file()).cloned());
-        // Both, for a name of what is not there has no links to resolve.
+        // Both forms are checked, because links in the path of a missing file cannot be resolved.
         let resolved: Vec<_> = folders.iter().filter_map(|folder| resolve(folder).ok()).collect();
         folders.extend(resolved);
         folders.sort();
@@ -231,7 +231,7 @@ impl Sources {
         let parsed = GoMod::parse(&text);
         if let Some(module) = &parsed.module {
             self.folders.push((module.clone(), folder.to_path_buf()));
-            // Another one of the same path is a copy.
+            // Another module of the same path is a copy.
             if self.modules.iter().all(|known| known.path != *module) {
                 self.modules.push(Module { path: module.clone(), folder: folder.to_path_buf() });
             }
@@ -259,8 +259,7 @@ impl Sources {
     }
 }
 
-/// Whether a Go file in the same folder says by a `//line` directive that code comes from this file, as goyacc's output
-/// says of its grammar.
+/// Whether a Go file in the same folder names this file in a `//line` directive, as goyacc's output names its grammar.
 fn is_in_line_directive(file: &Path) -> bool {
     let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
         return false;
@@ -270,8 +269,8 @@ fn is_in_line_directive(file: &Path) -> bool {
     go_files.any(|path| read_text(&path).is_ok_and(|source| golang::has_line_directive(&source, name)))
 }
 
-/// Reads a text file of the user's. Not what leads to a device or a pipe, which may have no end, nor what is too large
-/// for a source. The error does not have the path, which would get into reports.
+/// Reads a text file of the user's. Devices and pipes, which may have no end, and files that are too large for a source are
+/// refused. The error does not have the path, because it is written into reports.
 pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     let reason = |error: io::Error| format!("it cannot be read: {}", error.kind());
     let about = fs::metadata(path).map_err(reason)?;
@@ -284,23 +283,23 @@ pub(crate) fn read_text(path: &Path) -> Result<String, String> {
     String::from_utf8(fs::read(path).map_err(reason)?).map_err(|_| "it is not UTF-8".to_owned())
 }
 
-/// Far more than any Go source has.
+/// The largest size of a source file in bytes, far more than that of any real one.
 const MAX_SIZE: u64 = 64 << 20;
 
 /// A path with all links resolved.
 ///
 /// # Errors
 ///
-/// Where it is not there.
+/// If the path does not exist.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     let path = fs::canonicalize(path)?;
-    // Windows has two ways to write it, of which git and people take the plain one alone.
+    // Windows has two forms of absolute paths; git and people use only the plain one.
     let plain =
         path.to_str().and_then(|text| text.strip_prefix(r"\\?\")).filter(|rest| rest.get(1..2) == Some(":"));
     Ok(plain.map_or_else(|| path.clone(), PathBuf::from))
 }
 
-/// The rest of a name that lies in a folder.
+/// The rest of a name after a folder's name.
 fn inside<'n>(name: &'n str, folder: &str) -> Option<&'n str> {
     let rest = name.strip_prefix(folder.strip_suffix('/').unwrap_or(folder))?;
     rest.strip_prefix('/').filter(|rest| !rest.is_empty())
@@ -311,7 +310,7 @@ pub(crate) fn above(folder: &Path, name: &str) -> Option<PathBuf> {
     folder.ancestors().map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// Adds the `go.mod` files in a folder and below it, those nearer first. Gives `false` where it stopped after so many
+/// Adds the `go.mod` files in a folder and below it, those nearer first. Gives `false` if it stopped at the limit of
 /// folders.
 fn below(root: &Path, modules: &mut Vec<PathBuf>, max_folders: usize) -> bool {
     let mut level = vec![root.to_path_buf()];
@@ -367,7 +366,7 @@ fn escape(text: &str) -> String {
         .collect()
 }
 
-/// A path without `.` and `..` in it, as far as they can be taken out.
+/// A path without `.` and `..`, as far as these can be removed.
 pub(crate) fn clean(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut out, part| {
         match part {
@@ -394,7 +393,7 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
-    /// A repository with the module `m`, a module that it replaces, and around them what nobody may see.
+    /// A repository with the module `m`, a module that it replaces, and files outside of them that must not be read.
     fn machine() -> (TempDir, Sources) {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
@@ -478,7 +477,7 @@ mod tests {
             let found = sources.find(name);
             assert_eq!((found.file, found.refused), (None, true), "{name}");
         }
-        // What is not there is not found, which is something else.
+        // A missing file is not found, but not refused.
         for name in ["m/none.go", "unknown.org/a.go"] {
             assert_eq!(sources.find(name), Found { file: None, shown: found_as(name), refused: false });
         }
@@ -532,7 +531,7 @@ mod tests {
         let root = dir.path().join("repo");
         let sources = Sources::discover(&root, &root, &[]);
         assert_eq!(sources.find("m/x/zero.go").file, None);
-        // Beside it, a file of which a line directive tells.
+        // In the same folder, a file that a line directive names.
         assert!(sources.find("m/x/grammar.y").file.is_some());
         assert!(!sources.find("m/x/other.y").refused);
         let known = ["m"].into_iter();
@@ -560,7 +559,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
-        /// Names of all the pieces that the machine has, in any order.
+        /// Names from all the parts of paths on this machine, in any order.
         #[test]
         fn no_name_leads_to_a_secret(
             absolute in any::<bool>(),

@@ -1,4 +1,4 @@
-//! The table that a person reads in a terminal or a log: a line a package, and the total.
+//! The table for people in a terminal or a log: a line for each package, and the total.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use covdata::{Coverage, Percent};
 use crate::text;
 
 /// The coverage of each package and in total. [`Display`](fmt::Display) gives the table, plain text without control
-/// characters, whatever the packages' names hold.
+/// characters, even if the packages' names have some.
 #[derive(Debug, Clone, Copy)]
 pub struct Summary<'p>(pub &'p Percent);
 
@@ -27,7 +27,7 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
-/// A percentage with one digit behind the point; a dash where there is no statement.
+/// A percentage with one decimal; a dash if there is no statement.
 #[must_use]
 pub fn percent(coverage: Coverage) -> String {
     coverage.percent().map_or_else(|| "-".to_owned(), |percent| format!("{percent:.1}%"))

@@ -1,14 +1,14 @@
-//! Names in coverage data, which a pod has sent, as text for people and other tools.
+//! Cleans the names in coverage data, which come from a pod, for people and other tools.
 
 use podcov_exit::is_printable;
 
-/// Text on one line that neither speaks to a terminal nor looks like other text: without control characters, line
-/// separators and what changes the direction of text.
+/// Text on one line that can neither control a terminal nor look like other text: without control characters, line
+/// separators and characters that change the direction of text.
 pub(crate) fn printable(text: &str) -> String {
     text.replace(|c| !is_printable(c), "\u{fffd}")
 }
 
-/// [`printable`] text without what XML cannot hold, not even escaped. XML 1.0: production `Char`.
+/// [`printable`] text without characters that XML does not allow, not even escaped. XML 1.0: production `Char`.
 pub(crate) fn xml(text: &str) -> String {
     printable(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

@@ -1,9 +1,8 @@
-//! podcov-report beside `go tool covdata` and `go tool cover`, process against process, and beside `cat`, which does
-//! nothing but read the same files: wall time (the median) and peak memory. What both print and write is compared before
-//! it is timed.
+//! Compares podcov-report with `go tool covdata`, with `go tool cover`, and with `cat`, which only reads the same files: wall
+//! time (the median) and peak memory of the processes. Before they are measured, their results are compared.
 //!
-//! The large program is the `go` command itself, built here with coverage of all its packages, or whatever has left its
-//! files in the folder that PODCOV_BENCH_DATA names.
+//! The large program is the `go` command itself, built here with coverage of all its packages, or the program whose
+//! coverage files are in the folder of PODCOV_BENCH_DATA.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -52,8 +51,8 @@ struct Measured {
 /// A command to measure.
 struct Case {
     command: Vec<String>,
-    /// The folder that it writes into, empty each time: where a file is replaced, the system writes the new one to the
-    /// disk at once, whoever it is from.
+    /// The folder that it writes into, empty each time: if a file is replaced, the system writes the new one to the
+    /// disk at once, for each of the programs.
     folder: Option<PathBuf>,
 }
 
@@ -81,8 +80,8 @@ impl Case {
     }
 }
 
-/// The median of several runs of each command, and the most memory of any. In turn, so that what else the machine does
-/// is the same for all.
+/// The median time of several runs of each command, and the largest peak memory. The commands run in turn, so that other
+/// work of the machine has the same effect on all.
 fn run<const N: usize>(cases: &[Case; N], runs: usize) -> Result<[Measured; N]> {
     let mut times = [const { Vec::new() }; N];
     let mut peaks = [0f64; N];
@@ -235,7 +234,7 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(ended.stdout)?)
 }
 
-/// The sample module and what one run of a command of it leaves.
+/// The sample module, and the coverage files of one run of one of its commands.
 fn small(dir: &TempDir) -> Result<(PathBuf, PathBuf)> {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/covdata/tests/programs/sample");
     let (bin, data) = (dir.path().join("small-bin"), dir.path().join("small"));
@@ -245,7 +244,7 @@ fn small(dir: &TempDir) -> Result<(PathBuf, PathBuf)> {
     Ok((module, data))
 }
 
-/// The `go` command with coverage of all its packages, and what some of its work leaves.
+/// The `go` command with coverage of all its packages, and the coverage files of some runs.
 fn large(dir: &TempDir) -> Result<PathBuf> {
     println!(
         "building the go command with coverage of itself; PODCOV_BENCH_DATA names a folder to use instead"
@@ -303,7 +302,7 @@ fn vary(folder: &Path) -> Result<()> {
         let mut bytes = fs::read(&path)?;
         let length =
             |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize;
-        // Behind the file's header of 32 bytes and the segment's of 16, the strings and the arguments.
+        // The strings and the arguments come after the file's header of 32 bytes and the segment's of 16.
         let mut at = (48 + length(40) + length(44)).next_multiple_of(4);
         let functions = length(32);
         for _ in 0..functions {

@@ -31,7 +31,7 @@ pub(crate) struct Textfmt {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The file; stdout where there is none
+    /// The file to write [default: stdout]
     #[arg(short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -41,11 +41,11 @@ pub(crate) struct Merge {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The folder; a file, for a text profile, where an input is one
+    /// The folder to write. If an input is a text profile, or files are left out: the text profile to write
     #[arg(short, value_name = "DIR")]
     output: PathBuf,
 
-    /// Make one binary of all, each function once
+    /// Combine all binaries into one, with each function once
     #[arg(long)]
     pcombine: bool,
 }
@@ -55,7 +55,7 @@ pub(crate) struct SetOperation {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The folder; a file, for a text profile, where the first input is one
+    /// The folder to write. If the first input is a text profile, or files are left out: the text profile to write
     #[arg(short, value_name = "DIR")]
     output: PathBuf,
 }
@@ -138,7 +138,7 @@ fn set_operation<'f>(
     Ok(args.input.messages.exit())
 }
 
-/// Writes a folder; a text profile where a folder could not hold the data.
+/// Writes a folder; a text profile if coverage files cannot hold the data.
 fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result<()> {
     if data.has_text() || input.leaves_out_files() {
         if to.is_dir() {
@@ -154,10 +154,10 @@ fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result
             .with_hint("write to another folder: what is in this one would count twice from then on")
             .into());
     }
-    let wanted = |path: &str| input.selects(path);
+    let is_selected = |path: &str| input.selects(path);
     let files = match (combine, input.selects_all()) {
-        (true, _) => data.combined_files(wanted),
-        (false, false) => data.selected_files(wanted),
+        (true, _) => data.combined_files(is_selected),
+        (false, false) => data.selected_files(is_selected),
         (false, true) => data.files(),
     };
     let files = files.or_exit(Exit::Usage, "the result does not fit Go's format")?;

@@ -1,4 +1,4 @@
-//! Inputs that are in storage, brought into a folder that goes with the process.
+//! Fetches inputs from storage into a temporary folder, which the process removes at its end.
 
 use std::path::PathBuf;
 
@@ -10,20 +10,20 @@ use tempfile::TempDir;
 
 use crate::NAME;
 
-/// How many objects travel at a time.
+/// How many objects are fetched at a time.
 const AT_A_TIME: usize = 32;
 
-/// What was fetched.
+/// The fetched inputs.
 #[derive(Debug)]
 pub(crate) struct Fetched {
     /// A folder for each address.
     pub(crate) folders: Vec<PathBuf>,
-    /// Whether something was lost.
+    /// Whether some objects could not be fetched.
     pub(crate) lost: bool,
     dir: TempDir,
 }
 
-/// Fetches all that is at some addresses.
+/// Fetches all objects at some addresses.
 pub(crate) fn fetch(addresses: &[Address]) -> Result<Fetched> {
     let dir = tempfile::tempdir().or_exit(Exit::Usage, "a temporary folder cannot be made")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -31,7 +31,7 @@ pub(crate) fn fetch(addresses: &[Address]) -> Result<Fetched> {
     for (number, address) in addresses.iter().enumerate() {
         let folder = fetched.dir.path().join(number.to_string());
         let keep = |place: &Place, name: &str, bytes: bytes::Bytes| {
-            // Not a folder a start: a container that is restarted on the same volume uploads again what is still there.
+            // One folder for all starts: a container that is restarted on the same volume uploads its files again.
             let Place { run, namespace, pod, container, .. } = place;
             let folder = folder.join(run).join(namespace).join(pod).join(container);
             podcov_unpack::take(&folder, name, bytes.into(), false)

@@ -16,7 +16,7 @@ pub(crate) struct Format {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The file; stdout where there is none
+    /// The file to write [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -26,11 +26,11 @@ pub(crate) struct Html {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The file; `-` for stdout
+    /// The file to write; `-` is stdout
     #[arg(short, long, value_name = "FILE", default_value = "coverage.html")]
     output: PathBuf,
 
-    /// What stands at the top
+    /// The title of the page
     #[arg(long, value_name = "TEXT", default_value = "Go coverage")]
     title: String,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Markdown {
     #[command(flatten)]
     format: Format,
 
-    /// What to compare the total with: what `podcov-report json` wrote, or a text profile
+    /// Coverage to compare the total with: a file of `podcov-report json`, or a text profile
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Badge {
     label: String,
 }
 
-/// Writes a format that shows lines, for which it looks at the source.
+/// Writes a format that has lines, which needs the source.
 pub(crate) fn write(
     args: &Format,
     format: output::Format,
@@ -72,7 +72,7 @@ pub(crate) fn html(Html { input, output, title }: &Html) -> Result<Exit> {
     let data = input.read(&files, NothingSelected::Fails)?;
     let report = input.report(&data)?;
     input.say_missing(&report);
-    // What is written to stdout is the page alone.
+    // Only the page itself may be written to stdout.
     let is_stdout = output::is_stdout(output);
     output::write(Some(output), output::Format::Html, |out| html::write(&report, title, out))?;
     if !is_stdout {

@@ -1,4 +1,4 @@
-//! What coverage must reach, and the lines changed since a revision.
+//! The commands that check coverage: gates, and the lines changed since a revision.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -20,37 +20,37 @@ pub(crate) struct Gate {
     #[command(flatten)]
     input: InputArgs,
 
-    /// Of all statements
+    /// Fail if a lower percentage of all statements ran
     #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
     fail_under: Option<f64>,
 
-    /// Of the statements of each package
+    /// Fail if a lower percentage of the statements of any package ran
     #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
     fail_under_package: Option<f64>,
 
-    /// Of the statements of each file
+    /// Fail if a lower percentage of the statements of any file ran
     #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
     fail_under_file: Option<f64>,
 
-    /// Of all statements, not less than this: what `podcov-report json` wrote of the same selection, or a text profile,
-    /// of which the same is selected
+    /// Fail if the total is lower than in this file: one that `podcov-report json` wrote for the same selection, or a text
+    /// profile, to which the same selection is applied
     #[arg(long, value_name = "FILE", help_heading = "Gates")]
     baseline: Option<PathBuf>,
 
-    /// By how many percentage points it may be less than the baseline
+    /// How many percentage points the total may be lower than in the baseline
     #[arg(long, value_name = "POINTS", default_value = "0", requires = "baseline", value_parser = percentage, help_heading = "Gates")]
     allow_decrease: f64,
 
-    /// Of the lines changed since --since
+    /// Fail if a lower percentage of the lines changed since --since ran
     #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
     fail_under_changed: Option<f64>,
 
-    /// A git revision; changes count from its last common ancestor with HEAD
+    /// The git revision that changes are compared with; they count from its last common ancestor with HEAD
     #[arg(long, value_name = "REVISION", default_value = "origin/HEAD", help_heading = "Gates")]
     since: String,
 
-    /// All packages of the module that have code must be in the coverage data; those of --pkg, if that is given, and
-    /// without the files of --exclude
+    /// Fail if a package of the module has code but no coverage data. With --pkg only selected packages are checked, and
+    /// files of --exclude do not count
     #[arg(long, help_heading = "Gates")]
     require_all_packages: bool,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Diff {
     #[command(flatten)]
     input: InputArgs,
 
-    /// A git revision; changes count from its last common ancestor with HEAD
+    /// The git revision that changes are compared with; they count from its last common ancestor with HEAD
     #[arg(long, value_name = "REVISION", default_value = "origin/HEAD")]
     since: String,
 
@@ -82,7 +82,7 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
         changed: args.fail_under_changed,
     };
     if rules.is_empty() && !args.require_all_packages {
-        return Err(Failure::new(Exit::Usage, "nothing says what coverage must reach")
+        return Err(Failure::new(Exit::Usage, "no gate is given")
             .with_hint(
                 "give --fail-under, --fail-under-package, --fail-under-file, --fail-under-changed, --baseline or \
                  --require-all-packages",
@@ -170,13 +170,13 @@ pub(crate) fn diff(Diff { input, since, github }: &Diff) -> Result<Exit> {
     Ok(input.messages.exit())
 }
 
-/// Reads what a total is compared with: of a text profile what is selected of the input too.
+/// Reads the baseline's total. Of a text profile, only the selected packages and files count.
 pub(crate) fn baseline(input: &InputArgs, path: &Path) -> Result<Coverage> {
     let unusable = |why: &str| {
         Failure::new(Exit::Usage, format!("cannot use {} as the baseline: {why}", path.display()))
     };
     let bytes = fs::read(path).or_exit(Exit::Usage, "cannot read the baseline")?;
-    // Editors put a mark of the encoding before it.
+    // Some editors write a byte order mark at the start.
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     let before = if bytes.starts_with(b"mode:") {
         let mut builder = Builder::new();
@@ -220,13 +220,13 @@ fn changed_lines(input: &InputArgs, report: &Report<'_>, since: &str) -> Result<
     if let Some(first) = unknown.first() {
         let which = format!("{first}{}", and_more(unknown.len()));
         input.messages.warn(format_args!(
-            "nothing is known of {which}, which changed: does the program contain it, and -coverpkg name it?"
+            "{which} changed, but has no coverage data: does the program contain it, and -coverpkg name it?"
         ));
     }
     Ok(changes.coverage(report))
 }
 
-/// As GitHub's workflow commands have it.
+/// Escapes text for GitHub's workflow commands.
 fn annotation(file: &ChangedFile, lines: &RangeInclusive<u32>) -> String {
     let escape = |text: &str| {
         text.replace('%', "%25")

@@ -1,4 +1,4 @@
-//! What is read, what of it is selected, and where its source is.
+//! The inputs, the selection of packages and files, and the sources.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,23 +18,23 @@ use crate::messages::Messages;
 use crate::output::{self, Format};
 use crate::selection::PackageSelection;
 
-/// Where podcov-collect puts its reports, unless told otherwise.
+/// The default folder that podcov-collect writes to.
 const COLLECTED: &str = "reports/coverage";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InputArgs {
     /// Folders of coverage files, and text profiles
     ///
-    /// Folders are read with all folders in them, but for links. Without any: reports/coverage, where podcov-collect
-    /// writes.
+    /// Folders are read with all folders in them, but links to folders are not followed. If no input is given,
+    /// reports/coverage is read, where podcov-collect writes.
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 
-    /// Folders or text profiles with commas between them, as Go has it: not the folders in them
+    /// Folders or text profiles, separated by commas. As in Go, the folders in these folders are not read
     #[arg(short, value_name = "DIR,DIR", value_delimiter = ',', help_heading = "Input")]
     i: Vec<PathBuf>,
 
-    /// Read from storage too, where podcov-agent has uploaded to: gs://, s3:// or az:// with bucket and folder, of one
+    /// Read what podcov-agent has uploaded to storage too: gs://, s3:// or az:// with bucket and folder, of one
     /// run or of all; may be given several times
     #[arg(long, value_name = "ADDRESS", help_heading = "Input")]
     from: Vec<Address>,
@@ -53,7 +53,7 @@ pub(crate) struct InputArgs {
     #[arg(skip)]
     sources: OnceLock<Sources>,
 
-    /// What is said of the input
+    /// Messages about the input
     #[arg(skip)]
     pub(crate) messages: Messages,
 
@@ -61,7 +61,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "GLOB", help_heading = "Input")]
     exclude: Vec<Glob>,
 
-    /// Leave out files that say they are generated ("// Code generated … DO NOT EDIT.")
+    /// Leave out files that are marked as generated ("// Code generated … DO NOT EDIT.")
     #[arg(long, help_heading = "Input")]
     skip_generated: bool,
 
@@ -69,12 +69,12 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "DIR", help_heading = "Source")]
     root: Option<PathBuf>,
 
-    /// Where sources are whose names begin with FROM, if go.mod, go.work and vendor do not tell
+    /// Look for sources whose names begin with FROM in TO, if go.mod, go.work and vendor do not lead to them
     #[arg(long, value_name = "FROM=TO", value_parser = mapping, help_heading = "Source")]
     map: Vec<(String, PathBuf)>,
 }
 
-/// What a selection of packages that selects nothing is.
+/// How to treat a selection that selects no package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NothingSelected {
     /// An error: the report would be empty.
@@ -112,7 +112,7 @@ impl InputArgs {
         Ok(builder.load())
     }
 
-    /// Reads the files as one, and says what is wrong with them.
+    /// Reads the files as one input, and reports their problems.
     pub(crate) fn read<'f>(&self, files: &'f Files, nothing: NothingSelected) -> Result<Data<'f>> {
         let (mut data, problems) = files.read();
         self.say_problems(&problems);
@@ -122,11 +122,11 @@ impl InputArgs {
         Ok(data)
     }
 
-    /// Reads the files of each input for itself, one after the other.
+    /// Reads the files of each input separately, one input after the other.
     pub(crate) fn read_each<'f>(&self, files: &'f Files, mut each: impl FnMut(Data<'f>)) -> Result<()> {
         let mut checks = Vec::new();
         let problems = files.read_each(|mut data| {
-            // The warnings about patterns are for the first input alone, of which something is kept.
+            // Warnings about patterns are only for the first input, because the results are taken from it.
             let checked = self.not_empty(&data).and_then(|()| self.identify(&mut data));
             let checked = checked.and_then(|()| match checks.len() {
                 0 => self.check_selection(&data, NothingSelected::IsPrinted),
@@ -140,7 +140,7 @@ impl InputArgs {
         checks.into_iter().collect()
     }
 
-    /// Gives files that a program was built from the names that they have by their package.
+    /// Renames files that a program was built from: their new names have the import path of their package.
     pub(crate) fn identify(&self, data: &mut Data<'_>) -> Result<()> {
         if data.path_names().is_empty() {
             return Ok(());
@@ -177,7 +177,7 @@ impl InputArgs {
         selection.as_ref()
     }
 
-    /// Says which patterns match no package of the data.
+    /// Reports patterns that match no package of the data.
     fn check_selection(&self, data: &Data<'_>, nothing: NothingSelected) -> Result<()> {
         let Some(selection) = self.selection() else { return Ok(()) };
         let paths: Vec<&str> = data.package_paths().collect();
@@ -197,7 +197,7 @@ impl InputArgs {
         Ok(())
     }
 
-    /// The coverage of what is selected of the data, with what the source tells where Go's own numbers are wrong.
+    /// The coverage of the selected data. Where Go's own numbers are wrong, those of the source are used.
     pub(crate) fn summary(&self, data: &Data<'_>) -> Result<Percent> {
         let (percent, findings) = data.percent(|path| self.selects(path));
         if self.leaves_out_files() || findings.iter().any(|(_, finding)| *finding == Finding::Repeated) {
@@ -207,7 +207,7 @@ impl InputArgs {
         Ok(percent)
     }
 
-    /// The coverage of what is selected of the data, as Go's tool gives it.
+    /// The coverage of the selected data, with the numbers of Go's tool.
     pub(crate) fn percent(&self, data: &Data<'_>) -> Result<Percent> {
         if self.leaves_out_files() {
             return Ok(self.profile(data)?.percent());
@@ -217,7 +217,7 @@ impl InputArgs {
         Ok(percent)
     }
 
-    /// Prints the coverage of each function of what is selected of the data.
+    /// Prints the coverage of each function of the selected data.
     pub(crate) fn print_functions(&self, data: &Data<'_>) -> Result<()> {
         // The functions of a text profile are in the source.
         if self.leaves_out_files() || data.has_text() {
@@ -237,7 +237,7 @@ impl InputArgs {
         Ok(())
     }
 
-    /// Writes the text profile of what is selected of the data.
+    /// Writes the text profile of the selected data.
     pub(crate) fn write_text(&self, data: &Data<'_>, path: Option<&Path>) -> Result<()> {
         if self.leaves_out_files() {
             let profile = self.profile(data)?;
@@ -257,7 +257,7 @@ impl InputArgs {
         !self.exclude.is_empty() || self.skip_generated
     }
 
-    /// What is selected of the data. Says what is odd about its files.
+    /// The selected data. Reports the findings about their files.
     pub(crate) fn profile<'a>(&self, data: &'a Data<'_>) -> Result<Profile<'a>> {
         if self.leaves_out_files() {
             return Ok(self.report(data)?.into_profile());
@@ -267,11 +267,11 @@ impl InputArgs {
         Ok(profile)
     }
 
-    /// What is selected of the data, with its source. Says which patterns leave out nothing, and of which files it is
+    /// The selected data, with their source. Reports patterns of --exclude that leave out nothing, and files of which it is
     /// not known whether they are generated.
     pub(crate) fn report<'a>(&self, data: &'a Data<'_>) -> Result<Report<'a>> {
         let sources = self.sources()?;
-        // Not of the selected packages alone: what another pattern leaves out is no mistake in this one.
+        // The patterns are matched with all files: a file that another flag leaves out is no mistake in this one.
         let names: HashSet<&str> =
             if self.exclude.is_empty() { HashSet::new() } else { data.file_names().collect() };
         let fits = |glob: &Glob| {
@@ -293,12 +293,12 @@ impl InputArgs {
         Ok(report)
     }
 
-    /// The coverage of what is selected of other data.
+    /// The coverage of other data, with the same selection.
     pub(crate) fn total(&self, data: &Data<'_>) -> Result<Coverage> {
         Ok(Report::new(self.selected(data), self.sources()?, &self.filter()).total())
     }
 
-    /// Where sources are.
+    /// Finds the folders of sources.
     pub(crate) fn sources(&self) -> Result<&Sources> {
         if self.sources.get().is_none() {
             let work = std::path::absolute(".").or_exit(Exit::Usage, "cannot tell the current folder")?;
@@ -316,12 +316,12 @@ impl InputArgs {
         self.sources.get().ok_or_else(|| unreachable!("it was set just now"))
     }
 
-    /// Which files are left out.
+    /// The files that are left out.
     pub(crate) fn filter(&self) -> Filter {
         Filter { exclude: self.exclude.iter().cloned().collect(), generated: self.skip_generated }
     }
 
-    /// What paths in reports are relative to.
+    /// The folder that paths in reports are relative to.
     pub(crate) fn root(&self) -> Result<PathBuf> {
         let here = std::path::absolute(".").or_exit(Exit::Usage, "cannot tell the current folder")?;
         Ok(match &self.root {
@@ -342,7 +342,7 @@ impl InputArgs {
         Ok(packages)
     }
 
-    /// Says which packages have code and no coverage data.
+    /// Reports packages that have code but no coverage data.
     pub(crate) fn say_without_data(&self, packages: &[String]) {
         if let [first, ..] = packages {
             self.messages.warn(format_args!(
@@ -354,7 +354,7 @@ impl InputArgs {
         }
     }
 
-    /// Says what is odd about files, each kind once.
+    /// Reports findings about files, each kind once.
     fn say_findings(&self, findings: &[(&str, Finding)]) {
         for kind in [Finding::Joined, Finding::Repeated, Finding::LineDirectives, Finding::Mixed] {
             let mut files = findings.iter().filter(|(_, finding)| *finding == kind).map(|(file, _)| *file);
@@ -363,7 +363,7 @@ impl InputArgs {
         }
     }
 
-    /// Says which sources are not there. Reports do without them.
+    /// Reports sources that were not found. Reports are made without them.
     pub(crate) fn say_missing(&self, report: &Report<'_>) {
         let mut missing = BTreeMap::<String, Vec<&str>>::new();
         for (file, error) in report.missing() {
@@ -374,7 +374,7 @@ impl InputArgs {
         }
     }
 
-    /// Whether any of it is given.
+    /// Whether any of these flags or arguments is given.
     pub(crate) fn is_given(&self) -> bool {
         let Self { inputs, i, from, pkg, exclude, skip_generated, root, map, .. } = self;
         let lists = inputs.len() + i.len() + from.len() + exclude.len() + map.len();
@@ -396,7 +396,7 @@ impl InputArgs {
         profile
     }
 
-    /// What is in storage, once fetched.
+    /// The inputs from storage, which are fetched only once.
     fn fetch(&self) -> Result<Option<&Fetched>> {
         if self.from.is_empty() {
             return Ok(None);
@@ -407,7 +407,7 @@ impl InputArgs {
         Ok(self.fetched.get())
     }
 
-    /// Says what was wrong with files.
+    /// Reports problems of files.
     fn say_problems(&self, problems: &[Problem]) {
         problems.iter().for_each(|problem| self.messages.error(problem));
         if self.fetched.get().is_some_and(|fetched| fetched.lost) {
@@ -422,7 +422,7 @@ impl InputArgs {
         let hint = if self.inputs.iter().any(|path| !path.exists() && is_word(path)) {
             "nor is there such a command: podcov-report --help lists them"
         } else if self.i.is_empty() {
-            "a program that is built with -cover writes coverage files into GOCOVERDIR when it ends in good order"
+            "a program that is built with -cover writes coverage files into GOCOVERDIR when it exits cleanly"
         } else {
             "folders in those of -i are not read, as in Go; name them without -i to have them read"
         };
@@ -430,12 +430,12 @@ impl InputArgs {
     }
 }
 
-/// What is odd about the files.
+/// The findings about the files of a profile.
 fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
     profile.files().filter_map(|file| Some((file.name, file.finding?))).collect()
 }
 
-/// Of several the first is named.
+/// The text after the name of the first of several things.
 pub(crate) fn and_more(count: usize) -> String {
     if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
@@ -452,7 +452,7 @@ fn add_input(builder: &mut Builder, path: &Path, add_folder: fn(&mut Builder, &P
             .into());
     }
     if path.exists() && !path.is_file() {
-        // A pipe, which ends when whoever writes it does.
+        // A pipe, which ends when its writer closes it.
         builder.add_text_bytes(path, fs::read(path).or_exit(Exit::Usage, "cannot read an input")?);
     } else {
         builder.add_text(path);
@@ -460,7 +460,7 @@ fn add_input(builder: &mut Builder, path: &Path, add_folder: fn(&mut Builder, &P
     Ok(())
 }
 
-/// Whether a command might be meant.
+/// Whether the path looks like a command with a typing error.
 fn is_word(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_lowercase()))
 }

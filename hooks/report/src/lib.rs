@@ -1,4 +1,4 @@
-//! Reads coverage from folders and text profiles, and makes of it what `go tool covdata` makes, and more.
+//! Reads coverage from folders and text profiles, and writes the results of `go tool covdata`, reports, and gates.
 
 mod covdata_commands;
 mod fetch;
@@ -19,7 +19,7 @@ use messages::NAME;
 
 /// Reads, merges and renders Go coverage, and gates on it, without the Go toolchain.
 ///
-/// An INPUT is a folder of coverage files (GOCOVERDIR, or what podcov-collect wrote, with all folders in it) or a
+/// An INPUT is a folder of coverage files (GOCOVERDIR, or one that podcov-collect wrote, with all folders in it) or a
 /// text profile (`go test -coverprofile`); all are merged. Without a command the coverage of each package and in
 /// total is printed. The commands percent, func, textfmt, pkglist, merge, subtract and intersect take the flags of
 /// `go tool covdata` and print what it prints.
@@ -35,7 +35,7 @@ pub struct Args {
     #[command(flatten)]
     summary: covdata_commands::Input,
 
-    /// Skaffold's run: whether its tests failed, which podcov-test may have left to this hook to say
+    /// The ID of the Skaffold run. If podcov-test deferred a failure of that run, this hook fails
     #[arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID", global = true, help_heading = "Run")]
     run_id: Option<String>,
 
@@ -63,9 +63,9 @@ enum Command {
     Pkglist(covdata_commands::Input),
     /// Merge folders of coverage files into one
     Merge(covdata_commands::Merge),
-    /// Take out of the first input what ran in any other
+    /// Write the first input without the coverage of the others
     Subtract(covdata_commands::SetOperation),
-    /// Keep of the first input what ran in all others too
+    /// Write the first input with only the coverage that all others have too
     Intersect(covdata_commands::SetOperation),
     /// Write one HTML file with the source, what ran in it and what did not
     Html(formats::Html),
@@ -85,13 +85,13 @@ enum Command {
     Diff(gates::Diff),
 }
 
-/// Gives Go's flags of several letters the second dash that they have here.
+/// Adds the second dash to Go's flags of several letters.
 pub fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut behind_flags = false;
+    let mut after_flags = false;
     let args = args.into_iter().map(|arg| {
-        behind_flags |= arg == "--";
-        let text = if behind_flags { "" } else { arg.to_str().unwrap_or_default() };
-        // Go takes one dash or two, and a value for what is on or off.
+        after_flags |= arg == "--";
+        let text = if after_flags { "" } else { arg.to_str().unwrap_or_default() };
+        // Go accepts one dash or two, and a value for boolean flags.
         let flag = text.strip_prefix("--").or_else(|| text.strip_prefix('-')).unwrap_or_default();
         match flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value))) {
             ("pcombine", Some("false")) => None,
@@ -109,13 +109,11 @@ pub fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 /// Runs podcov-report.
 ///
 /// # Errors
-/// A [`podcov_exit::Failure`] when there is no result. That a file could not be used is said on stderr and shows in
-/// the exit code.
+/// A [`podcov_exit::Failure`] if there is no result. A file that could not be used is reported on stderr and by the exit
+/// code.
 pub fn run(args: Args) -> Result<Exit> {
     if args.command.is_some() && args.summary.input.is_given() {
-        return Err(
-            Failure::new(Exit::Usage, "inputs, and what is wanted of them, go behind the command").into()
-        );
+        return Err(Failure::new(Exit::Usage, "inputs and selections come after the command").into());
     }
     let exit = match args.command {
         None => covdata_commands::summary(&args.summary),

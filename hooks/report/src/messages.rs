@@ -1,4 +1,4 @@
-//! What is said on stderr.
+//! Messages on stderr.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -11,7 +11,7 @@ use podcov_exit::Exit;
 /// The program's name.
 pub(crate) const NAME: &str = "podcov-report";
 
-/// Messages about the input: each is printed once, however many results are made of it.
+/// Messages about the input. Each is printed once, however many results are made.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     printed: Mutex<HashSet<String>>,
@@ -19,23 +19,23 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    /// Prints what the user should know.
+    /// Prints a warning.
     pub(crate) fn warn(&self, message: impl Display) {
         self.print(format!("warning: {message}"));
     }
 
-    /// Prints what makes the result incomplete.
+    /// Prints an error, and marks the result as incomplete.
     pub(crate) fn error(&self, message: impl Display) {
         self.print(format!("error: {message}"));
         self.set_incomplete();
     }
 
-    /// Notes that the result is incomplete, which has been said already.
+    /// Marks the result as incomplete, if the error has been printed already.
     pub(crate) fn set_incomplete(&self) {
         self.incomplete.store(true, Ordering::Relaxed);
     }
 
-    /// How the process ends with it.
+    /// The exit code for the result.
     pub(crate) fn exit(&self) -> Exit {
         if self.incomplete.load(Ordering::Relaxed) { Exit::Incomplete } else { Exit::Done }
     }

@@ -1,6 +1,6 @@
-//! Where results go: stdout, or a file that gets its name when it is whole.
+//! Writes results to stdout, or to a file that gets its name when it is complete.
 //!
-//! What is there already stays, unless it is a report of the same format: see [`Format::is_in`].
+//! An existing file is replaced only if it is a report of the same format: see [`Format::is_in`].
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, Read, Write};
@@ -26,7 +26,7 @@ pub(crate) enum Format {
 
 impl Format {
     /// Whether a file that begins with these bytes may be replaced by one of this format: it is empty, or has the same
-    /// format. Where a format leaves room to say who wrote it, it has to be podcov-report.
+    /// format. If a format can name the program that wrote the file, it must name podcov-report.
     fn is_in(self, start: &[u8]) -> bool {
         let start = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start);
         let begins = |with: &str| start.starts_with(with.as_bytes());
@@ -56,7 +56,7 @@ impl Format {
     }
 }
 
-/// How much of a file is looked at to tell its format.
+/// How many bytes of a file are read to determine its format.
 const START: u64 = 4 << 10;
 
 /// Prints text for a person to stdout.
@@ -64,8 +64,8 @@ pub(crate) fn print(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Resu
     podcov_cli::print_text(fill).or_exit(Exit::Usage, "cannot write to stdout")
 }
 
-/// Writes to a file, or to stdout where there is none. A file is not there before it is whole, and one that was
-/// there stays if the writing fails.
+/// Writes to a file, or to stdout if none is given. The file appears when it is complete. If writing fails, an existing file
+/// stays as it is.
 pub(crate) fn write(
     path: Option<&Path>,
     format: Format,
@@ -86,7 +86,7 @@ pub(crate) fn write(
     }
 }
 
-/// Whether a path leads to where stdout does: `-`, and /dev/stdout for one.
+/// Whether a path leads to stdout: `-`, `/dev/stdout` and the like.
 pub(crate) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-") || is_same_file(path, Path::new("/dev/fd/1"))
 }
@@ -98,21 +98,21 @@ fn is_same_file(path: &Path, other: &Path) -> bool {
     place(path).is_some_and(|file| place(other) == Some(file))
 }
 
-/// There are no such paths elsewhere.
+/// Other systems have no such paths.
 #[cfg(not(unix))]
 fn is_same_file(_path: &Path, _other: &Path) -> bool {
     false
 }
 
-/// What a path leads to.
+/// The target of a path.
 enum Destination {
-    /// A device, a pipe, or what a file descriptor leads to: it is added to, never replaced.
+    /// A device, a pipe, or an open file descriptor. Output is appended to it; it is never replaced.
     Stream(fs::File),
-    /// A file, links resolved, which need not be there; the permissions of the one that it replaces.
+    /// A file with links resolved, which need not exist, and the permissions of an existing one.
     File { path: PathBuf, permissions: Option<std::fs::Permissions> },
 }
 
-/// Finds out where a path leads, and refuses what must not be replaced.
+/// Finds the target of a path, and refuses one that must not be replaced.
 fn destination(path: &Path, format: Format) -> Result<Destination> {
     let refuse = |why: String| Failure::new(Exit::Usage, format!("{} {why}", path.display()));
     let open = || fs::OpenOptions::new().append(true).open(path).or_exit(Exit::Usage, "cannot write");
@@ -147,7 +147,7 @@ fn destination(path: &Path, format: Format) -> Result<Destination> {
     Ok(Destination::File { path: target, permissions: Some(before.permissions()) })
 }
 
-/// Whether a path stands for a file descriptor. What that leads to belongs to whoever has opened it.
+/// Whether a path stands for a file descriptor. Its target belongs to the program that opened it.
 fn is_descriptor(path: &Path) -> bool {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut parts = path.components().skip_while(|part| *part == Component::RootDir);
@@ -159,10 +159,10 @@ fn is_descriptor(path: &Path) -> bool {
     }
 }
 
-/// Follows links, also to a file that is not there yet: a link stays, and what it leads to is written.
+/// Follows links, also to a file that does not exist yet. A link is kept, and its target is written.
 fn follow(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
-    // As many as Linux follows.
+    // The limit of Linux.
     for _ in 0..40 {
         let Ok(to) = fs::read_link(&path) else { break };
         path = path.parent().map_or_else(|| to.clone(), |folder| folder.join(&to));
@@ -170,16 +170,16 @@ fn follow(path: &Path) -> PathBuf {
     path
 }
 
-/// Writes to a file, as a whole.
+/// Writes a file, which appears when it is complete.
 fn replace(
     path: &Path,
     permissions: Option<std::fs::Permissions>,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    // What only some may read stays so.
+    // The permissions of the replaced file are kept.
     let file = whole_file(path, permissions, fill)?;
     match file.persist(path) {
-        // A file that is mounted, as into a container, cannot be replaced.
+        // A mounted file, as in a container, cannot be replaced, so it is written in place.
         Err(error) if error.error.kind() == io::ErrorKind::ResourceBusy => {
             fs::copy(error.file.path(), path).map(drop)
         }
@@ -188,7 +188,7 @@ fn replace(
     }
 }
 
-/// Writes to a new file beside the path that it is going to have. Unless it is kept it goes again.
+/// Writes to a temporary file in the folder of the final path. It is removed unless it is kept.
 fn whole_file(
     path: &Path,
     permissions: Option<std::fs::Permissions>,
@@ -199,7 +199,7 @@ fn whole_file(
     let prefix = format!(".{name}.");
     let mut builder = tempfile::Builder::new();
     builder.prefix(&prefix).suffix(".tmp");
-    // As any program makes files: the user's mask decides.
+    // The permissions are those of any new file: the user's mask applies.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder)?;
@@ -213,8 +213,8 @@ fn whole_file(
     Ok(file)
 }
 
-/// Writes files into a folder, each as a whole; all of them, or none. What else is in the folder stays. A folder with
-/// coverage files is refused: these would count with the result from then on.
+/// Writes files into a folder: all of them, or none. Each file appears when it is complete, and other files in the folder
+/// stay. A folder with coverage files is refused, because these would later be read together with the result.
 pub(crate) fn write_folder(dir: &Path, files: &[NewFile<'_>]) -> Result<()> {
     let cannot = || format!("cannot write to {}", dir.display());
     if dir.exists() && !dir.is_dir() {
@@ -235,7 +235,7 @@ pub(crate) fn write_folder(dir: &Path, files: &[NewFile<'_>]) -> Result<()> {
     for (name, bytes) in files {
         let path = dir.join(name.to_string());
         if written.contains(&path) {
-            // Two binaries of which the same packages were selected: the name holds a hash of the content.
+            // Two binaries with the same selected packages have one file: its name has a hash of the content.
             continue;
         }
         let file = whole_file(&path, None, |out| out.write_all(bytes));
@@ -249,7 +249,7 @@ pub(crate) fn write_folder(dir: &Path, files: &[NewFile<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// Small, so that what comes in large pieces is not copied into it.
+/// The buffer is small, so that large pieces are written without a copy.
 const BUFFER: usize = 32 << 10;
 
 #[cfg(test)]

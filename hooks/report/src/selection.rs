@@ -1,11 +1,11 @@
-//! Which packages `--pkg` selects.
+//! The selection of packages by `--pkg`.
 
 use std::path::Path;
 
 use covdata::PackagePattern;
 
-/// The packages of some patterns. Relative ones (`./...`), which Go's own tool takes and matches with nothing, are
-/// resolved through `go.mod`, as by the `go` command.
+/// The patterns of `--pkg`. Relative patterns (`./...`) are resolved through `go.mod`, as the `go` command does; Go's covdata
+/// tool accepts them, but they match nothing.
 #[derive(Debug)]
 pub(crate) struct PackageSelection {
     patterns: Vec<Pattern>,
@@ -13,17 +13,17 @@ pub(crate) struct PackageSelection {
 
 #[derive(Debug)]
 struct Pattern {
-    /// As it was given.
+    /// The text that the user gave.
     text: String,
-    /// For import paths.
+    /// The pattern of import paths.
     pattern: PackagePattern,
-    /// What it stands for, if it is relative; or why that is not known.
+    /// If it is relative, a text that tells what it stands for, or why that is not known.
     meaning: Option<String>,
 }
 
 impl PackageSelection {
-    /// Reads patterns with commas between them; relative ones are so to `work`. `None` where the text is empty: all
-    /// packages are selected, as in Go.
+    /// Parses patterns that are separated by commas. Relative ones are relative to `work`. `None` if the text is empty: as in
+    /// Go, all packages are selected.
     pub(crate) fn new(text: &str, work: &Path) -> Option<Self> {
         let pattern = |text: &str| {
             let (import, meaning) = match report::import_pattern(work, text) {
@@ -43,7 +43,7 @@ impl PackageSelection {
         self.patterns.iter().any(|pattern| pattern.pattern.matches(path))
     }
 
-    /// The patterns that match none of these packages, each with what it stands for.
+    /// The patterns that match none of these packages, each with its meaning.
     pub(crate) fn unmatched(&self, paths: &[&str]) -> Vec<String> {
         let unmatched =
             self.patterns.iter().filter(|pattern| !paths.iter().any(|path| pattern.pattern.matches(path)));

@@ -101,7 +101,7 @@ fn two_builds_of_a_changed_program() {
     let old = Sample::build("count");
     let changed = tempfile::tempdir().unwrap();
     copy(&go::program("sample"), changed.path(), |text| {
-        // Moves what follows in the file, and leaves the functions before as they are.
+        // Changes the lines of the functions that follow, not of those before.
         text.replace("// Apply calls f and logs.", "\n// Apply calls f and logs.")
             .replace("return \"positive\"", "return \"more than nothing\"")
     });
@@ -114,7 +114,7 @@ fn two_builds_of_a_changed_program() {
     assert_eq!(mixed(&both), ["sample/lib/lib.go"]);
 }
 
-/// The files of which the inputs have different versions.
+/// The files that have different versions in the inputs.
 fn mixed<'a>(profile: &Profile<'a>) -> Vec<&'a str> {
     profile
         .files()
@@ -125,7 +125,7 @@ fn mixed<'a>(profile: &Profile<'a>) -> Vec<&'a str> {
 
 #[test]
 fn generated_code_whose_blocks_overlap_is_one_version() {
-    // As goyacc writes it: several places in the generated file are one place in the grammar.
+    // As goyacc writes it: several positions in the generated file are one position in the grammar.
     let parser = |step: &str| {
         format!(
             "package parser\n\n//line parser.y:1\nfunc Parse(n int) int {{\n\tif n > 1 {{\n\t\tn{step}\n\t}}\n\treturn n\n}}\n\n\
@@ -278,13 +278,13 @@ fn merged_files_are_gos() {
 
         let patterns = "sample/lib,sample/cmd/...";
         let pattern: PackagePattern = patterns.parse().unwrap();
-        let wanted = |path: &str| pattern.matches(path);
+        let is_selected = |path: &str| pattern.matches(path);
         let all = |_: &str| true;
         let cases: [(&str, &[&str], Vec<String>); 4] = [
             ("merged", &[], owned(data.files().unwrap())),
-            ("selected", &["-pkg", patterns], owned(data.selected_files(wanted).unwrap())),
+            ("selected", &["-pkg", patterns], owned(data.selected_files(is_selected).unwrap())),
             ("combined", &["-pcombine"], owned(data.combined_files(all).unwrap())),
-            ("both", &["-pcombine", "-pkg", patterns], owned(data.combined_files(wanted).unwrap())),
+            ("both", &["-pcombine", "-pkg", patterns], owned(data.combined_files(is_selected).unwrap())),
         ];
         for (name, flags, files) in cases {
             let out = sample.path(name);
@@ -323,7 +323,7 @@ fn subtract_and_intersect_on_one_binary_are_gos() {
             assert!(0 < after && after < before, "{name} {mode}");
             let out = sample.path(name);
             go::covdata(name, &[&a, &b], &[], &out);
-            // Go keeps what is known of the first process alone.
+            // Go keeps only the facts about the first process.
             let counters = |lines: Vec<String>| -> Vec<String> {
                 lines
                     .into_iter()
@@ -421,14 +421,14 @@ fn raw_big_endian_and_saturated_counters_and_several_segments() {
         recode.run(flavour, factor, &out, &[&two]);
         assert_eq!(same(&[&out]), expected, "{flavour}");
     }
-    // 2³¹ as a factor: a block that ran once in each run comes to 2³², one more than fits.
+    // 2³¹ as a factor: the sum for a block that ran once in each run is 2³², one more than fits.
     let out = sample.path("saturated");
     recode.run("uleb", "2147483648", &out, &[&one]);
     recode.run("uleb", "2147483648", &out, &[&two]);
     let profile = same(&[&out]);
     let blocks = profile.files().flat_map(|file| &file.blocks);
     assert!(blocks.clone().any(|block| block.count == u32::MAX));
-    // Go's tool reads the first segment alone, so what it says of separate files is what counts.
+    // Go's tool reads only the first segment, so the expected result is Go's for separate files.
     for flavour in ["raw", "uleb"] {
         let out = sample.path(&format!("{flavour}-segments"));
         let file = recode.run(flavour, "1", &out, &[&one, &two, &one]);
@@ -447,7 +447,7 @@ fn raw_big_endian_and_saturated_counters_and_several_segments() {
     }
 }
 
-/// The program that writes counter files which Go's runtime does not.
+/// The program that writes counter files of kinds that Go's runtime does not write.
 struct Recode(TempDir);
 
 impl Recode {

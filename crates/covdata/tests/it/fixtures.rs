@@ -1,4 +1,4 @@
-//! Committed files: what they hold is known from the programs' sources, what they come to from Go's tool.
+//! Committed files. Their content is known from the programs' sources, the expected results from Go's tool.
 
 use std::path::{Path, PathBuf};
 
@@ -29,10 +29,9 @@ pub(crate) fn files(name: &str) -> Vec<(FileName, Vec<u8>)> {
 
 /// The meta-data file of a fixture folder's command, by the name of its main package's folder.
 pub(crate) fn meta(name: &str, command: &str) -> (FileName, Vec<u8>) {
-    let wanted = format!("sample/cmd/{command}");
-    let has = |bytes: &[u8]| {
-        MetaFile::parse(bytes).is_ok_and(|file| file.packages.iter().any(|p| p.path == wanted))
-    };
+    let path = format!("sample/cmd/{command}");
+    let has =
+        |bytes: &[u8]| MetaFile::parse(bytes).is_ok_and(|file| file.packages.iter().any(|p| p.path == path));
     files(name).into_iter().find(|(_, bytes)| has(bytes)).expect("the command's meta-data")
 }
 
@@ -126,7 +125,7 @@ fn counters_of_a_run() {
     let mut counters: Vec<_> = file
         .functions()
         .map(|f| {
-            // Which block of a function is which unit is Go's affair; the differential tests compare that.
+            // Go may give a function's blocks in any order; the differential tests compare that order.
             let mut counters: Vec<_> = f.counters().collect();
             counters.sort_unstable();
             (f.package, f.function, counters)

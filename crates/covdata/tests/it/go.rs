@@ -1,16 +1,17 @@
-//! The `go` command: builds the sample programs, runs them, and says what their coverage is.
+//! Builds and runs the sample programs with the `go` command, and gets Go's results for their coverage.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use covdata::{Builder, Data, Findings, Problem, Profile};
 
-/// What a builder's files come to. Names are borrowed from the files, which stay until the process ends.
+/// The profile and the problems of a builder's files. Names are borrowed from the files, which stay in memory until the
+/// process ends.
 pub(crate) fn read(builder: Builder) -> (Profile<'static>, Vec<Problem>) {
     let (data, problems) = Box::leak(Box::new(builder.load())).read();
     let data: &Data<'_> = Box::leak(Box::new(data));
     let profile = data.profile();
-    // What is made package by package is the same.
+    // The results that are made package by package are the same.
     assert_eq!(data.percent(|_| true).0, profile.percent());
     let written = |write: &dyn Fn(&mut Vec<u8>) -> std::io::Result<Findings<'static>>| {
         let mut text = Vec::new();
@@ -22,7 +23,7 @@ pub(crate) fn read(builder: Builder) -> (Profile<'static>, Vec<Problem>) {
     (profile, problems)
 }
 
-/// What folders come to.
+/// The profile and the problems of folders.
 pub(crate) fn read_dirs<P: AsRef<Path>>(
     dirs: impl IntoIterator<Item = P>,
 ) -> (Profile<'static>, Vec<Problem>) {

@@ -258,7 +258,7 @@ fn equal_meta_data_of_many_folders() {
     let (profile, problems) = with_copies(|_| ());
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(profile.percent(), read_dirs([folder("count")]).0.percent());
-    // What is wrong with one is said of each: two meta-data files and, without them, three counter files a folder.
+    // A problem is reported for each file: in each folder two meta-data files and, because of these, three counter files.
     let (profile, problems) = with_copies(|bytes| bytes[4] = 2);
     assert!(profile.packages().is_empty());
     let versions =

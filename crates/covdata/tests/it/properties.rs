@@ -43,8 +43,8 @@ fn text_of(builder: Builder) -> String {
     go::text(&go::read(builder).0)
 }
 
-/// Counter files of one binary, all at once and each alone: the first is what others are compared with, and a file that
-/// is not right must leave no trace, however much of it was added before that showed.
+/// Counter files of one binary, all at once and each alone. The others are compared with the first one. A malformed file
+/// must not change the result, however much of it was added before the error.
 fn together_is_apart(counters: &[Vec<u8>]) {
     let (meta, meta_bytes) = meta("count", "one");
     let FileName::Meta { hash } = meta else { panic!("{meta}") };
@@ -63,7 +63,7 @@ fn together_is_apart(counters: &[Vec<u8>]) {
     assert_eq!(text_of(builder_of(counters)), text_of(apart));
 }
 
-/// What command one left when it was run with one argument.
+/// The coverage files of a run of command one with one argument.
 fn counters_of_one() -> Vec<u8> {
     let hash = meta("count", "one").0.hash();
     let of_one =

@@ -54,7 +54,8 @@ fn a_coarser_blocks_runs_are_those_of_each_of_its_parts() {
     let joined = "mode: count\na.go:2.2,4.1 1 7\na.go:6.2,8.1 2 2\n";
     assert_eq!(text(&profile_of(&[old, new])), joined);
     assert_eq!(text(&profile_of(&[new, old])), joined);
-    // What the pieces are of 1.27.0 and 1.27.1, only another release tells: without it the coarser block is left.
+    // Only another release tells how many statements the pieces of 1.27.0 and 1.27.1 have: without it the coarser block is
+    // kept.
     let repeated = "mode: count\na.go:2.2,4.1 3 5\na.go:6.2,8.1 3 1\n";
     assert_eq!(text(&profile_of(&[old, repeated])), "mode: count\na.go:1.10,9.2 3 7\n");
     assert_eq!(
@@ -88,12 +89,12 @@ fn another_source_is_not_another_release() {
     for (one, other) in [
         // Blocks that cross.
         ("a.go:1.10,9.2 3 1\n", "a.go:2.2,10.1 3 1\n"),
-        // A part too few, a part too many, and a place with two numbers that nothing explains.
+        // A part too few, a part too many, and a position with two numbers for no known reason.
         ("a.go:1.10,9.2 3 1\n", "a.go:2.2,4.1 1 1\n"),
         ("a.go:1.10,9.2 3 1\n", "a.go:2.2,4.1 2 1\na.go:5.2,7.1 2 1\n"),
         ("a.go:1.10,9.2 3 1\n", "a.go:1.10,9.2 4 1\n"),
         ("a.go:1.10,9.2 3 1\n", "a.go:1.10,8.2 2 1\n"),
-        // One block of a file that does not fit tells of all.
+        // One block of a file that does not fit decides for the whole file.
         ("a.go:1.10,9.2 1 1\na.go:11.10,19.2 1 1\n", "a.go:2.2,8.1 1 1\na.go:11.10,18.2 2 1\n"),
     ] {
         let profile = profile_of(&[&format!("mode: set\n{one}"), &format!("mode: set\n{other}")]);
@@ -115,7 +116,7 @@ fn another_source_is_not_another_release() {
 /// A file's finest blocks: how many statements each has, whether it ends a coarser block, and whether each input ran it.
 type Blocks = Vec<(u32, [bool; 3], [bool; 3])>;
 
-/// The file as an input has it whose blocks end where `ends` says, line by line.
+/// The text profile of an input whose blocks end where `ends` returns true, and whether each finest block ran.
 fn written(blocks: &Blocks, input: usize, ends: impl Fn(usize) -> bool) -> (String, Vec<bool>) {
     let (mut out, mut ran) = ("mode: set\n".to_owned(), vec![false; blocks.len()]);
     let mut start = 0;
@@ -124,7 +125,7 @@ fn written(blocks: &Blocks, input: usize, ends: impl Fn(usize) -> bool) -> (Stri
             continue;
         }
         let statements: u32 = blocks[start..=last].iter().map(|block| block.0).sum();
-        // A coarser block may begin before its first part, and end behind its last.
+        // A coarser block may begin before its first part, and end after its last.
         let wide = u32::from(last > start || input > 0);
         let (first, end) = (start as u32 * 10 + 5 - wide, last as u32 * 10 + 8 + wide);
         let count = blocks[start].2[input];
@@ -138,8 +139,8 @@ fn written(blocks: &Blocks, input: usize, ends: impl Fn(usize) -> bool) -> (Stri
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
-    /// Inputs of which each is coarser than the one before: the statements are those of the finest, and what ran is what
-    /// ran in any.
+    /// Each input is coarser than the one before. The result has the statements of the finest, and a block ran if it ran in
+    /// any input.
     #[test]
     fn any_partitions(
         blocks in prop::collection::vec((1_u32..5, any::<[bool; 3]>(), any::<[bool; 3]>()), 1..12),
@@ -163,7 +164,7 @@ proptest! {
     }
 }
 
-/// What a function has, by its file and name.
+/// The coverage of each function, by its file and name.
 fn by_function(profile: &Profile<'_>) -> BTreeMap<(String, String), Coverage> {
     let mut out = BTreeMap::<_, Coverage>::new();
     for function in profile.functions().functions {

@@ -1,7 +1,7 @@
-//! One HTML file that opens from disk: the code with what ran and what did not.
+//! One HTML file that a browser opens from disk. It shows the source, and marks which code ran.
 //!
-//! The page (`report.html`, `report.css`, `report.js` beside this file) holds an index of all files, and each file's
-//! source and blocks compressed, which it unpacks when the file is looked at. It asks the network for nothing.
+//! The page (`report.html`, `report.css` and `report.js` in this folder) holds an index of all files, and the compressed
+//! source and blocks of each file. It decompresses a file when it is opened. It loads nothing from the network.
 
 use std::io::{self, Write};
 
@@ -22,11 +22,11 @@ const SCRIPT: &str = include_str!("report.js");
 ///
 /// # Errors
 ///
-/// What `out` says.
+/// Errors of `out`.
 pub fn write(report: &Report<'_>, title: &str, out: &mut dyn Write) -> io::Result<()> {
     let mut files: Vec<ReportFile<'_>> = report.files().collect();
     files.sort_by_key(|file| file.shown);
-    // Each part of the page up to where something goes into it.
+    // Each part of the page up to a place for content.
     let mut parts = PAGE.split("{{");
     out.write_all(parts.next().unwrap_or_default().as_bytes())?;
     for part in parts {
@@ -97,7 +97,7 @@ struct File<'r> {
     functions: Vec<(&'r str, u32, u64, u64)>,
 }
 
-/// How many files are compressed at a time, so that a large report does not have to be held as a whole.
+/// How many files are compressed at a time, so that not all of a large report is in memory.
 const AT_A_TIME: usize = 256;
 
 fn write_files(files: &[ReportFile<'_>], out: &mut dyn Write) -> io::Result<()> {
@@ -162,7 +162,7 @@ mod tests {
         let rules = STYLE.lines().filter(|line| !line.trim_start().starts_with("/*"));
         for rule in rules {
             assert!(!rule.contains(": light-dark("), "{rule}");
-            // A selector that is not known makes the whole rule void.
+            // A browser ignores a rule with a selector that it does not know.
             let selector = rule.split('{').next().unwrap_or_default();
             assert!(!selector.contains(":has(") || !selector.contains(','), "{rule}");
         }

@@ -32,7 +32,7 @@ fn files_as_go_writes_them() {
         assert_eq!((ours.code, ours.stderr), (Some(0), String::new()), "{args}");
         assert_eq!((ours.stdout, desk.read("ours.txt")), (go.stdout, desk.read("go.txt")), "{args}");
     }
-    // Go wants a file.
+    // Go requires a file.
     assert_eq!(desk.report("textfmt -i a").stdout, {
         desk.covdata("textfmt -i a -o go.txt");
         desk.read("go.txt")
@@ -80,7 +80,7 @@ fn subtract_and_intersect() {
     assert!(desk.report("none").stdout.ends_with("coverage: 0.0% of statements\n"));
     assert_eq!(desk.report("intersect -i=b,b -o=all").code, Some(0));
     assert_eq!(desk.report("all").stdout, desk.report("b").stdout);
-    // Across binaries: what two and three ran of lib and one did too is no longer there.
+    // Across binaries: the coverage of lib that one has too is removed from two and three.
     assert_eq!(desk.report("subtract b a -o rest").code, Some(0));
     let lib = |args: &str| desk.covdata(&format!("percent -pkg=sample/lib -i {args}")).stdout;
     assert_ne!(lib("rest"), lib("b"));
@@ -139,7 +139,7 @@ fn unit_tests_and_programs_in_one_total() {
     let profile = desk.path("unit.out").display().to_string();
     let flags = ["test", "-covermode=count", "-coverpkg=./lib", "-coverprofile", &profile, "./lib"];
     assert_eq!(crate::go(&desk.path("shop"), &flags).code, Some(0));
-    // Alone, Go's other tool says the same of it, function by function.
+    // Alone, it has the same result as with Go's other tool, function by function.
     let func = crate::go(&desk.path("shop"), &["tool", "cover", &format!("-func={profile}")]).stdout;
     let ours = desk.report_in("shop", "func ../unit.out");
     assert_eq!((ours.code, ours.stderr.as_str()), (Some(0), ""));
@@ -200,7 +200,7 @@ fn what_is_wrong_is_said_and_shows_in_the_exit_code() {
         ("merge -i a,b -o a", 2, "a is an input as well"),
         ("merge a b -o b/merged/all", 2, "b/merged/all is an input as well, or in one"),
         ("json a --root missing", 2, "--root missing: there is no such folder"),
-        ("--pkg sample/lib percent a", 2, "inputs, and what is wanted of them, go behind the command"),
+        ("--pkg sample/lib percent a", 2, "inputs and selections come after the command"),
         ("", 2, "no input, and no folder reports/coverage"),
         ("percent a --pkg", 2, "a value is required"),
     ] {
@@ -235,7 +235,7 @@ fn versions_of_the_source_are_told_apart() {
     );
 }
 
-/// What is wrong with the data is said once, however many results are made of them.
+/// Each problem of the data is reported once, however many results are made.
 #[test]
 fn each_warning_is_printed_once() {
     let desk = Desk::new();
@@ -247,7 +247,7 @@ fn each_warning_is_printed_once() {
     }
 }
 
-/// Runs a line in bash, in which `podcov-report` is this one. Gives its output and what it said.
+/// Runs a line in bash with this `podcov-report`. Gives its stdout and stderr.
 pub(crate) fn shell(desk: &Desk, line: &str) -> (String, String) {
     let mut command = std::process::Command::new("bash");
     let line = format!(
@@ -285,10 +285,10 @@ fn a_pipe_that_is_closed_is_no_error_and_hides_none() {
 fn where_a_path_leads_is_written() {
     let desk = Desk::new();
     let whole = desk.report("textfmt a").stdout;
-    // Not replaced: what is behind it goes on.
+    // The file is not replaced: later output is appended.
     let (_, said) =
-        shell(&desk, "{ echo before; podcov-report textfmt a -o /dev/stdout; echo behind; } > out");
-    assert_eq!((said.as_str(), desk.read("out")), ("", format!("before\n{whole}behind\n")));
+        shell(&desk, "{ echo before; podcov-report textfmt a -o /dev/stdout; echo after; } > out");
+    assert_eq!((said.as_str(), desk.read("out")), ("", format!("before\n{whole}after\n")));
     assert_eq!(shell(&desk, "podcov-report textfmt a -o /dev/stdout | cat").0, whole);
 
     desk.write("real", "mode: set\n");

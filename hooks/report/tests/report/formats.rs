@@ -72,7 +72,7 @@ fn markdown_and_badge() {
     assert!(badge.contains(">go</text>") && badge.trim_end().ends_with("</svg>"), "{badge}");
 }
 
-/// As `//line` makes them: behind it there are no columns, and a block may end on a line before its first.
+/// Blocks after `//line`: they have no columns, and may end on a line before their first.
 #[test]
 fn blocks_that_end_before_they_begin() {
     let desk = Desk::new();

@@ -24,7 +24,7 @@ fn what_falls_short() {
          \u{20}77.3% < 80.0%   file shapes/b.go: 17 of 22\n3 coverage gates failed\n"
     );
     for (args, says) in [
-        ("", "nothing says what coverage must reach"),
+        ("", "no gate is given"),
         ("--fail-under 101", "must be from 0 to 100"),
         ("--fail-under x", "not a percentage"),
         ("--allow-decrease 1 --fail-under 1", "--baseline"),
@@ -197,7 +197,7 @@ fn changed_lines() {
     desk.write("shop/tool/tool_test.go", "package tool\n\nfunc test() {}\n");
     desk.write("shop/tool/types.go", "package tool\n\ntype T int\n");
     let ended = desk.report_in("shop", "diff ../b --since base");
-    let warning = "podcov-report: warning: nothing is known of tool/tool.go, which changed: does the program contain it, \
+    let warning = "podcov-report: warning: tool/tool.go changed, but has no coverage data: does the program contain it, \
                    and -coverpkg name it?\n";
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), warning));
     let ended = desk.report_in("shop", "diff ../b --since base --pkg ./tool/...,./lib");

@@ -1,8 +1,7 @@
-//! A program of 3 MB of meta-data and hundreds of counter files, for what is done in another way with much data than with
-//! little: the work on all processors, and the comparison of counter files with each other.
+//! A program with 3 MB of meta-data and hundreds of counter files. It tests the code that only large data use: the work on
+//! all processors, and the comparison of counter files with each other.
 
 use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -25,18 +24,7 @@ impl Large {
         static DATA: OnceLock<PathBuf> = OnceLock::new();
         let data = DATA.get_or_init(|| {
             let sources = sources();
-            let mut hash = DefaultHasher::new();
-            (crate::go(Path::new("."), &["version"]).stdout, &sources, RUNS).hash(&mut hash);
-            let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
-            let folder = root.join(format!("large-{:016x}", hash.finish()));
-            if !folder.exists() {
-                fs_err::create_dir_all(root).expect("the tests' folder");
-                let new = tempfile::tempdir_in(root).expect("a temporary folder");
-                build_and_run(&sources, new.path());
-                let renamed = fs_err::rename(new.path(), &folder);
-                assert!(renamed.is_ok() || folder.exists(), "{renamed:?}");
-            }
-            folder
+            crate::made_once("large", &(&sources, RUNS), |folder| build_and_run(&sources, folder))
         });
         Self { data, out: tempfile::tempdir().expect("a temporary folder") }
     }
@@ -143,7 +131,7 @@ fn every_command_gives_what_gos_tool_gives() {
     }
 }
 
-/// Asserts that the data are beyond all bounds from which on something is done in another way.
+/// Asserts that the data exceed all limits from which on other code is used.
 fn assert_sizes(large: &Large) {
     let files = |folder: &str, name: &str| {
         let paths = fs_err::read_dir(large.data.join(folder))
@@ -305,7 +293,7 @@ fn sources() -> Vec<(String, String)> {
     sources
 }
 
-/// Code that little code has: function literals outside of functions, several functions of one name, names that are not
+/// Unusual code: function literals outside of functions, several functions of one name, names that are not
 /// ASCII, lines beyond 16,384, and long lines.
 fn odd() -> String {
     let long = "+ n ".repeat(60);

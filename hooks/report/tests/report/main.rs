@@ -11,6 +11,7 @@ mod selection;
 mod sources;
 mod workflow;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -32,30 +33,11 @@ impl Desk {
     /// The sample module, built for coverage and run: `one` in the folder `a`, `two` and `three` in `b`.
     fn new() -> Self {
         // Built once: the programs hold no path.
-        static BUILT: OnceLock<TempDir> = OnceLock::new();
-        let built = BUILT.get_or_init(|| {
-            let dir = tempfile::tempdir().expect("a temporary folder");
-            copy(&sample(), &dir.path().join("shop"));
-            let bin = format!("{}/", dir.path().join("bin").display());
-            let flags = ["build", "-trimpath", "-cover", "-covermode=count", "-o", &bin, "./..."];
-            assert_eq!(go(&dir.path().join("shop"), &flags).code, Some(0));
-            for (data, program, args) in [
-                ("a", "one", &["add", "x"][..]),
-                ("a", "one", &["join", "--token=secret"]),
-                ("b", "two", &[]),
-                ("b", "three", &[]),
-            ] {
-                let data = dir.path().join(data);
-                fs_err::create_dir_all(&data).expect("a folder for coverage data");
-                let mut command = Command::new(dir.path().join("bin").join(program));
-                command.args(args).env("GOCOVERDIR", data);
-                assert!(command.output().expect("the program was just built").status.success());
-            }
-            dir
-        });
+        static BUILT: OnceLock<PathBuf> = OnceLock::new();
+        let built = BUILT.get_or_init(|| made_once("sample", &files(&sample()), build_and_run));
         let dir = tempfile::tempdir().expect("a temporary folder");
         for folder in ["shop", "a", "b"] {
-            copy(&built.path().join(folder), &dir.path().join(folder));
+            copy(&built.join(folder), &dir.path().join(folder));
         }
         Self(dir)
     }
@@ -96,6 +78,43 @@ impl Desk {
     }
 }
 
+/// Builds the sample module in a folder, and runs its commands.
+fn build_and_run(dir: &Path) {
+    copy(&sample(), &dir.join("shop"));
+    let bin = format!("{}/", dir.join("bin").display());
+    let flags = ["build", "-trimpath", "-cover", "-covermode=count", "-o", &bin, "./..."];
+    assert_eq!(go(&dir.join("shop"), &flags).code, Some(0));
+    for (data, program, args) in [
+        ("a", "one", &["add", "x"][..]),
+        ("a", "one", &["join", "--token=secret"]),
+        ("b", "two", &[]),
+        ("b", "three", &[]),
+    ] {
+        let data = dir.join(data);
+        fs_err::create_dir_all(&data).expect("a folder for coverage data");
+        let mut command = Command::new(dir.join("bin").join(program));
+        command.args(args).env("GOCOVERDIR", data);
+        assert!(command.output().expect("the program was just built").status.success());
+    }
+}
+
+/// The path of a folder that `make` has filled, once for each release of Go and each `key`. Later test processes use it
+/// again, so it is below the build's folder: a temporary folder in a `static` would never be removed.
+fn made_once(name: &str, key: &impl Hash, make: impl FnOnce(&Path)) -> PathBuf {
+    let mut hash = DefaultHasher::new();
+    (go(Path::new("."), &["version"]).stdout, key).hash(&mut hash);
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = root.join(format!("{name}-{:016x}", hash.finish()));
+    if !folder.exists() {
+        fs_err::create_dir_all(root).expect("the tests' folder");
+        let new = tempfile::tempdir_in(root).expect("a temporary folder");
+        make(new.path());
+        let renamed = fs_err::rename(new.path(), &folder);
+        assert!(renamed.is_ok() || folder.exists(), "{renamed:?}");
+    }
+    folder
+}
+
 /// Runs `go` with the toolchain on this machine and nothing from the network.
 fn go(dir: &Path, args: &[&str]) -> Ended {
     let mut command = Command::new("go");
@@ -117,6 +136,18 @@ fn ended(command: &mut Command) -> Ended {
 /// The sources of the sample module.
 fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/covdata/tests/programs/sample")
+}
+
+/// The files in a folder and in the folders in it, and their content, in order.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs_err::read_dir(folder).expect("a folder");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let files = paths.into_iter().flat_map(|path| match path.is_dir() {
+        true => files(&path),
+        false => vec![(path.clone(), fs_err::read(path).expect("a file"))],
+    });
+    files.collect()
 }
 
 fn copy(from: &Path, to: &Path) {

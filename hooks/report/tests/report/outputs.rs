@@ -1,4 +1,4 @@
-//! What is there already is not harmed, whatever is given as the place of a result.
+//! Existing files are not damaged, whatever path is given for a result.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::Desk;
 
-/// What a folder holds: for each path its kind, its permissions, and its content or where it leads.
+/// The content of a folder: for each path its kind, its permissions, and its content or its target.
 type Content = BTreeMap<PathBuf, (&'static str, bool, Vec<u8>)>;
 
 fn content(folder: &Path) -> Content {
@@ -210,7 +210,7 @@ fn links_and_file_descriptors() {
     assert!(out.starts_with(&format!("before\n{whole}<svg ")) && out.ends_with("</svg>\nafter\n"), "{out}");
 }
 
-/// As a container has them: what is mounted there is written in place, and nothing of others.
+/// As in a container: a mounted file is written in place, and files of other users are not.
 #[cfg(target_os = "linux")]
 #[test]
 fn mount_points() {

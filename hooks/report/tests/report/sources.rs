@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::{Desk, go};
 
-/// What podcov-report calls the files of a profile, in a folder of the desk; and what it says on stderr.
+/// The names in reports of a profile's files, for a run in a folder of the desk, and the messages on stderr.
 fn shown(desk: &Desk, folder: &str, args: &str) -> (Vec<String>, String) {
     let ended = desk.report_in(folder, &format!("lcov {args}"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -18,18 +18,18 @@ fn a_module_from_its_folder_from_above_and_from_inside() {
     for (folder, first, says) in [
         ("shop", "cmd/three/main.go", ""),
         (".", "shop/cmd/three/main.go", ""),
-        // Above what is worked in; no git repository says where the root is.
+        // Above the working folder; no git repository tells the root.
         ("shop/lib", "", ""),
     ] {
         let data = "../".repeat(if folder == "." { 0 } else { folder.split('/').count() }) + "b";
         let (files, stderr) = shown(&desk, folder, &data);
         assert_eq!(stderr, says, "{folder}");
-        let wanted = if first.is_empty() {
+        let expected = if first.is_empty() {
             desk.path("shop/cmd/three/main.go").display().to_string()
         } else {
             first.to_owned()
         };
-        assert!(files.contains(&wanted), "{folder}: {files:?}");
+        assert!(files.contains(&expected), "{folder}: {files:?}");
         assert_eq!(files.len(), 6, "{files:?}");
     }
     let (files, _) = shown(&desk, "shop/lib", "../../b --root ..");
@@ -115,7 +115,7 @@ fn maps_and_absolute_names() {
     assert_eq!(desk.report("lcov cover.out --map x").code, Some(2));
 }
 
-/// What is written, with the files in an HTML page unpacked.
+/// The output, with the files in an HTML page decompressed.
 fn unpacked(text: &str) -> String {
     use base64::Engine;
     use std::io::Read;
