@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(run.deferred().unwrap(), [failure()]);
         let later = Deferred { code: 4, ..failure() };
         run.defer(&later).unwrap();
-        assert_eq!(run.deferred().unwrap(), [later.clone()]);
+        assert_eq!(run.deferred().unwrap(), std::slice::from_ref(&later));
         assert_eq!(state(dir.path(), Some("b")).deferred().unwrap(), []);
         // Another hook of the run.
         let other = Deferred { hook: 2, command: "npm".into(), code: 1 };
