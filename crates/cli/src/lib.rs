@@ -13,7 +13,7 @@ mod url;
 pub use deferred::{Deferred, RunState, StateArgs};
 pub use output::{print, print_text, say};
 pub use progress::Progress;
-pub use seen::{SeenPod, SeenPods};
+pub use seen::{CollectNote, SeenPod, SeenPods};
 pub use shutdown::{Request, Shutdown, Signal};
 
 use std::ffi::OsString;

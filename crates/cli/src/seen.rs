@@ -1,19 +1,25 @@
 //! The pods with counters that podcov-test has seen, for podcov-collect: the API server forgets a pod that is deleted.
 //!
-//! Each podcov-test has a file of its own in the run's state folder, so that several can run at a time. A file is
-//! replaced as a whole, and only while it names podcov in itself.
+//! Each podcov-test has a note of its own in the run's state folder, so that several can run at a time, and podcov-collect
+//! has one: it may run while a podcov-test does, so neither writes what the other has written. A file is replaced as a
+//! whole, and only while it names podcov in itself.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fs_err as fs;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::deferred::{RunState, make_folder, replace};
 
-/// What marks a file as podcov's. Another version of the format gets another text.
-const KIND: &str = "podcov seen pods 1";
+/// What marks a note of podcov-test's. Another version of the format gets another text.
+const KIND: &str = "podcov seen pods 2";
+
+/// What marks podcov-collect's note.
+const COLLECT_KIND: &str = "podcov collected pods 1";
 
 /// The pods that one podcov-test has seen.
 #[derive(Debug)]
@@ -28,6 +34,10 @@ pub struct SeenPods {
 struct Content {
     kind: String,
     started: SystemTime,
+    /// When this was written.
+    until: SystemTime,
+    /// It was written at the podcov-test's end.
+    ended: bool,
     pods: Vec<SeenPod>,
 }
 
@@ -47,8 +57,32 @@ pub struct SeenPod {
     pub has_lasting_volume: bool,
     /// It was deleted while the tests ran.
     pub deleted: bool,
-    /// When podcov-collect named it as lost, if it has.
-    pub told: Option<SystemTime>,
+}
+
+/// What the podcov-collects of a run have settled of the pods that its podcov-tests have seen.
+#[derive(Debug)]
+pub struct CollectNote {
+    file: PathBuf,
+    is_written: bool,
+    content: CollectContent,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CollectContent {
+    kind: String,
+    /// By the pods' UIDs and the containers' names.
+    pods: BTreeMap<String, BTreeMap<String, Settled>>,
+}
+
+/// When what was done about a container.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settled {
+    /// It was collected, or nothing more is to be said of it.
+    collected: Option<SystemTime>,
+    /// It was named as lost for the first time.
+    told: Option<SystemTime>,
 }
 
 impl RunState {
@@ -58,41 +92,55 @@ impl RunState {
         let started = SystemTime::now();
         let since = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let name = format!("{}{}.{}.json", self.seen_prefix(), since.as_nanos(), std::process::id());
-        let content = Content { kind: KIND.to_owned(), started, pods: Vec::new() };
+        let content =
+            Content { kind: KIND.to_owned(), started, until: started, ended: false, pods: Vec::new() };
         SeenPods { file: self.dir().join(name), is_written: false, content }
     }
 
-    /// What each podcov-test of the run has seen, in the order of their starts.
-    ///
-    /// # Errors
-    /// When a file of the run cannot be read or is not podcov's.
-    pub fn seen_pods(&self) -> io::Result<Vec<SeenPods>> {
+    /// What each podcov-test of the run has seen, in the order of their starts, and an error for each note that cannot be
+    /// read or is not podcov's.
+    #[must_use]
+    pub fn seen_pods(&self) -> (Vec<SeenPods>, Vec<io::Error>) {
+        let (mut all, mut errors) = (Vec::new(), Vec::new());
         let entries = match fs::read_dir(self.dir()) {
             Ok(entries) => entries,
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(Vec::new());
-            }
-            Err(e) => return Err(e),
+            Err(e) if is_absent(&e) => return (all, errors),
+            Err(e) => return (all, vec![e]),
         };
-        let mut all = Vec::new();
         for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let is_of_run = name.to_str().is_some_and(|name| {
+            let file = match entry {
+                Ok(entry) => entry.path(),
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            let is_of_run = file.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
                 name.starts_with(&self.seen_prefix()) && Path::new(name).extension() == Some("json".as_ref())
             });
             if is_of_run {
-                let file = entry.path();
-                let not_ours =
-                    || io::Error::other(format!("{} was not written by podcov-test", file.display()));
-                let content = if entry.file_type()?.is_file() { fs::read(&file)? } else { Vec::new() };
-                let content = serde_json::from_slice(&content).ok().filter(|c: &Content| c.kind == KIND);
-                let content = content.ok_or_else(not_ours)?;
-                all.push(SeenPods { file, is_written: true, content });
+                match read(&file, "podcov-test", |content: &Content| content.kind == KIND) {
+                    Ok(Some(content)) => all.push(SeenPods { file, is_written: true, content }),
+                    // A podcov-collect has removed it since.
+                    Ok(None) => {}
+                    Err(error) => errors.push(error),
+                }
             }
         }
         all.sort_by_key(|one| one.content.started);
-        Ok(all)
+        (all, errors)
+    }
+
+    /// What podcov-collect has settled of the run.
+    ///
+    /// # Errors
+    /// When its note cannot be read or is not podcov's.
+    pub fn collect_note(&self) -> io::Result<CollectNote> {
+        let file = self.dir().join(format!("collected-{}.json", self.name()));
+        let content = read(&file, "podcov-collect", |content: &CollectContent| content.kind == COLLECT_KIND)?;
+        let is_written = content.is_some();
+        let new = || CollectContent { kind: COLLECT_KIND.to_owned(), pods: BTreeMap::new() };
+        Ok(CollectNote { file, is_written, content: content.unwrap_or_else(new) })
     }
 
     /// A run's name has no dot.
@@ -101,11 +149,66 @@ impl RunState {
     }
 }
 
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The content of a file that `is_ours`, if it is there.
+fn read<T: DeserializeOwned>(
+    file: &Path,
+    writer: &str,
+    is_ours: impl FnOnce(&T) -> bool,
+) -> io::Result<Option<T>> {
+    let content = match fs::symlink_metadata(file) {
+        Ok(metadata) if metadata.is_file() => fs::read(file),
+        Ok(_) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    };
+    let content = match content {
+        Err(error) if is_absent(&error) => return Ok(None),
+        content => content?,
+    };
+    match serde_json::from_slice(&content).ok().filter(is_ours) {
+        Some(content) => Ok(Some(content)),
+        None => Err(io::Error::other(format!(
+            "{} was not written by this version of {writer}; move it, or give another --state-dir",
+            file.display()
+        ))),
+    }
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        // Another podcov-collect was faster.
+        Err(error) if is_absent(&error) => Ok(()),
+        removed => removed,
+    }
+}
+
+fn write(file: &Path, content: &impl Serialize, is_written: &mut bool) -> io::Result<()> {
+    make_folder(file.parent().unwrap_or(Path::new(".")))?;
+    replace(file, &serde_json::to_vec(content)?, *is_written)?;
+    *is_written = true;
+    Ok(())
+}
+
 impl SeenPods {
     /// When that podcov-test began.
     #[must_use]
     pub fn started(&self) -> SystemTime {
         self.content.started
+    }
+
+    /// Until when that podcov-test has certainly watched: its end, or if that is not noted, when it wrote the note.
+    #[must_use]
+    pub fn until(&self) -> SystemTime {
+        self.content.until
+    }
+
+    /// That podcov-test has ended, so it does not write the note any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.content.ended
     }
 
     /// The pods.
@@ -119,25 +222,82 @@ impl SeenPods {
         &mut self.content.pods
     }
 
-    /// Writes the file; removes it where there are no pods.
+    /// Writes the note, if there are pods.
     ///
     /// # Errors
     /// When that fails.
     pub fn write(&mut self) -> io::Result<()> {
         if self.content.pods.is_empty() {
-            if std::mem::take(&mut self.is_written) {
-                match fs::remove_file(&self.file) {
-                    // Another podcov-collect was faster.
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                    _ => {}
-                }
-            }
             return Ok(());
         }
-        make_folder(self.file.parent().unwrap_or(Path::new(".")))?;
-        replace(&self.file, &serde_json::to_vec(&self.content)?, self.is_written)?;
-        self.is_written = true;
-        Ok(())
+        self.content.until = SystemTime::now();
+        write(&self.file, &self.content, &mut self.is_written)
+    }
+
+    /// Writes the note for the last time.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn end(mut self) -> io::Result<()> {
+        self.content.ended = true;
+        self.write()
+    }
+
+    /// Removes the note of a podcov-test that has ended.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn remove(self) -> io::Result<()> {
+        assert!(self.has_ended(), "one that goes on writes its note again");
+        remove(&self.file)
+    }
+}
+
+impl CollectNote {
+    /// Whether nothing is to be said of a container that a podcov-test saw, which began at `started`.
+    #[must_use]
+    pub fn is_settled(&self, uid: &str, container: &str, started: SystemTime) -> bool {
+        let collected = self.of(uid, container).and_then(|settled| settled.collected);
+        collected.is_some_and(|collected| collected >= started)
+    }
+
+    /// When a container was named as lost, if it was.
+    #[must_use]
+    pub fn told(&self, uid: &str, container: &str) -> Option<SystemTime> {
+        self.of(uid, container).and_then(|settled| settled.told)
+    }
+
+    fn of(&self, uid: &str, container: &str) -> Option<&Settled> {
+        self.content.pods.get(uid)?.get(container)
+    }
+
+    /// Notes that a container was collected at `now`, or that nothing more is to be said of it.
+    pub fn settle(&mut self, uid: &str, container: &str, now: SystemTime) {
+        let collected = &mut self.of_mut(uid, container).collected;
+        *collected = (*collected).max(Some(now));
+    }
+
+    /// Notes that a container was named as lost at `now`, unless it was before.
+    pub fn tell(&mut self, uid: &str, container: &str, now: SystemTime) {
+        self.of_mut(uid, container).told.get_or_insert(now);
+    }
+
+    fn of_mut(&mut self, uid: &str, container: &str) -> &mut Settled {
+        self.content.pods.entry(uid.to_owned()).or_default().entry(container.to_owned()).or_default()
+    }
+
+    /// Writes the note with no other pods than those that `notes` have; removes it where there are none.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn write(&mut self, notes: &[SeenPods]) -> io::Result<()> {
+        let has = |uid: &String| notes.iter().flat_map(SeenPods::pods).any(|pod| pod.uid == *uid);
+        self.content.pods.retain(|uid, _| has(uid));
+        match self.content.pods.is_empty() {
+            true if std::mem::take(&mut self.is_written) => remove(&self.file),
+            true => Ok(()),
+            false => write(&self.file, &self.content, &mut self.is_written),
+        }
     }
 }
 
@@ -159,48 +319,99 @@ mod tests {
             containers: vec![text("app")],
             has_lasting_volume: false,
             deleted: false,
-            told: None,
         }
+    }
+
+    fn seen(run: &RunState) -> Vec<SeenPods> {
+        let (notes, errors) = run.seen_pods();
+        assert!(errors.is_empty(), "{errors:?}");
+        notes
     }
 
     #[test]
     fn each_podcov_test_of_a_run_has_a_file_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
         let run = state(dir.path(), "a");
-        assert_eq!(run.seen_pods().unwrap().len(), 0);
+        assert_eq!(seen(&run).len(), 0);
         let (mut first, mut second) = (run.see_pods(), run.see_pods());
         second.content.started += std::time::Duration::from_secs(1);
         second.pods_mut().push(pod("2"));
         second.write().unwrap();
         first.write().unwrap();
-        assert_eq!(run.seen_pods().unwrap().len(), 1, "nothing was seen, nothing is written");
+        assert_eq!(seen(&run).len(), 1, "nothing was seen, nothing is written");
         first.pods_mut().push(pod("1"));
         first.write().unwrap();
         first.pods_mut()[0].deleted = true;
         first.write().unwrap();
         for other in ["a-b", "b", "a_"] {
-            assert_eq!(state(dir.path(), other).seen_pods().unwrap().len(), 0, "{other}");
+            assert_eq!(seen(&state(dir.path(), other)).len(), 0, "{other}");
         }
-        let all = run.seen_pods().unwrap();
+        let all = seen(&run);
         let pods: Vec<_> = all.iter().flat_map(SeenPods::pods).cloned().collect();
         assert_eq!(pods, [SeenPod { deleted: true, ..pod("1") }, pod("2")]);
-        for mut one in all {
-            one.pods_mut().clear();
-            one.write().unwrap();
+        assert!(all.iter().all(|note| !note.has_ended()));
+        first.end().unwrap();
+        second.end().unwrap();
+        for one in seen(&run) {
+            assert!(one.has_ended() && one.until() > all[0].until());
+            one.remove().unwrap();
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn what_is_not_podcovs_stays_and_is_told() {
+    fn a_note_that_cannot_be_read_hides_no_other_and_stays() {
         let dir = tempfile::tempdir().unwrap();
         let run = state(dir.path(), "a");
+        let mut note = run.see_pods();
+        note.pods_mut().push(pod("1"));
+        note.write().unwrap();
         let file = dir.path().join("pods-a.1.json");
-        for text in ["", "{}", r#"{"kind":"podcov seen pods 2","started":0,"pods":[]}"#] {
+        for text in ["", "{}", r#"{"kind":"podcov seen pods 1","started":0,"pods":[]}"#] {
             fs::write(&file, text).unwrap();
-            let error = run.seen_pods().unwrap_err().to_string();
-            assert!(error.contains("pods-a.1.json was not written by podcov-test"), "{error}");
+            let (notes, errors) = run.seen_pods();
+            assert_eq!((notes.len(), errors.len()), (1, 1));
+            let error = errors[0].to_string();
+            assert!(
+                error.contains("pods-a.1.json was not written by this version of podcov-test"),
+                "{error}"
+            );
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
+        fs::write(dir.path().join("collected-a.json"), "{}").unwrap();
+        let error = run.collect_note().unwrap_err().to_string();
+        assert!(
+            error.contains("collected-a.json was not written by this version of podcov-collect"),
+            "{error}"
+        );
+    }
+
+    /// It goes between the listing of the folder and the reading.
+    #[test]
+    fn a_note_that_has_vanished_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read(&dir.path().join("gone.json"), "podcov-test", |_: &Content| true).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_was_collected_before_the_tests_began_does_not_count_for_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = state(dir.path(), "a");
+        let (early, late) = (SystemTime::UNIX_EPOCH, SystemTime::now());
+        let mut test = run.see_pods();
+        test.pods_mut().push(pod("1"));
+        let mut note = run.collect_note().unwrap();
+        note.settle("1", "app", late);
+        note.settle("1", "app", early);
+        note.tell("1", "side", late);
+        note.settle("2", "app", late);
+        note.write(&[test]).unwrap();
+        let mut note = run.collect_note().unwrap();
+        assert!(note.is_settled("1", "app", early) && note.is_settled("1", "app", late));
+        assert!(!note.is_settled("1", "app", late + std::time::Duration::from_secs(1)));
+        assert!(!note.is_settled("1", "side", early) && note.told("1", "side") == Some(late));
+        assert!(!note.is_settled("2", "app", early), "no note has that pod");
+        note.write(&[]).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -1,27 +1,32 @@
 //! The pods that podcov-test saw and that have been deleted: what they had counted is lost, unless it was collected before.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::time::SystemTime;
 
-use podcov_cli::{RunState, SeenPod, SeenPods, say};
+use podcov_cli::{CollectNote, RunState, SeenPod, SeenPods, say};
 use podcov_cluster::{Found, Scope, Why};
 
 use crate::NAME;
-use crate::manifest::{Collected, Loss, LossOf, SkippedEntry};
+use crate::manifest::{Collected, Loss, LossOf, Manifest, SkippedEntry};
 
-/// The notes of a run's podcov-tests, and what they tell of pods that are gone.
-#[derive(Default)]
+/// What the notes of a run's podcov-tests tell of pods that are gone.
 pub(crate) struct DeletedPods {
+    began: SystemTime,
     notes: Vec<SeenPods>,
-    /// In the order of their names.
+    /// None where it cannot be read.
+    done: Option<CollectNote>,
+    /// In the order of their names, each with the containers that were not collected.
     fates: Vec<(SeenPod, Fate)>,
+    /// Why not all is known.
+    unknown: Vec<io::Error>,
 }
 
 /// What became of a pod that is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// What it had counted is lost.
-    Lost,
+    /// What it had counted is lost; it may have been named before.
+    Lost { told: bool },
     /// Its volume, whose older files count too, outlasts it.
     InVolume,
     /// It was replaced before the last podcov-test began, as by a new deployment.
@@ -33,34 +38,34 @@ enum Fate {
 }
 
 impl DeletedPods {
-    /// What the run's podcov-tests saw.
+    /// What is known before the pods are found: what is noted later may not be among those.
     pub(crate) fn read(state: &RunState) -> Self {
-        let notes = state.seen_pods().unwrap_or_else(|error| {
-            say(NAME, format_args!("which pods were deleted during the run is not known: {error}"));
-            Vec::new()
-        });
-        Self { notes, fates: Vec::new() }
+        let began = SystemTime::now();
+        let (notes, mut unknown) = state.seen_pods();
+        let done = state.collect_note().map_err(|error| unknown.push(error)).ok();
+        Self { began, notes, done, fates: Vec::new(), unknown }
     }
 
     /// Compares it with the pods that were `found`.
     pub(crate) fn look_up(&mut self, scope: &Scope, found: &Found, include_older: bool) {
-        self.fates = fates(&self.notes, scope, found, include_older);
-    }
-
-    fn fate(&self, uid: &str) -> Option<Fate> {
-        self.fates.iter().find(|(pod, _)| pod.uid == uid).map(|(_, fate)| *fate)
+        if let Some(done) = &self.done {
+            self.fates = fates(&self.notes, done, scope, found, include_older);
+        }
     }
 
     /// Whether a pod with this UID is one whose loss is named.
     pub(crate) fn has(&self, uid: &str) -> bool {
-        self.fate(uid).is_some()
+        self.fates.iter().any(|(pod, _)| pod.uid == uid)
     }
 
-    /// What is lost with them. In a report that is added to, what it has is `earlier`.
-    pub(crate) fn losses(&self, accumulate: bool) -> Vec<Loss> {
-        let lost = self.fates.iter().filter(|(_, fate)| *fate == Fate::Lost);
-        lost.map(|(pod, _)| {
-            let earlier = accumulate && pod.told.is_some();
+    /// What is lost with them. `added_to` is the report to which this one adds.
+    pub(crate) fn losses(&self, added_to: Option<&Manifest>) -> Vec<Loss> {
+        let unknown = self
+            .unknown
+            .iter()
+            .map(|error| Loss::new(format!("which pods were deleted during the run is not known: {error}")));
+        let lost = self.fates.iter().filter_map(|(pod, fate)| {
+            let Fate::Lost { told } = fate else { return None };
             let but = if pod.has_lasting_volume {
                 ", but for what it wrote to its volume (--include-older)"
             } else {
@@ -69,16 +74,19 @@ impl DeletedPods {
             let (namespace, pod) = (pod.namespace.clone(), pod.pod.clone());
             let message =
                 format!("pod {namespace}/{pod} was deleted during the run; what it had counted is lost{but}");
-            Loss { of: Some(LossOf { namespace, pod, container: None }), earlier, ..Loss::new(message) }
-        })
-        .collect()
+            // A pod of a StatefulSet may be deleted once more: the report has that of its predecessor.
+            let is_in = |report: &Manifest| report.losses.iter().any(|loss| loss.message == message);
+            let earlier = *told && added_to.is_some_and(is_in);
+            Some(Loss { of: Some(LossOf { namespace, pod, container: None }), earlier, ..Loss::new(message) })
+        });
+        unknown.chain(lost).collect()
     }
 
     /// Those of which nothing of this report is lost.
     pub(crate) fn skipped(&self) -> Vec<SkippedEntry> {
         let entry = |(pod, fate): &(SeenPod, Fate)| {
             let reason = match fate {
-                Fate::Lost | Fate::Told => return None,
+                Fate::Lost { .. } | Fate::Told => return None,
                 Fate::InVolume => "it was deleted during the run; what it wrote may be in its volume",
                 Fate::Replaced => "it was deleted before the last tests of the run began",
                 Fate::Unknown => "it was deleted during the run; whether --selector selects it is not known",
@@ -89,49 +97,71 @@ impl DeletedPods {
         self.fates.iter().filter_map(entry).collect()
     }
 
-    /// Takes what is `collected` or has been told out of the notes. What is lost stays in them, marked, until tests run
-    /// again: a further report lacks it too.
-    pub(crate) fn settle(mut self, collected: &[Collected]) {
-        let now = SystemTime::now();
-        let fates: BTreeMap<&str, Fate> =
-            self.fates.iter().map(|(pod, fate)| (pod.uid.as_str(), *fate)).collect();
-        for note in &mut self.notes {
-            let before = note.pods().to_vec();
-            note.pods_mut().retain_mut(|pod| match fates.get(pod.uid.as_str()) {
-                Some(Fate::Lost) => {
-                    pod.told.get_or_insert(now);
-                    true
-                }
-                Some(Fate::Unknown) => true,
-                Some(_) => false,
-                None => !is_collected(pod, collected),
-            });
-            if before != note.pods()
-                && let Err(error) = note.write()
-            {
-                say(
-                    NAME,
-                    format_args!("a later podcov-collect may name pods again that were named: {error}"),
-                );
+    /// Notes what is `collected` or has been told. What is lost is settled only when tests have run again: a further report
+    /// lacks it too.
+    pub(crate) fn settle(&self, state: &RunState, collected: &[Collected]) {
+        if let Err(error) = self.write(state, collected) {
+            say(NAME, format_args!("a later podcov-collect may name pods as lost that are not: {error}"));
+        }
+    }
+
+    /// Reads again what there is by now: podcov-test may have seen more, and another podcov-collect may have collected.
+    fn write(&self, state: &RunState, collected: &[Collected]) -> io::Result<()> {
+        let (notes, _) = state.seen_pods();
+        let mut done = state.collect_note()?;
+        for pod in notes.iter().flat_map(SeenPods::pods) {
+            for container in pod.containers.iter().filter(|name| is_collected(pod, name, collected)) {
+                done.settle(&pod.uid, container, self.began);
             }
         }
+        let now = SystemTime::now();
+        for (pod, fate) in &self.fates {
+            for container in &pod.containers {
+                match fate {
+                    Fate::Lost { .. } => done.tell(&pod.uid, container, now),
+                    Fate::Unknown => {}
+                    Fate::InVolume | Fate::Replaced | Fate::Told => done.settle(&pod.uid, container, now),
+                }
+            }
+        }
+        let is_done = |note: &SeenPods| {
+            note.has_ended() && note.pods().iter().all(|pod| rest(note, pod, &done).is_empty())
+        };
+        let (settled, open): (Vec<_>, Vec<_>) = notes.into_iter().partition(is_done);
+        // A note must not outlive what settles it.
+        settled.into_iter().try_for_each(SeenPods::remove)?;
+        done.write(&open)
     }
 }
 
-fn is_collected(pod: &SeenPod, collected: &[Collected]) -> bool {
-    pod.containers.iter().all(|container| {
-        let has = |one: &Collected| !one.files.is_empty() || !one.shared.is_empty();
-        // Storage does not know UIDs.
-        let is_of_pod = |one: &Collected| match one.pod_uid.as_str() {
-            "" => (&one.namespace, &one.pod) == (&pod.namespace, &pod.pod),
-            uid => uid == pod.uid,
-        };
-        let is = |one: &Collected| is_of_pod(one) && one.container == *container;
-        collected.iter().any(|one| is(one) && has(one))
-    })
+fn is_collected(pod: &SeenPod, container: &str, collected: &[Collected]) -> bool {
+    let has = |one: &Collected| !one.files.is_empty() || !one.shared.is_empty();
+    // Storage does not know UIDs.
+    let is_of_pod = |one: &Collected| match one.pod_uid.as_str() {
+        "" => (&one.namespace, &one.pod) == (&pod.namespace, &pod.pod),
+        uid => uid == pod.uid,
+    };
+    collected.iter().any(|one| is_of_pod(one) && one.container == container && has(one))
 }
 
-fn fates(notes: &[SeenPods], scope: &Scope, found: &Found, include_older: bool) -> Vec<(SeenPod, Fate)> {
+/// The containers of a note's pod that are not settled.
+fn rest(note: &SeenPods, pod: &SeenPod, done: &CollectNote) -> Vec<String> {
+    let is_open = |name: &&String| !done.is_settled(&pod.uid, name, note.started());
+    pod.containers.iter().filter(is_open).cloned().collect()
+}
+
+/// Whether `later` began when the tests of `note` had ended, and saw pods in that namespace.
+fn is_since(later: &SeenPods, note: &SeenPods, namespace: &str) -> bool {
+    later.started() > note.until() && later.pods().iter().any(|pod| pod.namespace == namespace)
+}
+
+fn fates(
+    notes: &[SeenPods],
+    done: &CollectNote,
+    scope: &Scope,
+    found: &Found,
+    include_older: bool,
+) -> Vec<(SeenPod, Fate)> {
     let there = found.targets.iter().map(|target| &target.container.uid);
     let skipped = found.skipped.iter().filter(|skipped| skipped.why != Why::Terminating);
     let there: HashSet<&String> = there.chain(skipped.map(|skipped| &skipped.uid)).collect();
@@ -139,35 +169,289 @@ fn fates(notes: &[SeenPods], scope: &Scope, found: &Found, include_older: bool) 
         scope.wants_namespace(&pod.namespace)
             && found.unlisted.iter().all(|unlisted| unlisted.namespace != pod.namespace)
             && scope.wants_pod(&pod.pod)
-            && pod.containers.iter().any(|container| scope.wants_container(container))
     };
     // The last note of a pod tells, and whether it was deleted while any of them was taken.
-    let mut last: BTreeMap<&str, (usize, SeenPod)> = BTreeMap::new();
-    for (number, note) in notes.iter().enumerate() {
+    let mut last: BTreeMap<&str, (&SeenPods, SeenPod)> = BTreeMap::new();
+    for note in notes {
         for pod in note.pods().iter().filter(|pod| is_meant(pod) && !there.contains(&pod.uid)) {
+            let mut containers = rest(note, pod, done);
+            containers.retain(|container| scope.wants_container(container));
             let deleted = pod.deleted || last.get(pod.uid.as_str()).is_some_and(|(_, pod)| pod.deleted);
-            last.insert(&pod.uid, (number, SeenPod { deleted, ..pod.clone() }));
+            last.insert(&pod.uid, (note, SeenPod { deleted, containers, ..pod.clone() }));
         }
     }
-    let fate = |number: usize, pod: &SeenPod| {
-        let tests_since = number + 1 < notes.len();
-        let told = pod.told.is_some_and(|told| notes.iter().any(|note| note.started() > told));
+    last.retain(|_, (_, pod)| !pod.containers.is_empty());
+    let fate = |note: &SeenPods, pod: &SeenPod| {
+        let told = pod.containers.iter().map(|container| done.told(&pod.uid, container));
+        // That of one container may be news.
+        let told = told.min().flatten();
+        let in_namespace = |note: &SeenPods| -> HashSet<String> {
+            let pods = note.pods().iter().filter(|one| one.namespace == pod.namespace);
+            pods.map(|pod| pod.uid.clone()).collect()
+        };
+        let before = in_namespace(note);
+        // Then it was deployed anew, and what was deleted is of an earlier iteration.
+        let all_are_new = |later: &SeenPods| {
+            before.is_disjoint(&in_namespace(later)) && before.iter().all(|uid| !there.contains(uid))
+        };
+        let is_replaced =
+            |later: &SeenPods| is_since(later, note, &pod.namespace) && (!pod.deleted || all_are_new(later));
         match () {
-            () if told => Fate::Told,
-            () if !pod.deleted && tests_since => Fate::Replaced,
+            () if told.is_some_and(|told| notes.iter().any(|note| note.started() > told)) => Fate::Told,
+            () if notes.iter().any(is_replaced) => Fate::Replaced,
             () if !scope.selects_by_name() => Fate::Unknown,
             () if pod.has_lasting_volume && include_older => Fate::InVolume,
-            () => Fate::Lost,
+            () => Fate::Lost { told: told.is_some() },
         }
     };
-    let mut fates: Vec<(SeenPod, Fate)> = last
-        .into_values()
-        .map(|(number, pod)| {
-            let fate = fate(number, &pod);
-            (pod, fate)
-        })
-        .collect();
+    let fates = last.into_values().map(|(note, pod)| {
+        let fate = fate(note, &pod);
+        (pod, fate)
+    });
+    let mut fates: Vec<_> = fates.collect();
     let key = |pod: &SeenPod| (pod.namespace.clone(), pod.pod.clone(), pod.uid.clone());
     fates.sort_by_cached_key(|(pod, _)| key(pod));
     fates
+}
+
+#[cfg(test)]
+mod tests {
+    use fs_err as fs;
+    use podcov_cli::StateArgs;
+    use podcov_cluster::{SelectArgs, Skipped};
+
+    use super::*;
+    use crate::manifest::SharedFiles;
+
+    struct Run {
+        dir: tempfile::TempDir,
+        state: RunState,
+    }
+
+    /// A podcov-collect: what it lost, the pods that it skipped, and its exit code's being 0.
+    type Told = (Vec<String>, Vec<String>, bool);
+
+    impl Run {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let state = StateArgs { state_dir: Some(dir.path().to_owned()), work_dir: None }.run(Some("r"));
+            Self { dir, state }
+        }
+
+        /// A podcov-test that sees these pods.
+        fn test(&self, pods: &[(&str, bool)]) -> SeenPods {
+            let mut note = self.state.see_pods();
+            see(&mut note, pods);
+            note
+        }
+
+        fn files(&self) -> usize {
+            fs::read_dir(self.dir.path()).unwrap().count()
+        }
+
+        /// A podcov-collect that finds these pods, and collects these containers. It ends with what it reports.
+        fn collect(
+            &self,
+            more: &[&str],
+            there: &[&str],
+            collected: &[(&str, &str)],
+            report: &mut Report,
+        ) -> Told {
+            self.collect_while(more, there, collected, report, || ())
+        }
+
+        fn collect_while(
+            &self,
+            more: &[&str],
+            there: &[&str],
+            collected: &[(&str, &str)],
+            report: &mut Report,
+            meanwhile: impl FnOnce(),
+        ) -> Told {
+            let (container, add) = match *more {
+                ["-c", name] => (Some(name.to_owned()), false),
+                ["-c", name, "--accumulate"] => (Some(name.to_owned()), true),
+                ["--accumulate"] => (None, true),
+                [] => (None, false),
+                _ => unreachable!("{more:?}"),
+            };
+            let select = SelectArgs {
+                namespaces: vec!["shop".to_owned()],
+                run_id: Some("r".to_owned()),
+                container,
+                ..SelectArgs::default()
+            };
+            let scope = select.scope("shop").unwrap();
+            let skipped = |uid: &&str| Skipped {
+                namespace: "shop".to_owned(),
+                pod: (*uid).to_owned(),
+                uid: (*uid).to_owned(),
+                container: None,
+                why: Why::Pending,
+                history: None,
+            };
+            let found =
+                Found { targets: vec![], skipped: there.iter().map(skipped).collect(), unlisted: vec![] };
+            let mut deleted = DeletedPods::read(&self.state);
+            deleted.look_up(&scope, &found, false);
+            let losses = deleted.losses(report.as_ref().filter(|_| add));
+            meanwhile();
+            let collected: Vec<Collected> = collected.iter().map(|(uid, name)| copied(uid, name)).collect();
+            deleted.settle(&self.state, &collected);
+            let mut manifest = Manifest::begin(None, "test");
+            manifest.losses = losses;
+            let done = manifest.exit() == podcov_exit::Exit::Done;
+            let of = |loss: &Loss| loss.of.as_ref().map_or_else(|| loss.message.clone(), |of| of.pod.clone());
+            let lost = manifest.losses.iter().map(of).collect();
+            let skipped = deleted.skipped().into_iter().map(|entry| entry.pod).collect();
+            *report = Some(manifest);
+            (lost, skipped, done)
+        }
+    }
+
+    /// The last manifest.
+    type Report = Option<Manifest>;
+
+    /// Has a podcov-test note pods, each with whether it is deleted.
+    fn see(note: &mut SeenPods, pods: &[(&str, bool)]) {
+        let pod = |&(name, deleted): &(&str, bool)| SeenPod {
+            namespace: "shop".to_owned(),
+            pod: name.to_owned(),
+            uid: name.to_owned(),
+            containers: vec!["app".to_owned(), "side".to_owned()],
+            has_lasting_volume: false,
+            deleted,
+        };
+        *note.pods_mut() = pods.iter().map(pod).collect();
+        note.write().unwrap();
+    }
+
+    fn copied(uid: &str, container: &str) -> Collected {
+        let mut collected = Collected::of("shop", uid, container, String::new());
+        uid.clone_into(&mut collected.pod_uid);
+        collected.shared.push(SharedFiles { with: String::new(), files: Vec::new() });
+        collected
+    }
+
+    fn lost(pods: &[&str]) -> Told {
+        (owned(pods), vec![], false)
+    }
+
+    fn replaced(pods: &[&str]) -> Told {
+        (vec![], owned(pods), true)
+    }
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    const NOTHING: Told = (vec![], vec![], true);
+    const WHOLE_A: [(&str, &str); 2] = [("a", "app"), ("a", "side")];
+
+    /// As in a command of podcov-test's that replaces a pod.
+    #[test]
+    fn what_was_collected_while_the_tests_run_is_not_lost() {
+        let run = Run::new();
+        let mut test = run.test(&[("a", false)]);
+        assert_eq!(run.collect(&[], &["a"], &WHOLE_A, &mut None), NOTHING);
+        see(&mut test, &[("a", true), ("b", false)]);
+        for _ in 0..2 {
+            assert_eq!(run.collect(&["--accumulate"], &["b"], &[], &mut None), NOTHING);
+        }
+        test.end().unwrap();
+        assert_eq!(
+            run.collect(&["--accumulate"], &["b"], &[("b", "app"), ("b", "side")], &mut None),
+            NOTHING
+        );
+        assert_eq!(run.files(), 0, "all is settled, and nothing is left");
+    }
+
+    #[test]
+    fn what_podcov_test_notes_during_the_transfers_stays() {
+        let run = Run::new();
+        let mut test = run.test(&[("a", false)]);
+        let told = run.collect_while(&[], &["a"], &WHOLE_A, &mut None, || {
+            see(&mut test, &[("a", false), ("b", true)]);
+        });
+        assert_eq!(told, NOTHING);
+        test.end().unwrap();
+        assert_eq!(run.collect(&[], &["a"], &WHOLE_A, &mut None), lost(&["b"]));
+    }
+
+    #[test]
+    fn a_loss_is_earlier_only_in_a_report_that_has_it() {
+        let run = Run::new();
+        run.test(&[("a", true)]).end().unwrap();
+        let (mut one, mut other) = (None, None);
+        assert_eq!(run.collect(&[], &[], &[], &mut one), lost(&["a"]));
+        assert_eq!(run.collect(&["--accumulate"], &[], &[], &mut other), lost(&["a"]));
+        let earlier = (owned(&["a"]), vec![], true);
+        assert_eq!(run.collect(&["--accumulate"], &[], &[], &mut one), earlier);
+        assert_eq!(run.collect(&["--accumulate"], &[], &[], &mut other), earlier);
+    }
+
+    #[test]
+    fn only_tests_that_began_later_replace_a_pod() {
+        let run = Run::new();
+        let first = run.test(&[("a", false), ("b", false)]);
+        let second = run.test(&[("b", false)]);
+        first.end().unwrap();
+        second.end().unwrap();
+        assert_eq!(run.collect(&[], &["b"], &[], &mut None), lost(&["a"]), "they ran at the same time");
+
+        let run = Run::new();
+        run.test(&[("a", false), ("b", false)]).end().unwrap();
+        run.test(&[("b", false)]).end().unwrap();
+        assert_eq!(run.collect(&[], &["b"], &[], &mut None), replaced(&["a"]));
+        assert_eq!(run.collect(&[], &["b"], &[], &mut None), NOTHING, "that is said once");
+    }
+
+    #[test]
+    fn an_unreadable_note_is_a_loss_and_hides_no_other() {
+        let run = Run::new();
+        run.test(&[("a", true)]).end().unwrap();
+        fs::write(run.dir.path().join("pods-r.1.json"), "{").unwrap();
+        let (lost, skipped, done) = run.collect(&[], &[], &[], &mut None);
+        assert!(lost[0].starts_with("which pods were deleted during the run is not known: "), "{lost:?}");
+        assert_eq!((lost[1].as_str(), lost.len(), skipped.len(), done), ("a", 2, 0, false));
+    }
+
+    #[test]
+    fn a_container_that_was_collected_is_not_lost_with_its_pod() {
+        let run = Run::new();
+        run.test(&[("a", false)]).end().unwrap();
+        assert_eq!(run.collect(&["-c", "app"], &["a"], &[("a", "app")], &mut None), NOTHING);
+        assert_eq!(run.collect(&["-c", "app", "--accumulate"], &[], &[], &mut None), NOTHING);
+        assert_eq!(run.collect(&["--accumulate"], &[], &[], &mut None), lost(&["a"]), "its other container");
+    }
+
+    #[test]
+    fn what_an_earlier_iteration_lost_is_not_of_a_new_deployment() {
+        let run = Run::new();
+        run.test(&[("a", true), ("b", false)]).end().unwrap();
+        run.test(&[("c", false)]).end().unwrap();
+        assert_eq!(run.collect(&[], &["b", "c"], &[], &mut None), lost(&["a"]), "one is still there");
+
+        let run = Run::new();
+        run.test(&[("a", true), ("b", false)]).end().unwrap();
+        run.test(&[("b", false)]).end().unwrap();
+        assert_eq!(run.collect(&[], &[], &[], &mut None), lost(&["a", "b"]), "both tested one deployment");
+
+        let run = Run::new();
+        run.test(&[("a", true), ("b", false)]).end().unwrap();
+        run.test(&[("c", false)]).end().unwrap();
+        assert_eq!(run.collect(&[], &["c"], &[], &mut None), replaced(&["a", "b"]));
+    }
+
+    #[test]
+    fn a_loss_is_told_until_tests_run_again() {
+        let run = Run::new();
+        run.test(&[("a", true), ("b", false)]).end().unwrap();
+        for _ in 0..2 {
+            assert_eq!(run.collect(&[], &["b"], &[("b", "app"), ("b", "side")], &mut None), lost(&["a"]));
+        }
+        run.test(&[("b", false)]).end().unwrap();
+        assert_eq!(run.collect(&[], &["b"], &[("b", "app"), ("b", "side")], &mut None), NOTHING);
+        assert_eq!(run.files(), 0);
+    }
 }

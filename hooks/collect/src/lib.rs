@@ -185,7 +185,7 @@ async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Ex
     if let Some(staging) = staging {
         staging.publish()?;
     }
-    deleted.settle(&manifest.containers);
+    deleted.settle(state, &manifest.containers);
     let earlier = manifest.losses.iter().filter(|loss| loss.earlier).count();
     if earlier > 0 {
         let lost = count_of(earlier, "loss", "losses");
@@ -229,10 +229,9 @@ async fn collect(
         Err(error) if args.accumulate => return Err(error),
         read => read.unwrap_or_default(),
     };
-    let known = earlier.as_ref().map(|earlier| &*earlier.containers).unwrap_or_default();
     let mut manifest = match &args.from {
         Some(address) => stored::collect(args, address, staging).await?,
-        None => from_cluster(args, tracker, staging, known, deleted).await?,
+        None => from_cluster(args, tracker, staging, earlier.as_ref(), deleted).await?,
     };
     let staging = staging.as_ref().context("there is a staging folder by now")?;
     manifest.say_errors();
@@ -253,14 +252,15 @@ async fn collect(
     Ok((manifest, percent))
 }
 
-/// Copies the files of the run's containers into a staging folder. `known` are the containers of the last report.
+/// Copies the files of the run's containers into a staging folder. `earlier` is the last report.
 async fn from_cluster(
     args: &Args,
     tracker: &TaskTracker,
     staging: &mut Option<Staging>,
-    known: &[Collected],
+    earlier: Option<&Manifest>,
     deleted: &mut DeletedPods,
 ) -> Result<Manifest> {
+    let known = earlier.map(|earlier| &*earlier.containers).unwrap_or_default();
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let scope = args.select.scope(cluster.default_namespace())?;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
@@ -274,7 +274,7 @@ async fn from_cluster(
     for line in Skipped::lines(&skipped) {
         say(NAME, line);
     }
-    manifest.losses = deleted.losses(args.accumulate);
+    manifest.losses = deleted.losses(earlier.filter(|_| args.accumulate));
     for loss in manifest.losses.iter().filter(|loss| !loss.earlier) {
         say(NAME, format_args!("error: {}", loss.message));
     }

@@ -32,9 +32,9 @@ impl Recorder {
         }
     }
 
-    /// Writes the note once more: a podcov-collect may have taken it away meanwhile.
-    pub(crate) fn finish(mut self) {
-        said(self.note.write());
+    /// Notes that the tests have ended.
+    pub(crate) fn finish(self) {
+        said(self.note.end());
     }
 
     fn record(&mut self) {
@@ -60,8 +60,7 @@ fn update(
     let before: BTreeMap<String, SeenPod> = seen.drain(..).map(|pod| (pod.uid.clone(), pod)).collect();
     let mut after = before.clone();
     for CoveredPod { namespace, name: pod, uid, containers, has_lasting_volume } in covered {
-        let (deleted, told) = (false, None);
-        let now = SeenPod { namespace, pod, uid, containers, has_lasting_volume, deleted, told };
+        let now = SeenPod { namespace, pod, uid, containers, has_lasting_volume, deleted: false };
         after.insert(now.uid.clone(), now);
     }
     for pod in after.values_mut() {
