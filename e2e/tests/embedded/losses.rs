@@ -427,6 +427,32 @@ async fn what_was_collected_of_a_deleted_pod_is_not_lost() -> Result<()> {
     Ok(())
 }
 
+/// As where the tests' command replaces pods: it collects before that, and podcov-test goes on noting.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_collected_while_the_tests_run_is_not_lost() -> Result<()> {
+    let world = World::new().await?;
+    add_pod(&world, "stays", |_| {})?;
+    add_pod(&world, "goes", |_| {})?;
+    let until_noted = "until grep -q '\"deleted\":true' .podcov/pods-*; do sleep 0.02; done";
+    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_noted]));
+    let replacing = async {
+        while notes(&world)?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let collected = collect(&world, "").await?;
+        world.bed.delete_pod("default", "goes", Some(0))?;
+        anyhow::Ok(collected)
+    };
+    let (tested, collected) = tokio::join!(testing, replacing);
+    let (tested, collected) = (tested?, collected?);
+    assert_eq!((tested.code, collected.code), (0, 0), "{tested:?} {collected:?}");
+    let added = collect(&world, "--accumulate").await?;
+    assert_eq!((added.code, added.stderr.as_str()), (0, ""));
+    assert_eq!(world.manifest()?["containers"].as_array().map(Vec::len), Some(2));
+    assert_eq!(notes(&world)?, [""; 0], "all is settled, and nothing is left");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_deleted_pod_wrote_to_its_volume_may_be_there() -> Result<()> {
     let world = World::new().await?;
