@@ -36,15 +36,22 @@ pub(crate) fn join(
             overlaps
         });
         let (cluster, others) = rest.split_at(1 + overlapping.count());
-        out.extend(join_cluster(cluster, functions, mode)?);
+        let next = others.first().map(|block| block.unit.start());
+        out.extend(join_cluster(cluster, next, functions, mode)?);
         rest = others;
     }
     out.sort_by_key(|block| order(&block.unit));
     Some(out)
 }
 
-/// Joins a block with the blocks in it. `None` if they do not come from one version of the source.
-fn join_cluster(cluster: &[Block], functions: &mut [ProfileFunction<'_>], mode: Mode) -> Option<Vec<Block>> {
+/// Joins a block with the blocks in it. `None` if they do not come from one version of the source. `next` is where the
+/// block after all of them begins.
+fn join_cluster(
+    cluster: &[Block],
+    next: Option<u64>,
+    functions: &mut [ProfileFunction<'_>],
+    mode: Mode,
+) -> Option<Vec<Block>> {
     // After `//line` there is no column, and a line is another file's.
     let is_placed = |block: &Block| block.unit.start_column != 0 && block.unit.start() <= block.unit.end();
     if cluster.len() > 1 && !cluster.iter().all(is_placed) {
@@ -72,11 +79,23 @@ fn join_cluster(cluster: &[Block], functions: &mut [ProfileFunction<'_>], mode: 
         }
         let parts = &children[outer];
         let numbers = || parts.iter().map(|&part| blocks[part].unit.statements);
+        // A block of another version of the source may contain blocks too, but these do not end at column 1.
+        let (last, before) = parts.split_last().expect("there are some");
+        let (first, last) = (&blocks[parts[0]].unit, &blocks[*last].unit);
+        let are_lines = before.iter().all(|&part| is_by_lines(&blocks[part].unit));
         let sum = numbers().map(u64::from).sum::<u64>();
-        if sum == u64::from(whole.unit.statements)
-            || sum + 1 == u64::from(whole.unit.statements)
-                && ends_at_label(&whole.unit, &blocks[parts[0]].unit, &blocks[parts[parts.len() - 1]].unit)
-        {
+        let is_sum = sum == u64::from(whole.unit.statements)
+            // An older block ends at column 1 only at a label, which it counts, and so does the one piece of 1.27.1.
+            && (whole.unit.end_column != 1 || before.is_empty())
+            && (is_by_lines(last) || last.end() == whole.unit.end());
+        let is_one_less = || {
+            sum + 1 == u64::from(whole.unit.statements)
+                && is_by_lines(last)
+                // gofmt puts a label further left than the statements around it, and a brace that ends them not. Up to
+                // Go 1.26 the block before it counts it, and later releases do not.
+                && (whole.unit.end_column < first.start_column || ends_at_block(&whole.unit, last, next))
+        };
+        if are_lines && (is_sum || is_one_less()) {
             dropped[outer] = true;
             for &part in parts {
                 let part = &mut blocks[part];
@@ -89,7 +108,9 @@ fn join_cluster(cluster: &[Block], functions: &mut [ProfileFunction<'_>], mode: 
                     *own = Some(own.map_or(line, |own| own.min(line)));
                 }
             }
-        } else if parts.len() > 1
+        } else if are_lines
+            && parts.len() > 1
+            && whole.unit.statements > 1
             && numbers().all(|number| number == whole.unit.statements)
             && parts.iter().all(|&part| children[part].is_empty())
         {
@@ -105,10 +126,9 @@ fn join_cluster(cluster: &[Block], functions: &mut [ProfileFunction<'_>], mode: 
     Some(blocks.into_iter().zip(dropped).filter(|(_, dropped)| !dropped).map(|(block, _)| block).collect())
 }
 
-/// Whether a block of up to Go 1.26 ends at a label, which it counts as a statement, and later releases do not. gofmt
-/// puts a label further left than the statements around it, and a brace that ends them not.
-fn ends_at_label(whole: &Unit, first_part: &Unit, last_part: &Unit) -> bool {
-    whole.end_column < first_part.start_column && is_by_lines(last_part)
+/// Whether a block of up to Go 1.26 ends at a bare block, which it counts as a statement, and later releases do not.
+fn ends_at_block(whole: &Unit, last_part: &Unit, next: Option<u64>) -> bool {
+    last_part.end_line == whole.end_line && next == Some(whole.end())
 }
 
 /// Whether a block ends before a line, or is empty, as from Go 1.27 on.
@@ -128,47 +148,56 @@ fn drop_repeated(blocks: &mut Vec<Block>, mode: Mode) {
     blocks.sort_by_key(|block| (block.unit.start(), Reverse(block.unit.end()), block.unit.statements));
     let mut places: Vec<Vec<Block>> =
         blocks.chunk_by(|a, b| place(a) == place(b)).map(<[Block]>::to_vec).collect();
-    let mut start = 0;
+    // The places in a row, and the sum of their smaller numbers: a window, so that no place is looked at again and again.
+    let (mut start, mut end, mut sum) = (0, 0, 0);
     while start < places.len() {
+        end = end.max(start);
         let [_, suspect] = places[start][..] else {
             start += 1;
             continue;
         };
         let number = suspect.unit.statements;
-        let same = places[start..]
-            .iter()
-            .take_while(|place| matches!(place[..], [_, other] if other.unit.statements == number));
-        let right: Vec<u32> = same.map(|place| place[0].unit.statements).collect();
-        let mut sum = 0;
-        let reached = right.iter().position(|right| {
-            sum += u64::from(*right);
-            sum >= u64::from(number)
-        });
-        let last = reached.filter(|_| sum == u64::from(number)).or_else(|| {
-            // The difference is a label, which only the larger number counts.
-            let last = right.len() - 1;
-            let unit = places[start + last][0].unit;
-            (is_by_lines(&unit) && sum + 1 == u64::from(number)).then_some(last)
-        });
-        let Some(last) = last else {
+        let right = |place: &[Block]| match *place {
+            [right, other] if other.unit.statements == number => Some(right.unit),
+            _ => None,
+        };
+        while sum < u64::from(number)
+            && let Some(unit) = places.get(end).and_then(|place| right(place))
+        {
+            sum += u64::from(unit.statements);
+            end += 1;
+        }
+        // A label or a bare block is left, which only the larger number counts.
+        let is_one_less = || sum + 1 == u64::from(number) && is_by_lines(&places[end - 1][0].unit);
+        if sum != u64::from(number) && !is_one_less() {
+            sum -= u64::from(places[start][0].unit.statements);
             start += 1;
             continue;
-        };
-        let empty = right[last + 1..].iter().take_while(|right| **right == 0).count();
-        let end = start + last + 1 + empty;
+        }
+        let empty =
+            places[end..].iter().take_while(|place| right(place).is_some_and(|unit| unit.statements == 0));
+        end += empty.count();
         for place in &mut places[start..end] {
             if let Some(suspect) = place.pop() {
                 mode.merge(&mut place[0].count, suspect.count);
                 place[0].function = place[0].function.or(suspect.function);
             }
         }
-        start = end;
+        (start, sum) = (end, 0);
     }
     *blocks = places.concat();
 }
 
-/// Whether a block has more statements than gofmt leaves in its lines, which only Go 1.27.0 and 1.27.1 report. A label
-/// may be one more, in the line after them.
+/// Whether Go 1.27.0 or 1.27.1 has cut one block into pieces that each have its number of statements: more than gofmt
+/// leaves in the lines of one.
+pub(crate) fn is_repeated(blocks: &[Block]) -> bool {
+    blocks.windows(2).any(|pair| {
+        let [a, b] = [pair[0].unit, pair[1].unit];
+        a.end_column == 1 && a.statements == b.statements && (is_too_full(&a) || is_too_full(&b))
+    })
+}
+
+/// Whether a block has more statements than gofmt leaves in its lines. A label may be one more, in the line after them.
 #[inline]
 pub(crate) fn is_too_full(unit: &Unit) -> bool {
     unit.end_column == 1 && unit.end_line.saturating_sub(unit.start_line).saturating_add(1) < unit.statements

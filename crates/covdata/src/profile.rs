@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::binary::BinaryCounts;
-use crate::join::{is_too_full, join};
+use crate::join::{is_repeated, is_too_full, join};
 use crate::meta::{Package, pair};
 use crate::text::{TextFile, TextProfile, package_of};
 use crate::{Coverage, Data, Function, Mode, Unit, parallel};
@@ -498,20 +498,20 @@ impl FileProfile<'_> {
             let joined = if own.overlap && !unsure { None } else { join(&self.blocks, functions, mode) };
             // Up to Go 1.26, a block after a directive has no column.
             let is_placed = |block: &Block| block.unit.start_column != 0;
-            let finding = match joined {
+            self.finding = match joined {
+                // What was odd about the blocks before is put right.
                 Some(blocks) => {
                     self.blocks = blocks;
                     Some(Finding::Joined)
                 }
-                None if one => None,
+                None if one => self.finding,
                 None if self.blocks.iter().any(is_placed) && !self.blocks.iter().all(is_placed) => {
-                    Some(Finding::LineDirectives)
+                    self.finding.max(Some(Finding::LineDirectives))
                 }
                 None => Some(Finding::Mixed),
             };
-            self.finding = self.finding.max(finding);
         }
-        let repeated = self.blocks.iter().any(|block| is_too_full(&block.unit));
+        let repeated = is_repeated(&self.blocks);
         self.finding = self.finding.max(repeated.then_some(Finding::Repeated));
     }
 }
@@ -625,5 +625,21 @@ mod tests {
         assert_eq!(with_functions(&[0, 1, 1, 2]), all);
         assert_eq!(with_functions(&[0, 1, 2, 0, 1, 2]), all);
         assert_eq!(with_functions(&[2, 0, 1]), all);
+    }
+
+    /// Text profiles come after the binaries: what is odd of these alone is not odd of all.
+    #[test]
+    fn a_join_ends_an_earlier_finding() {
+        let block = |start_line, start_column, end_line, end_column, statements| Block {
+            unit: Unit { start_line, start_column, end_line, end_column, statements },
+            count: 1,
+            function: None,
+        };
+        let blocks = vec![block(1, 10, 9, 2, 3), block(2, 2, 4, 1, 1), block(6, 2, 8, 1, 2)];
+        for earlier in [Finding::Repeated, Finding::Mixed] {
+            let mut file = FileProfile { name: "a.go", blocks: blocks.clone(), finding: Some(earlier) };
+            file.settle(&mut [], Mode::Set, BlockFacts::default, true);
+            assert_eq!((file.blocks.as_slice(), file.finding), (&blocks[1..], Some(Finding::Joined)));
+        }
     }
 }
