@@ -50,6 +50,12 @@ pub fn functions(source: &str) -> Vec<FunctionExtent> {
     found
 }
 
+/// The function of a file's that a place is in.
+pub(crate) fn function_at(extents: &[FunctionExtent], place: (u32, u32)) -> Option<&FunctionExtent> {
+    let extent = &extents[extents.partition_point(|extent| extent.start <= place).checked_sub(1)?];
+    (place < extent.end).then_some(extent)
+}
+
 fn function(node: Node<'_>, source: &str) -> Option<FunctionExtent> {
     node.child_by_field_name("body")?;
     let text = |node: Node<'_>| source.get(node.byte_range()).unwrap_or_default();
@@ -105,14 +111,15 @@ pub(crate) fn has_line_directive(source: &str, name: &str) -> bool {
 }
 
 /// Where each statement begins that Go's coverage counts: line and column from 1, in order. That is each one of a block's
-/// or a case's list, an `if` after `else`, and a label only together with a loop, switch or select.
+/// or a case's list, an `if` after `else`, and a label only together with a loop, switch or select. `None` if the
+/// source has a syntax error.
 #[must_use]
-pub(crate) fn statements(source: &str) -> Vec<(u32, u32)> {
+pub(crate) fn statements(source: &str) -> Option<Vec<(u32, u32)>> {
     let mut parser = Parser::new();
     if parser.set_language(&tree_sitter_go::LANGUAGE.into()).is_err() {
-        return Vec::new();
+        return None;
     }
-    let Some(tree) = parser.parse(source, None) else { return Vec::new() };
+    let tree = parser.parse(source, None).filter(|tree| !tree.root_node().has_error())?;
     let mut found = Vec::new();
     let mut nodes = vec![tree.root_node()];
     while let Some(node) = nodes.pop() {
@@ -140,7 +147,7 @@ pub(crate) fn statements(source: &str) -> Vec<(u32, u32)> {
         nodes.extend(children);
     }
     found.sort_unstable();
-    found
+    Some(found)
 }
 
 /// For each line where its code that can run begins and where its last character is, columns in bytes from 1: what is
@@ -278,7 +285,8 @@ mod tests {
             (21, 3),
             (23, 2),
         ];
-        assert_eq!(statements(source), expected);
+        assert_eq!(statements(source).as_deref(), Some(&expected[..]));
+        assert_eq!(statements("package p\n\nfunc f() {\n\ta(\n\tb()\n}\n"), None, "a syntax error");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use covdata::{FileProfile, Unit};
 
-use crate::golang;
+use crate::golang::{self, FunctionExtent};
 
 /// How often the lines of a file ran.
 ///
@@ -75,17 +75,14 @@ pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32
 
 /// The lines of `func`, each with the count of the function's first block, which begins after it.
 fn function_lines(file: &FileProfile<'_>, source: &str) -> Vec<(u32, u32)> {
-    let starts =
-        (1..).zip(source.lines()).filter(|(_, line)| line.starts_with("func ")).map(|(number, _)| number);
-    let starts: Vec<u32> = starts.collect();
     let mut blocks: Vec<_> = file.blocks.iter().filter(|block| block.unit.statements > 0).collect();
-    blocks.sort_by_key(|block| (block.unit.start_line, block.unit.start_column));
-    let ends = starts.iter().skip(1).copied().chain([u32::MAX]);
-    let first = |(start, end)| {
-        let block = blocks.get(blocks.partition_point(|block| block.unit.start_line < start))?;
-        (block.unit.start_line < end).then_some((start, block.count))
+    let place = |unit: &Unit| (unit.start_line, unit.start_column);
+    blocks.sort_by_key(|block| place(&block.unit));
+    let first = |function: FunctionExtent| {
+        let block = blocks.get(blocks.partition_point(|block| place(&block.unit) < function.start))?;
+        (!function.literal && place(&block.unit) < function.end).then_some((function.start.0, block.count))
     };
-    starts.iter().copied().zip(ends).filter_map(first).collect()
+    golang::functions(source).into_iter().filter_map(first).collect()
 }
 
 /// The largest line number of Go's compiler (`lineMax` in `cmd/internal/src`), and the most lines of a block, which only
@@ -130,6 +127,13 @@ mod tests {
         }
         let without: Vec<_> = line_counts(&new, None).into_keys().collect();
         assert_eq!(without, [3, 4, 8, 9]);
+    }
+
+    #[test]
+    fn a_function_in_a_comment_is_none() {
+        let source = "package a\nfunc g(n int) {\n\tg(1)\n/*\nfunc no() {\n*/\n\tg(2)\n}\n";
+        let blocks = file(&[(3, 2, 4, 1, 1, 1), (7, 2, 8, 1, 1, 1)]);
+        assert_eq!(line_counts(&blocks, Some(source)).into_keys().collect::<Vec<_>>(), [2, 3, 7]);
     }
 
     #[test]

@@ -309,9 +309,17 @@ impl SourceFacts {
             return Self::default();
         };
         let unnamed = file.blocks.iter().any(|block| block.function.is_none());
+        let text: Vec<&str> = source.lines().collect();
+        let begins_later = |function: FunctionBlocks<'_, '_>| {
+            let line = text.get((function.line as usize).wrapping_sub(1));
+            !function.literal && line.is_none_or(|line| !line.starts_with("func "))
+        };
+        // Parsing is slow.
+        let parsed = unnamed || package.functions_of(file).any(begins_later);
+        let extents = if parsed { golang::functions(&source) } else { Vec::new() };
         Self {
-            extents: unnamed.then(|| golang::functions(&source)),
-            lines: function_lines(package, file, &source),
+            lines: function_lines(package, file, &extents),
+            extents: unnamed.then_some(extents),
             statements: statement_counts(&file.blocks, &source),
         }
     }
@@ -337,14 +345,19 @@ impl SourceFacts {
 
 /// The lines of `func` of a file's functions. Up to Go 1.26 a function's first block begins at the brace, from 1.27 on at
 /// the first statement.
-fn function_lines(package: &PackageProfile<'_>, file: &FileProfile<'_>, source: &str) -> Vec<(u32, u32)> {
-    let is_start: Vec<bool> = source.lines().map(|line| line.starts_with("func ")).collect();
+fn function_lines(
+    package: &PackageProfile<'_>,
+    file: &FileProfile<'_>,
+    extents: &[golang::FunctionExtent],
+) -> Vec<(u32, u32)> {
     let mut lines = BTreeMap::new();
     for function in package.functions_of(file).filter(|function| !function.literal) {
         let Some(number) = function.blocks[0].function else { continue };
-        let above = is_start.get(..function.line as usize).unwrap_or_default();
-        if let Some(index) = above.iter().rposition(|is_start| *is_start) {
-            lines.entry(number).or_insert(index as u32 + 1);
+        let Unit { start_line, start_column, .. } = function.blocks[0].unit;
+        if let Some(extent) = golang::function_at(extents, (start_line, start_column))
+            && !extent.literal
+        {
+            lines.entry(number).or_insert(extent.start.0);
         }
     }
     lines.into_iter().collect()
@@ -360,7 +373,7 @@ fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
     if !blocks.windows(2).any(may_repeat) {
         return None;
     }
-    let starts = golang::statements(source);
+    let starts = golang::statements(source)?;
     let count = |block: &Block| {
         let bound = |line, column| starts.partition_point(|start| *start < (line, column));
         let Unit { start_line, start_column, end_line, end_column, .. } = block.unit;
@@ -368,6 +381,10 @@ fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
     };
     let right: Vec<u32> = blocks.iter().map(count).collect();
     let mut counts: Vec<u32> = blocks.iter().map(|block| block.unit.statements).collect();
+    if right == counts {
+        // Lines of several statements are not repeated numbers.
+        return Some(counts);
+    }
     let (mut start, mut repeated) = (0, false);
     while start < blocks.len() {
         let number = counts[start];
