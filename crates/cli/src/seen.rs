@@ -79,7 +79,7 @@ struct CollectContent {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settled {
-    /// It was collected, or nothing more is to be said of it.
+    /// It was collected, or there is nothing more to report about it.
     collected: Option<SystemTime>,
     /// It was named as lost for the first time.
     told: Option<SystemTime>,
@@ -254,7 +254,7 @@ impl SeenPods {
 }
 
 impl CollectNote {
-    /// Whether nothing is to be said of a container that a podcov-test saw, which began at `started`.
+    /// Whether there is nothing to report about a container that a podcov-test saw, which began at `started`.
     #[must_use]
     pub fn is_settled(&self, uid: &str, container: &str, started: SystemTime) -> bool {
         let collected = self.of(uid, container).and_then(|settled| settled.collected);
@@ -271,7 +271,7 @@ impl CollectNote {
         self.content.pods.get(uid)?.get(container)
     }
 
-    /// Notes that a container was collected at `now`, or that nothing more is to be said of it.
+    /// Notes that a container was collected at `now`, or that there is nothing more to report about it.
     pub fn settle(&mut self, uid: &str, container: &str, now: SystemTime) {
         let collected = &mut self.of_mut(uid, container).collected;
         *collected = (*collected).max(Some(now));

@@ -190,7 +190,7 @@ fn fates(
             pods.map(|pod| pod.uid.clone()).collect()
         };
         let before = in_namespace(note);
-        // Then it was deployed anew, and what was deleted is of an earlier iteration.
+        // Then it was deployed again, and what was deleted is of an earlier iteration.
         let all_are_new = |later: &SeenPods| {
             before.is_disjoint(&in_namespace(later)) && before.iter().all(|uid| !there.contains(uid))
         };
