@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use podcov_exit::{Exit, ResultExt};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
@@ -120,27 +121,9 @@ impl RunState {
     /// # Errors
     /// When the file cannot be read or is not podcov's: then it is not known whether the tests failed.
     pub fn deferred(&self) -> io::Result<Vec<Deferred>> {
-        let not_ours = || {
-            let file = self.file.display();
-            io::Error::new(
-                ErrorKind::InvalidData,
-                format!(
-                    "{file} was not written by podcov-test, so it is left as it is; move it, or give another --state-dir"
-                ),
-            )
-        };
-        match fs::symlink_metadata(&self.file) {
-            Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(not_ours()),
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(Vec::new());
-            }
-            Err(e) => return Err(e),
-        }
-        match serde_json::from_slice(&fs::read(&self.file)?) {
-            Ok(Content { kind, failures }) if kind == KIND && !failures.is_empty() => Ok(failures),
-            _ => Err(not_ours()),
-        }
+        let is_ours = |content: &Content| content.kind == KIND && !content.failures.is_empty();
+        let content = read(&self.file, "was not written by podcov-test, so it is left as it is", is_ours)?;
+        Ok(content.map(|content| content.failures).unwrap_or_default())
     }
 
     /// The exit code of a hook that has done its own work with `exit`. Recorded failures go before that: they are
@@ -184,6 +167,35 @@ pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
         // Another hook was faster.
         Err(e) if e.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
         Err(e) => Err(e),
+    }
+}
+
+/// Whether a file is not there.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// The content of a file that `is_ours`, if it is there. `refusal` is the message for one that is not.
+pub(crate) fn read<T: DeserializeOwned>(
+    file: &Path,
+    refusal: &str,
+    is_ours: impl FnOnce(&T) -> bool,
+) -> io::Result<Option<T>> {
+    let content = match fs::symlink_metadata(file) {
+        Ok(metadata) if metadata.is_file() => fs::read(file),
+        Ok(_) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    };
+    let content = match content {
+        Err(error) if is_absent(&error) => return Ok(None),
+        content => content?,
+    };
+    match serde_json::from_slice(&content).ok().filter(is_ours) {
+        Some(content) => Ok(Some(content)),
+        None => Err(io::Error::new(
+            ErrorKind::InvalidData,
+            format!("{} {refusal}; move it, or give another --state-dir", file.display()),
+        )),
     }
 }
 

@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use fs_err as fs;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::deferred::{RunState, make_folder, replace};
+use crate::deferred::{RunState, is_absent, make_folder, read, replace};
 
 /// What marks a note of podcov-test's. Another version of the format gets another text.
 const KIND: &str = "podcov seen pods 2";
 
 /// What marks podcov-collect's note.
 const COLLECT_KIND: &str = "podcov collected pods 1";
+
+const NOT_TESTS: &str = "was not written by this version of podcov-test";
+const NOT_COLLECTS: &str = "was not written by this version of podcov-collect";
 
 /// The pods that one podcov-test has seen.
 #[derive(Debug)]
@@ -119,7 +121,7 @@ impl RunState {
                 name.starts_with(&self.seen_prefix()) && Path::new(name).extension() == Some("json".as_ref())
             });
             if is_of_run {
-                match read(&file, "podcov-test", |content: &Content| content.kind == KIND) {
+                match read(&file, NOT_TESTS, |content: &Content| content.kind == KIND) {
                     Ok(Some(content)) => all.push(SeenPods { file, is_written: true, content }),
                     // A podcov-collect has removed it since.
                     Ok(None) => {}
@@ -137,7 +139,7 @@ impl RunState {
     /// When its note cannot be read or is not podcov's.
     pub fn collect_note(&self) -> io::Result<CollectNote> {
         let file = self.dir().join(format!("collected-{}.json", self.name()));
-        let content = read(&file, "podcov-collect", |content: &CollectContent| content.kind == COLLECT_KIND)?;
+        let content = read(&file, NOT_COLLECTS, |content: &CollectContent| content.kind == COLLECT_KIND)?;
         let is_written = content.is_some();
         let new = || CollectContent { kind: COLLECT_KIND.to_owned(), pods: BTreeMap::new() };
         Ok(CollectNote { file, is_written, content: content.unwrap_or_else(new) })
@@ -146,34 +148,6 @@ impl RunState {
     /// A run's name has no dot.
     fn seen_prefix(&self) -> String {
         format!("pods-{}.", self.name())
-    }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// The content of a file that `is_ours`, if it is there.
-fn read<T: DeserializeOwned>(
-    file: &Path,
-    writer: &str,
-    is_ours: impl FnOnce(&T) -> bool,
-) -> io::Result<Option<T>> {
-    let content = match fs::symlink_metadata(file) {
-        Ok(metadata) if metadata.is_file() => fs::read(file),
-        Ok(_) => Ok(Vec::new()),
-        Err(error) => Err(error),
-    };
-    let content = match content {
-        Err(error) if is_absent(&error) => return Ok(None),
-        content => content?,
-    };
-    match serde_json::from_slice(&content).ok().filter(is_ours) {
-        Some(content) => Ok(Some(content)),
-        None => Err(io::Error::other(format!(
-            "{} was not written by this version of {writer}; move it, or give another --state-dir",
-            file.display()
-        ))),
     }
 }
 
@@ -390,7 +364,7 @@ mod tests {
     #[test]
     fn a_note_that_has_vanished_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(read(&dir.path().join("gone.json"), "podcov-test", |_: &Content| true).unwrap().is_none());
+        assert!(read(&dir.path().join("gone.json"), NOT_TESTS, |_: &Content| true).unwrap().is_none());
     }
 
     #[test]
