@@ -23,9 +23,9 @@ pub(crate) fn join(
     mode: Mode,
 ) -> Option<Vec<Block>> {
     let mut blocks = blocks.to_vec();
-    drop_repeated(&mut blocks, mode);
     // A block that contains others comes before them.
     blocks.sort_by_key(|block| (block.unit.start(), Reverse(block.unit.end()), block.unit.statements));
+    drop_repeated(&mut blocks, mode);
     let mut out = Vec::with_capacity(blocks.len());
     let mut rest = blocks.as_slice();
     while let Some(first) = rest.first() {
@@ -137,15 +137,13 @@ fn is_by_lines(unit: &Unit) -> bool {
 }
 
 /// Removes repeated numbers of statements: if a position has two numbers, and several positions in a row have the larger one
-/// too, only the smaller number is kept.
+/// too, only the smaller number is kept. The blocks are sorted by position, then by number of statements, and stay so.
 fn drop_repeated(blocks: &mut Vec<Block>, mode: Mode) {
     let place = |block: &Block| (block.unit.start(), block.unit.end());
     let twice = |pair: &[Block]| place(&pair[0]) == place(&pair[1]);
     if !blocks.windows(2).any(twice) {
         return;
     }
-    // Sorted by position, then by number of statements.
-    blocks.sort_by_key(|block| (block.unit.start(), Reverse(block.unit.end()), block.unit.statements));
     let mut places: Vec<Vec<Block>> =
         blocks.chunk_by(|a, b| place(a) == place(b)).map(<[Block]>::to_vec).collect();
     // The places in a row, and the sum of their smaller numbers: a window, so that no place is looked at again and again.
