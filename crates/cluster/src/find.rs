@@ -17,12 +17,10 @@ use crate::pod::{
 use crate::skipped::{Skipped, Why};
 use crate::target::{Container, Target};
 use crate::watch::PodWatch;
-use crate::{Cluster, Error, History, Scope};
+use crate::{Cluster, Error, History, Pauses, Scope};
 
-/// The pause before pods are listed again where they cannot be watched: the first one, and the longest. Each is twice as
-/// long as the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The pauses before pods are listed again where they cannot be watched.
+const PAUSES: Pauses = Pauses::new(Duration::from_millis(200), 2, Duration::from_secs(2));
 
 /// How long a pod's status may take to say how a container's last process ended.
 const LAST_END_IN: Duration = Duration::from_secs(10);
@@ -194,7 +192,7 @@ impl Cluster {
         at_most: Duration,
     ) -> Result<Found, Error> {
         let deadline = Instant::now() + at_most;
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = PAUSES;
         loop {
             let (mut watches, unlisted) = self.list(scope).await?;
             loop {
@@ -216,8 +214,7 @@ impl Cluster {
                     Err(_) => return Ok(found),
                 }
             }
-            sleep_until(deadline.min(Instant::now() + pause)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep_until(deadline.min(Instant::now() + pauses.next_length())).await;
         }
     }
 

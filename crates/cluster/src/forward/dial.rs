@@ -2,15 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::DuplexStream;
 
-use super::connection::took_nothing;
-use super::tunnel::{FromPod, Incoming, Outgoing, PodId, Tunnel, Tunnels};
+use super::pump::{CHUNK, Exchange, pump};
+use super::tunnel::{PodId, Tunnel, Tunnels, took_nothing};
 use crate::{Cluster, Container, Error};
-
-/// What is on its way in each direction at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// A connection to a pod. It may turn out later that nothing took it: see [`Dialled::failure`].
 pub struct Dialled {
@@ -53,60 +49,18 @@ impl Cluster {
             name: container.pod.as_str().into(),
             uid: container.uid.as_str().into(),
         };
-        let Tunnel { incoming, outgoing } = Tunnels::default().open(self, &pod, port).await?;
+        let tunnel = Tunnels::default().open(self, &pod, port).await?;
         let (stream, far) = tokio::io::duplex(CHUNK);
         let failure = Failure::default();
-        tokio::spawn(carry(incoming, outgoing, far, failure.clone()));
+        tokio::spawn(carry(tunnel, far, failure.clone()));
         Ok(Dialled { stream, failure })
     }
 }
 
-async fn carry(mut incoming: Incoming, mut outgoing: Outgoing, far: DuplexStream, failure: Failure) {
+async fn carry(mut tunnel: Tunnel, far: DuplexStream, failure: Failure) {
     let (mut from_hook, mut to_hook) = tokio::io::split(far);
-    {
-        let up = upwards(&mut from_hook, &mut outgoing);
-        let down = downwards(&mut incoming, &mut to_hook, &failure);
-        tokio::pin!(up, down);
-        tokio::select! {
-            () = &mut down => {}
-            gone = &mut up => if !gone { down.await },
-        }
-    }
-    outgoing.finish().await;
-}
-
-/// Whether the hook is gone.
-async fn upwards(from_hook: &mut ReadHalf<DuplexStream>, outgoing: &mut Outgoing) -> bool {
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match from_hook.read(&mut chunk).await {
-            Ok(0) | Err(_) => return true,
-            // Why it cannot be sent shows on the way down.
-            Ok(n) if outgoing.send(Bytes::copy_from_slice(&chunk[..n])).await.is_err() => return false,
-            Ok(_) => {}
-        }
-    }
-}
-
-async fn downwards(incoming: &mut Incoming, to_hook: &mut WriteHalf<DuplexStream>, failure: &Failure) {
-    let mut answered = false;
-    loop {
-        let mut next = incoming.next().await;
-        if matches!(next, Ok(FromPod::End)) && !answered {
-            next = incoming.why_ended().await;
-        }
-        match next {
-            Ok(FromPod::Data(data)) => {
-                answered = true;
-                if to_hook.write_all(&data).await.is_err() {
-                    return;
-                }
-            }
-            Ok(FromPod::Error(message)) => return failure.set(message),
-            Err(error) => return failure.set(error.to_string()),
-            // A reader that waits for more must be told.
-            Ok(FromPod::End) => drop(to_hook.shutdown().await),
-            Ok(FromPod::Closed) => return,
-        }
+    match pump(&mut from_hook, &mut to_hook, &mut tunnel, &mut Exchange::of_hook()).await {
+        Ok(message) => message.into_iter().for_each(|message| failure.set(message)),
+        Err(error) => failure.set(error.to_string()),
     }
 }

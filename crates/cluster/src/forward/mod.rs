@@ -6,9 +6,11 @@
 mod address;
 mod backend;
 mod connection;
+mod destination;
 mod dial;
 mod live;
 mod probe;
+mod pump;
 mod ready;
 mod tunnel;
 
@@ -22,6 +24,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{Cluster, Error};
 use backend::Backend;
+use destination::Destination;
 use live::LivePods;
 use tunnel::Tunnels;
 
@@ -33,19 +36,9 @@ const BACKLOG: u32 = 1024;
 
 /// A local port whose connections reach a pod. Dropping it closes the port and its connections.
 pub struct Forward {
-    route: Arc<Route>,
+    destination: Arc<Destination>,
     address: SocketAddr,
     acceptor: AbortHandle,
-}
-
-/// Where connections go: shared by the acceptor and the checks.
-struct Route {
-    cluster: Cluster,
-    backend: Backend,
-    remote: RemotePort,
-    live: LivePods,
-    tunnels: Tunnels,
-    patience: Duration,
 }
 
 impl Forward {
@@ -73,9 +66,9 @@ impl Forward {
         let live = LivePods::watch(cluster, &backend);
         let remote = port.remote.clone();
         let (cluster, tunnels) = (cluster.clone(), Tunnels::default());
-        let route = Arc::new(Route { cluster, backend, remote, live, tunnels, patience });
-        let acceptor = tokio::spawn(accept(listener, Arc::clone(&route))).abort_handle();
-        Ok(Self { route, address, acceptor })
+        let destination = Arc::new(Destination { cluster, backend, remote, live, tunnels, patience });
+        let acceptor = tokio::spawn(accept(listener, Arc::clone(&destination))).abort_handle();
+        Ok(Self { destination, address, acceptor })
     }
 
     /// The local address, always on the loopback interface.
@@ -94,7 +87,7 @@ impl Forward {
     /// # Errors
     /// [`Error::NotReady`] with the last cause when the time is over; at once what time cannot mend.
     pub async fn accepts(&self) -> Result<(), Error> {
-        ready::accepts(&self.route).await
+        ready::accepts(&self.destination).await
     }
 
     /// Waits until a GET of `path` is answered with a status from 200 to 399.
@@ -102,7 +95,7 @@ impl Forward {
     /// # Errors
     /// As [`Forward::accepts`].
     pub async fn answers_http(&self, path: &str) -> Result<(), Error> {
-        ready::answers_http(&self.route, self.address, path).await
+        ready::answers_http(&self.destination, self.address, path).await
     }
 }
 
@@ -121,18 +114,18 @@ impl Drop for Forward {
     }
 }
 
-async fn accept(listener: TcpListener, route: Arc<Route>) {
+async fn accept(listener: TcpListener, destination: Arc<Destination>) {
     let listener = &listener;
     let accept = move || async move { Ok(listener.accept().await?.0) };
     let serve = |client| {
-        let route = Arc::clone(&route);
+        let destination = Arc::clone(&destination);
         async move {
-            if let Err(error) = connection::serve(client, &route).await {
-                tracing::warn!("a connection to {}: {error}", route.backend);
+            if let Err(error) = connection::serve(client, &destination).await {
+                tracing::warn!("a connection to {}: {error}", destination.backend);
             }
         }
     };
-    let failed = |error| tracing::warn!("cannot accept a connection for {}: {error}", route.backend);
+    let failed = |error| tracing::warn!("cannot accept a connection for {}: {error}", destination.backend);
     accept_with(accept, serve, failed).await;
 }
 
@@ -144,7 +137,7 @@ where
 {
     // Connections live in the set, so they end with the acceptor.
     let mut connections = JoinSet::new();
-    let mut failures = 0;
+    let mut pauses = None;
     loop {
         let accepted = tokio::select! {
             accepted = accept() => accepted,
@@ -152,17 +145,16 @@ where
         };
         match accepted {
             Ok(client) => {
-                failures = 0;
+                pauses = None;
                 connections.spawn(serve(client));
             }
             // The client went away, or no descriptor is free. The end of a connection frees some; nothing tells of those
             // that are freed elsewhere.
             Err(error) => {
-                let pause = connection::retry_after(failures);
-                if failures == 0 {
+                if pauses.is_none() {
                     failed(error);
                 }
-                failures += 1;
+                let pause = pauses.get_or_insert(connection::RETRY).next_length();
                 tokio::select! {
                     Some(_) = connections.join_next() => {}
                     () = tokio::time::sleep(pause) => {}

@@ -8,19 +8,20 @@ use kube::ResourceExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::connection::retry_after;
-use super::tunnel::{FromPod, Tunnel, Tunnels};
-use super::{Route, probe};
+use super::connection::RETRY;
+use super::destination::Destination;
+use super::probe;
+use super::tunnel::FromPod;
 use crate::Error;
 
-pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
-    until_ready(route, async || {
-        let pod = route.live.pick(None, route.patience).await?;
+pub(super) async fn accepts(destination: &Destination) -> Result<(), Error> {
+    until_ready(destination, async || {
+        let pod = destination.live.pick(None, destination.patience).await?;
         let opened = async {
-            let shown = probe::shows(&pod, route.backend.port_on(&pod, &route.remote)?);
-            match shown && Tunnels::warm(route, &pod).await? {
+            let shown = probe::shows(&pod, destination.backend.port_on(&pod, &destination.remote)?);
+            match shown && destination.warm(&pod).await? {
                 true => Ok(None),
-                false => Tunnel::open(route, &pod).await.map(Some),
+                false => destination.open(&pod).await.map(Some),
             }
         };
         let mut tunnel = match opened.await {
@@ -32,7 +33,7 @@ pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
         let mut word = tunnel.settle().await;
         if let Some(Ok(FromPod::End)) = word {
             // containerd ends a refused connection before the kubelet says that it was refused.
-            let reason = tokio::time::timeout(route.cluster.timeout(), tunnel.incoming.next()).await;
+            let reason = tokio::time::timeout(destination.cluster.timeout(), tunnel.incoming.next()).await;
             word = reason.ok();
         }
         Ok(match word {
@@ -45,11 +46,15 @@ pub(super) async fn accepts(route: &Route) -> Result<(), Error> {
     .await
 }
 
-pub(super) async fn answers_http(route: &Route, address: SocketAddr, path: &str) -> Result<(), Error> {
-    until_ready(route, async || {
+pub(super) async fn answers_http(
+    destination: &Destination,
+    address: SocketAddr,
+    path: &str,
+) -> Result<(), Error> {
+    until_ready(destination, async || {
         // Through the local port, as the command's own requests will go.
-        route.live.pick(None, route.patience).await?;
-        Ok(match tokio::time::timeout(route.cluster.timeout(), get(address, path)).await {
+        destination.live.pick(None, destination.patience).await?;
+        Ok(match tokio::time::timeout(destination.cluster.timeout(), get(address, path)).await {
             Ok(Ok(status)) if status.is_success() || status.is_redirection() => None,
             Ok(Ok(status)) => Some(format!("GET {path} answered {status}")),
             Ok(Err(e)) => Some(format!("GET {path}: {e}")),
@@ -61,12 +66,13 @@ pub(super) async fn answers_http(route: &Route, address: SocketAddr, path: &str)
 
 /// Runs `check` until it finds nothing wrong; its `Err` ends the wait, its `Some` is tried again.
 async fn until_ready(
-    route: &Route,
+    destination: &Destination,
     check: impl AsyncFn() -> Result<Option<String>, Error>,
 ) -> Result<(), Error> {
-    let deadline = Instant::now() + route.patience;
+    let deadline = Instant::now() + destination.patience;
     let mut last = None;
-    for tries in 0.. {
+    let mut pauses = RETRY;
+    loop {
         match tokio::time::timeout_at(deadline, check()).await {
             Ok(Ok(None)) => return Ok(()),
             Ok(Ok(Some(cause))) => last = Some(cause),
@@ -77,10 +83,10 @@ async fn until_ready(
         if Instant::now() >= deadline {
             break;
         }
-        route.live.changed(retry_after(tries)).await;
+        destination.live.changed(pauses.next_length()).await;
     }
     let cause = last.unwrap_or_else(|| "nothing answered".to_owned());
-    Err(Error::NotReady { after: route.patience, cause: format!("{}: {cause}", route.backend) })
+    Err(Error::NotReady { after: destination.patience, cause: format!("{}: {cause}", destination.backend) })
 }
 
 async fn get(

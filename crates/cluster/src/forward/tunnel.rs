@@ -19,7 +19,6 @@ use kube::client::Body;
 use kube::core::Request;
 use podcov_spdy::{Headers, Session};
 
-use super::Route;
 use crate::channels;
 use crate::{Cluster, Error};
 
@@ -78,12 +77,6 @@ pub(super) enum FromPod {
 }
 
 impl Tunnel {
-    pub(super) async fn open(route: &Route, pod: &Pod) -> Result<Self, Error> {
-        let port = route.backend.port_on(pod, &route.remote)?;
-        let pod = PodId::of(pod, &route.backend.namespace);
-        route.tunnels.open(&route.cluster, &pod, port).await
-    }
-
     /// Waits until the pod's port has refused the connection or, as far as can be told, taken it. Gives what came from the
     /// pod in that time: `None` is a connection on which nothing was said.
     ///
@@ -100,13 +93,6 @@ impl Tunnel {
         }
         incoming.before(outgoing.round_trip()).await
     }
-
-    /// Has later tunnels to a pod use another connection than those that are there now.
-    pub(super) async fn retire(route: &Route, pod: &Pod) {
-        let sessions = route.tunnels.of(&PodId::of(pod, &route.backend.namespace).uid);
-        // A connection ends with its last stream.
-        sessions.lock().await.clear();
-    }
 }
 
 /// Which pod.
@@ -117,7 +103,7 @@ pub(super) struct PodId<'a> {
 }
 
 impl<'a> PodId<'a> {
-    fn of(pod: &'a Pod, namespace: &'a str) -> Self {
+    pub(super) fn of(pod: &'a Pod, namespace: &'a str) -> Self {
         let [name, uid] =
             [&pod.metadata.name, &pod.metadata.uid].map(|text| text.as_deref().unwrap_or_default().into());
         Self { namespace, name, uid }
@@ -144,14 +130,15 @@ impl Tunnels {
         Ok(tunnel)
     }
 
-    /// Opens the shared connection to a pod before its first tunnel needs it. False where connections cannot be shared.
-    pub(super) async fn warm(route: &Route, pod: &Pod) -> Result<bool, Error> {
-        if route.tunnels.barred.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        let session =
-            route.tunnels.session(&route.cluster, &PodId::of(pod, &route.backend.namespace)).await?;
-        Ok(session.is_ok())
+    /// Opens the shared connection to a pod. False where connections cannot be shared.
+    pub(super) async fn warm(&self, cluster: &Cluster, pod: &PodId<'_>) -> Result<bool, Error> {
+        Ok(!self.barred.load(Ordering::Relaxed) && self.session(cluster, pod).await?.is_ok())
+    }
+
+    /// Has later tunnels to a pod use another connection than those that are there now.
+    pub(super) async fn retire(&self, pod: &PodId<'_>) {
+        // A connection ends with its last stream.
+        self.of(&pod.uid).lock().await.clear();
     }
 
     /// A connection that is not held up, opened if there is none; or the status that this was answered with.
@@ -350,5 +337,32 @@ impl Outgoing {
             Self::Stream(stream) => drop(stream.end()),
             Self::Channel(channel) => channel.finish().await,
         }
+    }
+}
+
+/// Whether a kubelet's error says that nothing reached the program, in containerd's, CRI-O's and the kubelet's
+/// words: only then may a request be made again.
+pub(super) fn took_nothing(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["connection refused", "failed to connect", "failed to dial", "dial tcp", "not found", "not running"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_is_tried_elsewhere() {
+        for words in [
+            "error forwarding port 8080 to pod 1a, uid : failed to execute portforward in network namespace \
+             \"/var/run/netns/cni-1\": failed to connect to localhost:8080 inside namespace \"1a\", IPv4: dial tcp4 \
+             127.0.0.1:8080: connect: connection refused",
+            "exit status 1: socat[1] E connect(5, AF=2 127.0.0.1:80, 16): Connection refused",
+        ] {
+            assert!(took_nothing(words), "{words}");
+        }
+        assert!(!took_nothing("error copying from remote stream: read: connection reset by peer"));
     }
 }
