@@ -88,9 +88,9 @@ pub(crate) enum Trust {
 /// # Errors
 /// A message that names what is wrong with the authorities.
 pub(crate) fn client_config(trust: Trust, identity: Arc<Identity>) -> Result<ClientConfig, String> {
-    let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::Authorities(pem) => verifier(&pem)?,
-        Trust::Anybody => Arc::new(NoVerification),
+    let verifier = match trust {
+        Trust::Authorities(pem) => Arc::new(Verifier(Some(Authorities::read(&pem)?))),
+        Trust::Anybody => Arc::new(Verifier(None)),
         Trust::AsKube(config) => {
             let mut tls = config.rustls_client_config().map_err(|e| innermost(&e))?;
             tls.client_auth_cert_resolver = identity;
@@ -107,28 +107,34 @@ fn provider() -> Arc<CryptoProvider> {
         .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()))
 }
 
-fn verifier(pem: &[u8]) -> Result<Arc<Verifier>, String> {
-    let authorities: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| "certificate-authority is not PEM".to_owned())?;
-    if authorities.is_empty() {
-        return Err("certificate-authority has no certificate (-----BEGIN CERTIFICATE-----)".to_owned());
-    }
-    let mut roots = RootCertStore::empty();
-    for (at, authority) in authorities.iter().enumerate() {
-        roots
-            .add(authority.clone())
-            .map_err(|e| format!("certificate {} in certificate-authority cannot be used: {e}", at + 1))?;
-    }
-    let webpki = WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|e| e.to_string())?;
-    Ok(Arc::new(Verifier { authorities, webpki }))
+/// Verifies as rustls does, and takes a server certificate that is itself one of the authorities, as Go does. Without
+/// authorities it takes anybody, also one whose certificate it cannot read.
+#[derive(Debug)]
+struct Verifier(Option<Authorities>);
+
+#[derive(Debug)]
+struct Authorities {
+    certificates: Vec<CertificateDer<'static>>,
+    webpki: Arc<WebPkiServerVerifier>,
 }
 
-/// Verifies as rustls does, and takes a server certificate that is itself one of the authorities, as Go does.
-#[derive(Debug)]
-struct Verifier {
-    authorities: Vec<CertificateDer<'static>>,
-    webpki: Arc<WebPkiServerVerifier>,
+impl Authorities {
+    fn read(pem: &[u8]) -> Result<Self, String> {
+        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(|_| "certificate-authority is not PEM".to_owned())?;
+        if certificates.is_empty() {
+            return Err("certificate-authority has no certificate (-----BEGIN CERTIFICATE-----)".to_owned());
+        }
+        let mut roots = RootCertStore::empty();
+        for (at, authority) in certificates.iter().enumerate() {
+            roots.add(authority.clone()).map_err(|e| {
+                format!("certificate {} in certificate-authority cannot be used: {e}", at + 1)
+            })?;
+        }
+        let webpki = WebPkiServerVerifier::builder(Arc::new(roots)).build().map_err(|e| e.to_string())?;
+        Ok(Self { certificates, webpki })
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -140,14 +146,15 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified =
-            self.webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
+        let Some(Authorities { certificates, webpki }) = &self.0 else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             // webpki says this of a certificate that may sign others, and of one whose issuer it does not know. It has
             // looked at the validity before either.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::Other(_),
-            )) if self.authorities.contains(end_entity) => {
+            )) if certificates.contains(end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -161,7 +168,10 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls12_signature(message, cert, dss)
+        let assertion = || Ok(HandshakeSignatureValid::assertion());
+        self.0
+            .as_ref()
+            .map_or_else(assertion, |known| known.webpki.verify_tls12_signature(message, cert, dss))
     }
 
     fn verify_tls13_signature(
@@ -170,45 +180,10 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
-    }
-}
-
-#[derive(Debug)]
-struct NoVerification;
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        let assertion = || Ok(HandshakeSignatureValid::assertion());
+        self.0
+            .as_ref()
+            .map_or_else(assertion, |known| known.webpki.verify_tls13_signature(message, cert, dss))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
