@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use podcov_cli::{CollectNote, RunState, SeenPod, SeenPods, say};
 use podcov_cluster::{Found, Scope, Why};
 
-use crate::NAME;
+use crate::args::NAME;
 use crate::manifest::{Collected, Loss, LossOf, Manifest, SkippedEntry};
 
 /// What the notes of a run's podcov-tests tell of pods that are gone.

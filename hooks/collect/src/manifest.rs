@@ -15,6 +15,7 @@ use podcov_exit::{Exit, Failure};
 use podcov_unpack::TakenFile;
 use serde::{Deserialize, Serialize};
 
+use crate::args::NAME;
 use crate::lives::Life;
 
 /// The manifest's name in the reports' folder.
@@ -329,7 +330,7 @@ impl Manifest {
             }
             for error in std::mem::take(&mut collected.errors) {
                 let loss = collected.loss(&error);
-                say(crate::NAME, format_args!("error: {}", loss.message));
+                say(NAME, format_args!("error: {}", loss.message));
                 self.losses.push(loss);
             }
         }

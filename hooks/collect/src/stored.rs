@@ -8,9 +8,9 @@ use podcov_exit::{Exit, Failure};
 use podcov_storage::{Address, Error, Limits, Place};
 use podcov_unpack::take;
 
+use crate::args::{Args, MAX_ENTRIES, MAX_FILE, NAME};
 use crate::manifest::{Collected, Manifest, report_folder};
 use crate::staging::Staging;
-use crate::{Args, NAME};
 
 /// Fetches the selected files into the staging folder.
 pub(crate) async fn collect(
@@ -31,7 +31,7 @@ pub(crate) async fn collect(
     let keep = |place: &Place, name: &str, bytes: bytes::Bytes| {
         take(&staging.path().join(folder(place)), name, bytes.into(), args.sanitize)
     };
-    let limits = Limits { container: args.max_size << 20, file: crate::MAX_FILE, files: crate::MAX_ENTRIES };
+    let limits = Limits { container: args.max_size << 20, file: MAX_FILE, files: MAX_ENTRIES };
     let fetched = storage
         .fetch(address, args.parallel.into(), limits, is_selected, keep)
         .await

@@ -1,4 +1,4 @@
-//! The user's command: started, told to stop when podcov-test is, and not left behind.
+//! The user's command, and how it ended.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -7,11 +7,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Result;
-use podcov_cli::{Shutdown, say};
 use podcov_exit::{Exit, Failure, ResultExt};
-use tokio::time::Instant;
 
-use crate::{NAME, guard};
+use crate::process::ended_by;
 
 /// The command to run.
 pub(crate) struct Command<'a> {
@@ -31,47 +29,6 @@ pub(crate) struct Ended {
     pub(crate) interrupted: bool,
 }
 
-/// Runs the command to its end.
-///
-/// The first signal that podcov-test gets goes to the command, which is killed when the grace is over. At the second it
-/// is killed at once.
-pub(crate) async fn run(command: &Command<'_>, shutdown: &Shutdown) -> Result<Ended> {
-    if guard::is_needed() { guard::run(command, shutdown).await } else { run_here(command, shutdown).await }
-}
-
-/// Runs the command in podcov-test's own process group, which has the terminal.
-async fn run_here(command: &Command<'_>, shutdown: &Shutdown) -> Result<Ended> {
-    let Command { program, arguments, environment, grace } = command;
-    let mut child = tokio::process::Command::new(program);
-    let child = child.args(*arguments).envs(*environment).kill_on_drop(true).spawn();
-    let mut child = child.map_err(|e| cannot_start(program, &e))?;
-    let mut requests = 0;
-    let mut kill_at: Option<Instant> = None;
-    let status = loop {
-        tokio::select! {
-            status = child.wait() => break status,
-            request = shutdown.nth(requests) => {
-                requests += 1;
-                if requests == 1 {
-                    // The terminal has sent its signal to the command, too.
-                    if !request.from_terminal {
-                        guard::hand_on(&child, request.signal);
-                    }
-                    kill_at = Some(Instant::now() + *grace);
-                    continue;
-                }
-            }
-            () = tokio::time::sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
-                say(NAME, killed_late(&program.to_string_lossy(), *grace));
-            }
-        }
-        kill_at = None;
-        // It may have ended in the meantime.
-        let _ = child.start_kill();
-    };
-    ended(status, requests > 0)
-}
-
 pub(crate) fn ended(status: io::Result<ExitStatus>, interrupted: bool) -> Result<Ended> {
     let status = status.or_exit(Exit::FellShort, "cannot wait for the command")?;
     Ok(Ended { code: code(status), interrupted })
@@ -84,7 +41,7 @@ pub(crate) fn killed_late(who: &str, grace: Duration) -> String {
 
 /// The exit code, or 128 + n when signal n ended the process, as shells have it.
 pub(crate) fn code(status: ExitStatus) -> u8 {
-    let code = status.code().or_else(|| guard::ended_by(status).map(|n| 128 + n));
+    let code = status.code().or_else(|| ended_by(status).map(|n| 128 + n));
     code.and_then(|c| u8::try_from(c).ok()).unwrap_or(1)
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use fs_err as fs;
-use podcov_cli::{Shutdown, Signal, say};
+use podcov_cli::{Shutdown, say};
 use podcov_exit::{Exit, Failure, ResultExt};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{self, Pid, WaitId, WaitIdOptions, WaitOptions};
@@ -28,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::NAME;
+use crate::args::NAME;
 use crate::command::{self, Command, Ended};
 
 /// The first argument of a guard. No target looks like this; it is not documented for users.
@@ -86,20 +86,6 @@ fn own_program() -> io::Result<PathBuf> {
     // On Linux this is the file that is running, even if it was replaced or removed.
     let running = PathBuf::from("/proc/self/exe");
     if running.exists() { Ok(running) } else { std::env::current_exe() }
-}
-
-/// Sends the command a signal.
-pub(crate) fn hand_on(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    if let (Some(pid), Some(signal)) = (pid, process::Signal::from_named_raw(signal.number().into())) {
-        // It may have ended in the meantime.
-        let _ = process::kill_process(pid, signal);
-    }
-}
-
-/// The signal that ended a process.
-pub(crate) fn ended_by(status: ExitStatus) -> Option<i32> {
-    status.signal()
 }
 
 /// The work of a guard: runs the command, and ends with its exit code when it and its process group have ended.

@@ -1,11 +1,14 @@
 //! Runs a command while local ports lead to services in a cluster, and ends with its exit code.
 
+mod args;
 mod command;
+mod foreground;
 #[cfg(unix)]
 mod guard;
 #[cfg(not(unix))]
 #[path = "no_guard.rs"]
 mod guard;
+mod process;
 mod recorder;
 mod routes;
 
@@ -13,86 +16,20 @@ use std::ffi::OsString;
 use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
-use podcov_cli::{CommonArgs, Deferred, RunState, Shutdown, StateArgs, say};
+use podcov_cli::{Deferred, RunState, Shutdown, say};
 use podcov_cluster::forward::Forward;
-use podcov_cluster::{Cluster, ClusterArgs, Error, SelectArgs};
+use podcov_cluster::{Cluster, Error, SelectArgs};
 use podcov_exit::{Exit, Failure, ResultExt};
 
-use command::Command;
+use args::NAME;
+use command::{Command, Ended};
 use recorder::Recorder;
 use routes::Route;
 
-const NAME: &str = "podcov-test";
-
-/// Runs a command against services in Kubernetes, through port-forwards.
-///
-/// The command finds each target's local address in its environment: PODCOV_ADDR is the first one's, as
-/// HOST:PORT, and PODCOV_ADDR_<NAME> each one's. It starts when all targets accept connections, and podcov-test
-/// ends with its exit code. Without a target it just runs the command: one that tests from within the cluster.
-#[derive(Debug, clap::Parser)]
-#[command(name = NAME, version)]
-#[command(override_usage = "podcov-test [OPTIONS] [TARGET [LOCAL:]REMOTE...] -- COMMAND [ARGS]...")]
-#[command(after_help = "Examples:
-  podcov-test service/web 80 -- go test ./integration/...
-  podcov-test -n shop service/cart http deployment/mail 8025:8025 -- ./run-tests.sh
-  podcov-test --defer-failure -- ./run-job.sh")]
-pub struct Args {
-    /// What to forward to: [ALIAS=][NAMESPACE/]KIND/NAME, then its ports, each [LOCAL:]REMOTE with the remote
-    /// one a number or a name; then further targets
-    #[arg(value_name = "TARGET PORT")]
-    pub routes: Vec<String>,
-
-    /// The command to run, after `--`
-    #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub command: Vec<OsString>,
-
-    /// The targets' namespace [default: Skaffold's, if it names one alone, else the context's]
-    #[arg(short, long, value_name = "NAME", help_heading = "Cluster")]
-    pub namespace: Option<String>,
-
-    /// Skaffold's namespaces
-    #[arg(long, env = "SKAFFOLD_NAMESPACES", hide = true, value_delimiter = ',')]
-    pub skaffold_namespaces: Vec<String>,
-
-    /// Skaffold's run
-    #[arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID", help_heading = "Run")]
-    pub run_id: Option<String>,
-
-    /// Start the command only when a GET of this path is answered with a status from 200 to 399; for another
-    /// target than the first: NAME=PATH
-    #[arg(long, value_name = "[NAME=]PATH", help_heading = "Run")]
-    pub http: Vec<String>,
-
-    /// How long to wait until a target accepts: at the start, and for every later connection
-    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = podcov_exit::seconds, help_heading = "Run")]
-    pub timeout: Duration,
-
-    /// How long the command may take to end after a signal, or after podcov-test was killed, before it is killed;
-    /// processes that it leaves running have the same time
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = podcov_exit::seconds, help_heading = "Run")]
-    pub grace: Duration,
-
-    /// If the command fails, record that and exit with 0; podcov-collect then exits with the failure, after it has
-    /// collected the coverage
-    #[arg(long, help_heading = "Run")]
-    pub defer_failure: bool,
-
-    /// Where a deferred failure is recorded
-    #[command(flatten)]
-    pub state: StateArgs,
-
-    /// Which cluster
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
-
-    /// Output
-    #[command(flatten)]
-    pub common: CommonArgs,
-}
+pub use args::Args;
 
 /// Runs as the guard, if this process was started as one, and returns the command's exit code.
 ///
@@ -148,7 +85,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
         }
     };
     let ended = tokio::select! {
-        ended = command::run(&command, &shutdown) => ended,
+        ended = run_command(&command, &shutdown) => ended,
         never = recording => match never {},
     };
     if let Some(recorder) = recorder {
@@ -166,6 +103,18 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
         .defer(&Deferred { hook, command, code: ended.code })
         .or_exit(Exit::Command(ended.code), "cannot record the failure for podcov-collect")?;
     Ok(Exit::Done)
+}
+
+/// Runs the command to its end.
+///
+/// The first signal that podcov-test gets goes to the command, which is killed when the grace is over. At the second it
+/// is killed at once.
+async fn run_command(command: &Command<'_>, shutdown: &Shutdown) -> Result<Ended> {
+    if guard::is_needed() {
+        guard::run(command, shutdown).await
+    } else {
+        foreground::run(command, shutdown).await
+    }
 }
 
 /// Tells a run's hooks that test apart: by their targets and commands.

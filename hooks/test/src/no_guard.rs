@@ -1,11 +1,7 @@
-//! Running the command on systems without process groups: it cannot get signals, so it has `--grace` to end by itself and
-//! is then killed.
-
-use std::process::ExitStatus;
+//! Systems without process groups have no guard.
 
 use anyhow::Result;
-use podcov_cli::{Shutdown, Signal};
-use tokio::process::Child;
+use podcov_cli::Shutdown;
 
 use crate::command::{Command, Ended};
 
@@ -15,10 +11,4 @@ pub(crate) fn is_needed() -> bool {
 
 pub(crate) async fn run(_command: &Command<'_>, _shutdown: &Shutdown) -> Result<Ended> {
     unreachable!("no guard is needed here")
-}
-
-pub(crate) fn hand_on(_child: &Child, _signal: Signal) {}
-
-pub(crate) fn ended_by(_status: ExitStatus) -> Option<i32> {
-    None
 }
