@@ -49,7 +49,7 @@ pub struct Introduction {
 
 /// The container whose agent is meant, as Kubernetes knows it.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct ExpectedIdentity<'a> {
     /// The pod's namespace.
     pub namespace: &'a str,
     /// The pod's name.
@@ -101,13 +101,18 @@ impl Introduction {
         Self { challenge: token.map(|_| challenge.clone()), proof, identity }
     }
 
-    /// Whether the agent is that of `place` and, where the caller has a token, has that too. `nonce` is what it was asked
+    /// Whether the agent is that of `expected` and, where the caller has a token, has that too. `nonce` is what it was asked
     /// with.
     ///
     /// # Errors
     /// Why it is not.
-    pub fn check(&self, place: &Place<'_>, token: Option<&Token>, nonce: &Nonce) -> Result<(), Mismatch> {
-        self.identity.check(place)?;
+    pub fn check(
+        &self,
+        expected: &ExpectedIdentity<'_>,
+        token: Option<&Token>,
+        nonce: &Nonce,
+    ) -> Result<(), Mismatch> {
+        self.identity.check(expected)?;
         let Some(token) = token else { return Ok(()) };
         let (Some(challenge), Some(proof)) = (&self.challenge, &self.proof) else {
             return Err(Mismatch::NoProof);
@@ -119,27 +124,27 @@ impl Introduction {
 }
 
 impl Identity {
-    fn check(&self, place: &Place<'_>) -> Result<(), Mismatch> {
+    fn check(&self, expected: &ExpectedIdentity<'_>) -> Result<(), Mismatch> {
         let other =
             |known: &Option<String>, expected: &str| known.as_deref().is_some_and(|known| known != expected);
         let is = |known: &Option<String>, expected: &str| known.as_deref() == Some(expected);
-        if other(&self.pod_uid, place.pod_uid)
-            || other(&self.pod, place.pod)
-            || other(&self.namespace, place.namespace)
+        if other(&self.pod_uid, expected.pod_uid)
+            || other(&self.pod, expected.pod)
+            || other(&self.namespace, expected.namespace)
         {
             return Err(Mismatch::OtherPod(self.to_string()));
         }
-        let named = is(&self.pod, place.pod) && is(&self.namespace, place.namespace);
-        match place.hostname {
-            _ if is(&self.pod_uid, place.pod_uid) || named => {}
+        let named = is(&self.pod, expected.pod) && is(&self.namespace, expected.namespace);
+        match expected.hostname {
+            _ if is(&self.pod_uid, expected.pod_uid) || named => {}
             None => return Err(Mismatch::UnknownPod),
             Some(_) if self.pod.is_some() => {}
             Some(hostname) if self.has_hostname(hostname) => {}
             Some(_) => return Err(Mismatch::OtherPod(self.to_string())),
         }
         match &self.container {
-            Some(container) if container == place.container => Ok(()),
-            None if place.only_container || self.program == place.container => Ok(()),
+            Some(container) if container == expected.container => Ok(()),
+            None if expected.only_container || self.program == expected.container => Ok(()),
             Some(container) => Err(Mismatch::OtherContainer(container.clone())),
             None => Err(Mismatch::OtherContainer(format!("(unknown, with program {})", self.program))),
         }
@@ -188,7 +193,7 @@ mod tests {
 
     use super::*;
 
-    const CART: Place<'_> = Place {
+    const CART: ExpectedIdentity<'_> = ExpectedIdentity {
         namespace: "shop",
         pod: "cart-1",
         pod_uid: "u-1",
@@ -196,8 +201,8 @@ mod tests {
         container: "app",
         only_container: true,
     };
-    const ON_HOST: Place<'_> = Place { hostname: None, ..CART };
-    const ONE_OF_TWO: Place<'_> = Place { only_container: false, ..CART };
+    const ON_HOST: ExpectedIdentity<'_> = ExpectedIdentity { hostname: None, ..CART };
+    const ONE_OF_TWO: ExpectedIdentity<'_> = ExpectedIdentity { only_container: false, ..CART };
 
     fn identity() -> Identity {
         Identity {
@@ -224,7 +229,7 @@ mod tests {
     fn the_right_agent() {
         let named = Identity { namespace: some("shop"), pod: some("cart-1"), ..identity() };
         let node = || Identity { hostname: "node-7".to_owned(), ..named.clone() };
-        for (identity, place) in [
+        for (identity, expected) in [
             (identity(), CART),
             (Identity { hostname: "cart-1.web.shop.svc".to_owned(), ..identity() }, CART),
             (Identity { hostname: "x".to_owned(), pod: some("cart-1"), ..identity() }, CART),
@@ -233,14 +238,14 @@ mod tests {
             (node(), ON_HOST),
             (Identity { hostname: "node-7".to_owned(), pod_uid: some("u-1"), ..identity() }, ON_HOST),
         ] {
-            assert_eq!(identity.check(&place), Ok(()), "{identity:?}");
+            assert_eq!(identity.check(&expected), Ok(()), "{identity:?}");
         }
     }
 
     #[test]
     fn another_pods_agent() {
         let on_node = Identity { hostname: "node-7".to_owned(), ..identity() };
-        for (identity, place, result) in [
+        for (identity, expected, result) in [
             (
                 Identity { hostname: "web-1".to_owned(), ..identity() },
                 CART,
@@ -267,7 +272,7 @@ mod tests {
             (Identity { pod: some("cart-1"), ..on_node }, ON_HOST, Err(Mismatch::UnknownPod)),
             (identity(), ON_HOST, Err(Mismatch::UnknownPod)),
         ] {
-            assert_eq!(identity.check(&place), result, "{identity:?}");
+            assert_eq!(identity.check(&expected), result, "{identity:?}");
         }
     }
 

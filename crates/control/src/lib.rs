@@ -15,9 +15,9 @@ mod token;
 
 pub use address::{ControlAddress, NotAnAddress};
 pub use answer::{Flushed, Health, ProgramState, Refused, Stopped, WasReset};
-pub use identity::{AGENT, Identity, Introduction, Mismatch, Place};
+pub use identity::{AGENT, ExpectedIdentity, Identity, Introduction, Mismatch};
 pub use lives::{Life, Lives};
-pub use request::{Ask, NotARequest, Request};
+pub use request::{Action, NotARequest, Request};
 pub use signal::{NotASignal, Signal};
 pub use token::{Nonce, NotANonce, SCHEME, Token};
 

@@ -22,16 +22,16 @@ pub enum Request {
     /// How is the program? The answer is [`Health`](crate::Health).
     Health,
     /// Have the program do this; the answer is [`Flushed`](crate::Flushed) or [`Stopped`](crate::Stopped).
-    Do(Ask),
+    Do(Action),
     /// Remove what has been counted; the answer is [`WasReset`](crate::WasReset).
     Reset,
     /// Send the coverage files, maybe after the program has done something. The answer is a tar archive.
-    Coverage(Option<Ask>),
+    Coverage(Option<Action>),
 }
 
 /// What a program is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum Action {
     /// Write its counters.
     Flush {
         /// The signal that makes it. `None`: the one that its podcov-agent was told, else [`Signal::FLUSH`].
@@ -91,12 +91,12 @@ impl Request {
             FLUSH => {
                 takes(POST)?;
                 let signal = if query.is_empty() { None } else { Some(signal(query)?) };
-                Ok(Self::Do(Ask::Flush { signal }))
+                Ok(Self::Do(Action::Flush { signal }))
             }
-            STOP => takes(POST).and_then(|()| nothing()).map(|()| Self::Do(Ask::Stop)),
+            STOP => takes(POST).and_then(|()| nothing()).map(|()| Self::Do(Action::Stop)),
             RESET => takes(POST).and_then(|()| nothing()).map(|()| Self::Reset),
             COVERAGE if method == GET => nothing().map(|()| Self::Coverage(None)),
-            COVERAGE if method == POST => after(query).map(|ask| Self::Coverage(Some(ask))),
+            COVERAGE if method == POST => after(query).map(|action| Self::Coverage(Some(action))),
             COVERAGE => Err(NotARequest::Method("GET, or a POST with ?after=")),
             _ => Err(NotARequest::Path),
         }
@@ -110,11 +110,11 @@ impl Request {
 }
 
 /// `after=stop`, `after=flush` or `after=flush&signal=NAME`.
-fn after(query: &str) -> Result<Ask, NotARequest> {
+fn after(query: &str) -> Result<Action, NotARequest> {
     match query.split_once('&') {
-        None if query == "after=stop" => Ok(Ask::Stop),
-        None if query == "after=flush" => Ok(Ask::Flush { signal: None }),
-        Some(("after=flush", rest)) => Ok(Ask::Flush { signal: Some(signal(rest)?) }),
+        None if query == "after=stop" => Ok(Action::Stop),
+        None if query == "after=flush" => Ok(Action::Flush { signal: None }),
+        Some(("after=flush", rest)) => Ok(Action::Flush { signal: Some(signal(rest)?) }),
         _ => Err(NotARequest::Query(
             "after what: ?after=stop, ?after=flush, or ?after=flush&signal= and a signal's name".to_owned(),
         )),
@@ -135,14 +135,14 @@ impl fmt::Display for Request {
         match self {
             Self::Identity(nonce) => write!(f, "{IDENTITY}?nonce={nonce}"),
             Self::Health => f.write_str(HEALTH),
-            Self::Do(Ask::Flush { signal: None }) => f.write_str(FLUSH),
-            Self::Do(Ask::Flush { signal: Some(signal) }) => write!(f, "{FLUSH}?signal={}", signal.name()),
-            Self::Do(Ask::Stop) => f.write_str(STOP),
+            Self::Do(Action::Flush { signal: None }) => f.write_str(FLUSH),
+            Self::Do(Action::Flush { signal: Some(signal) }) => write!(f, "{FLUSH}?signal={}", signal.name()),
+            Self::Do(Action::Stop) => f.write_str(STOP),
             Self::Reset => f.write_str(RESET),
             Self::Coverage(None) => f.write_str(COVERAGE),
-            Self::Coverage(Some(Ask::Stop)) => write!(f, "{COVERAGE}?after=stop"),
-            Self::Coverage(Some(Ask::Flush { signal: None })) => write!(f, "{COVERAGE}?after=flush"),
-            Self::Coverage(Some(Ask::Flush { signal: Some(signal) })) => {
+            Self::Coverage(Some(Action::Stop)) => write!(f, "{COVERAGE}?after=stop"),
+            Self::Coverage(Some(Action::Flush { signal: None })) => write!(f, "{COVERAGE}?after=flush"),
+            Self::Coverage(Some(Action::Flush { signal: Some(signal) })) => {
                 write!(f, "{COVERAGE}?after=flush&signal={}", signal.name())
             }
         }
@@ -165,15 +165,15 @@ mod tests {
         for (request, text) in [
             (Request::Identity(nonce.clone()), format!("GET /identity?nonce={nonce}")),
             (Request::Health, "GET /health".into()),
-            (Request::Do(Ask::Flush { signal: None }), "POST /flush".into()),
-            (Request::Do(Ask::Flush { signal }), "POST /flush?signal=RTMIN+1".into()),
-            (Request::Do(Ask::Stop), "POST /stop".into()),
+            (Request::Do(Action::Flush { signal: None }), "POST /flush".into()),
+            (Request::Do(Action::Flush { signal }), "POST /flush?signal=RTMIN+1".into()),
+            (Request::Do(Action::Stop), "POST /stop".into()),
             (Request::Reset, "POST /reset".into()),
             (Request::Coverage(None), "GET /coverage".into()),
-            (Request::Coverage(Some(Ask::Stop)), "POST /coverage?after=stop".into()),
-            (Request::Coverage(Some(Ask::Flush { signal: None })), "POST /coverage?after=flush".into()),
+            (Request::Coverage(Some(Action::Stop)), "POST /coverage?after=stop".into()),
+            (Request::Coverage(Some(Action::Flush { signal: None })), "POST /coverage?after=flush".into()),
             (
-                Request::Coverage(Some(Ask::Flush { signal })),
+                Request::Coverage(Some(Action::Flush { signal })),
                 "POST /coverage?after=flush&signal=RTMIN+1".into(),
             ),
         ] {

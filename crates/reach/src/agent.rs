@@ -5,14 +5,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use podcov_cluster::{Cluster, Target};
-use podcov_control::{Ask, Flushed, Request, Stopped};
+use podcov_control::{Action, Flushed, Request, Stopped};
 use tokio::time::Instant;
 
 use crate::archive::ArchiveStream;
 use crate::client::{Client, ConnectError, RequestError};
 use crate::fault::Fault;
-use crate::source::{Evidence, Source, Way};
-use crate::wish::Wish;
+use crate::goal::Goal;
+use crate::way::{Way, WayKind, WrittenCounters};
 
 /// How much longer than a program an agent gets: it knows better why nothing came.
 const GRACE: Duration = Duration::from_secs(5);
@@ -24,23 +24,27 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(5);
 const NOTHING_LISTENS: &str = "no podcov-agent: nothing listens there";
 
 /// The way. An agent that may be about to listen is waited for before a shell signals its program.
-pub(crate) const WAY: Way = Way {
+pub(crate) const AGENT: WayKind = WayKind {
     name: "agent",
-    source: |cluster, target, wish| {
+    create: |cluster, target, goal| {
         // There must be time left to try the next way.
-        let limit = wish.request().map_or(Duration::ZERO, |request| REFUSAL_LIMIT.min(request.timeout / 2));
-        Box::new(Agent::new(cluster, target, wish, limit))
+        let limit = goal
+            .instruction()
+            .map_or(Duration::ZERO, |instruction| REFUSAL_LIMIT.min(instruction.timeout / 2));
+        Box::new(Agent::new(cluster, target, goal, limit))
     },
 };
 
 /// The same way once more, where no other leads to the files: the agent may be about to listen.
-pub(crate) const LAST_WAY: Way =
-    Way { source: |cluster, target, wish| Box::new(Agent::new(cluster, target, wish, REFUSAL_LIMIT)), ..WAY };
+pub(crate) const AGENT_AT_LAST: WayKind = WayKind {
+    create: |cluster, target, goal| Box::new(Agent::new(cluster, target, goal, REFUSAL_LIMIT)),
+    ..AGENT
+};
 
 struct Agent<'a> {
     cluster: &'a Cluster,
     target: &'a Target,
-    wish: Wish<'a>,
+    goal: Goal<'a>,
     /// Until when a refused connection may be that of an agent which is about to listen.
     refusal_deadline: Instant,
     /// The agent may have been asked to do something to the program. It is asked once: a program that has just been started
@@ -49,9 +53,9 @@ struct Agent<'a> {
     client: Option<Client>,
 }
 
-impl Source for Agent<'_> {
+impl Way for Agent<'_> {
     fn name(&self) -> &'static str {
-        WAY.name
+        AGENT.name
     }
 
     fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
@@ -74,19 +78,19 @@ impl Source for Agent<'_> {
         .boxed()
     }
 
-    fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>> {
+    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
         async {
             let mut client = self.client()?;
-            let ask = self.ask().expect("a wish to flush says how");
-            let request = Request::Do(ask);
-            if let Ask::Flush { .. } = ask {
+            let action = self.action().expect("a goal to flush says how");
+            let request = Request::Do(action);
+            if let Action::Flush { .. } = action {
                 let Flushed { files } = self.once(client.json(&request)).await?;
                 // The agent has read them.
-                return Ok(Evidence { files, verified: true, ..Evidence::default() });
+                return Ok(WrittenCounters { files, verified: true, ..WrittenCounters::default() });
             }
             let Stopped { exit_code, counters_written } = self.once(client.json(&request)).await?;
             if counters_written {
-                return Ok(Evidence { verified: true, ..Evidence::default() });
+                return Ok(WrittenCounters { verified: true, ..WrittenCounters::default() });
             }
             Err(Fault::Final(format!(
                 "the program has ended (exit code {exit_code}) and wrote no counters then; does it handle the stop signal?"
@@ -98,9 +102,9 @@ impl Source for Agent<'_> {
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
             let client = self.client()?;
-            let request = Request::Coverage(self.ask());
+            let request = Request::Coverage(self.action());
             let (lives, pieces) = self.once(client.archive(&request)).await?;
-            let mut stream = ArchiveStream::new(WAY.name, pieces);
+            let mut stream = ArchiveStream::new(AGENT.name, pieces);
             stream.lives = Some(lives);
             Ok(Some(stream))
         }
@@ -109,13 +113,13 @@ impl Source for Agent<'_> {
 }
 
 impl<'a> Agent<'a> {
-    fn new(cluster: &'a Cluster, target: &'a Target, wish: Wish<'a>, limit: Duration) -> Self {
+    fn new(cluster: &'a Cluster, target: &'a Target, goal: Goal<'a>, limit: Duration) -> Self {
         let refusal_deadline = Instant::now() + limit;
-        Self { cluster, target, wish, refusal_deadline, asked: false, client: None }
+        Self { cluster, target, goal, refusal_deadline, asked: false, client: None }
     }
 
-    fn ask(&self) -> Option<Ask> {
-        self.wish.request().map(|request| request.ask)
+    fn action(&self) -> Option<Action> {
+        self.goal.instruction().map(|instruction| instruction.action)
     }
 
     fn client(&mut self) -> Result<Client, Fault> {
@@ -124,7 +128,7 @@ impl<'a> Agent<'a> {
 
     /// Makes a request. What is to be done to the program is asked for once, unless it provably was not sent.
     async fn once<T>(&mut self, request: impl Future<Output = Result<T, RequestError>>) -> Result<T, Fault> {
-        let Some(limit) = self.wish.request().map(|request| request.timeout + GRACE) else {
+        let Some(limit) = self.goal.instruction().map(|instruction| instruction.timeout + GRACE) else {
             return request.await.map_err(|error| match error {
                 RequestError::Unsent(why) | RequestError::Unanswered(why) => Fault::Passing(why),
                 RequestError::Refused(why) => Fault::Final(why),
@@ -145,8 +149,8 @@ impl<'a> Agent<'a> {
 
     /// That the agent was asked and its answer did not come.
     fn lost(&self, why: &str) -> Fault {
-        let what = match self.ask() {
-            Some(Ask::Stop) => "stop the program",
+        let what = match self.action() {
+            Some(Action::Stop) => "stop the program",
             _ => "have the program write its counters",
         };
         Fault::Final(format!("{why}; podcov-agent has been asked to {what}, and its answer did not come"))
@@ -155,7 +159,7 @@ impl<'a> Agent<'a> {
     /// Where nobody else can do it.
     fn without_agent(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Absent(why) if self.ask() == Some(Ask::Stop) => {
+            Fault::Absent(why) if self.action() == Some(Action::Stop) => {
                 Fault::Absent(format!("it takes podcov-agent to stop a program gracefully; {why}"))
             }
             fault => fault,

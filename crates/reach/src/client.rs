@@ -16,7 +16,9 @@ use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use podcov_cluster::forward::{Dialled, Failure};
 use podcov_cluster::{AgentPort, Cluster, Container, Error, Target};
-use podcov_control::{AGENT, Introduction, LIVES, Lives, Nonce, Place, Refused, Request, TOKEN, Token};
+use podcov_control::{
+    AGENT, ExpectedIdentity, Introduction, LIVES, Lives, Nonce, Refused, Request, TOKEN, Token,
+};
 use serde::de::DeserializeOwned;
 
 use crate::archive::cut;
@@ -77,7 +79,7 @@ impl Client {
         tokio::spawn(connection);
         let mut client = Self { sender, failure, proof: None };
         let Container { namespace, pod, uid, container, .. } = &target.container;
-        let place = Place {
+        let expected = ExpectedIdentity {
             namespace,
             pod,
             pod_uid: uid,
@@ -85,7 +87,7 @@ impl Client {
             container,
             only_container: sure,
         };
-        match tokio::time::timeout(IDENTITY_TIMEOUT, client.meet(port, &place)).await {
+        match tokio::time::timeout(IDENTITY_TIMEOUT, client.meet(port, &expected)).await {
             Ok(met) => met.map(|()| client),
             Err(_) => {
                 let seconds = IDENTITY_TIMEOUT.as_secs();
@@ -96,7 +98,7 @@ impl Client {
     }
 
     /// Asks who answers, and checks that it is the agent that is meant. Nothing that only that agent may know is sent.
-    async fn meet(&mut self, port: u16, place: &Place<'_>) -> Result<(), ConnectError> {
+    async fn meet(&mut self, port: u16, expected: &ExpectedIdentity<'_>) -> Result<(), ConnectError> {
         let token = std::env::var(TOKEN).ok().and_then(|text| Token::new(&text));
         let nonce = Nonce::random();
         let request = Request::Identity(nonce.clone());
@@ -124,7 +126,7 @@ impl Client {
             .into());
         };
         introduction
-            .check(place, token.as_ref(), &nonce)
+            .check(expected, token.as_ref(), &nonce)
             .map_err(|why| no_agent(&format!("the podcov-agent on port {port} {why}")))?;
         self.proof = match (token, introduction.challenge) {
             (None, Some(_)) => {

@@ -1,40 +1,39 @@
 //! The ways to the counters of a Go program in a container: which to try in what order, and trying them.
 //!
-//! A way can make the program write its counters, and gives the evidence that it has: new counter files. And it can send
+//! A way can make the program write its counters, and tells that it has: new counter files are there. And it can send
 //! the coverage files. There is one module for each: a podcov-agent in the container, asked over a port-forward; a shell
-//! in the container; tar alone. What a way offers is the trait in `source.rs`. `plan.rs` lists the ways for a container and a
-//! wish. `drive.rs` tries them, and knows none of them. So a further way is one module, and one line in the plan.
+//! in the container; tar alone. What a way offers is the trait in `way.rs`. `plan.rs` lists the ways for a container and a
+//! goal. `try_ways.rs` tries them, and knows none of them. So a further way is one module, and one line in the plan.
 
 mod agent;
 mod archive;
 mod client;
-mod drive;
 mod fault;
-mod pause;
+mod goal;
 mod plan;
 mod process;
 mod session;
 mod shell;
-mod source;
 mod tar;
-mod wish;
+mod try_ways;
+mod way;
 
 use std::time::Duration;
 
 use podcov_cluster::{Cluster, Target};
 
 pub use archive::ArchiveStream;
-pub use drive::Outcome;
 pub use fault::Fault;
+pub use goal::Instruction;
 pub use process::{Process, ProcessFilter};
 pub use shell::no_files;
-pub use source::Evidence;
-pub use wish::Request;
+pub use try_ways::Outcome;
+pub use way::WrittenCounters;
 
-use drive::{Limits, drive};
+use goal::Goal;
 use plan::plan;
-use source::Source;
-use wish::Wish;
+use try_ways::{Limits, try_ways};
+use way::Way;
 
 /// How long a container that has just ended may take to run again.
 const RESTART_LIMIT: Duration = Duration::from_secs(30);
@@ -47,7 +46,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Copy)]
 pub struct Transfer<'a> {
     /// What the program is to do first.
-    pub first: Option<Request<'a>>,
+    pub first: Option<Instruction<'a>>,
     /// How many tries may fail.
     pub tries: u32,
     /// How long a try may take.
@@ -69,11 +68,16 @@ pub struct Transferred<T> {
 
 /// Has a container's program write its counters, or end, and returns when its new counter files are there and have been
 /// checked.
-pub async fn flush(cluster: &Cluster, target: &Target, request: Request<'_>) -> Outcome<Evidence> {
-    let sources = sources(cluster, target, Wish::Flush(request));
-    drive(sources, flush_limits(&request), fate(cluster, target), async |source| {
-        source.open().await?;
-        source.flush().await
+pub async fn flush(
+    cluster: &Cluster,
+    target: &Target,
+    instruction: Instruction<'_>,
+) -> Outcome<WrittenCounters> {
+    let ways = ways(cluster, target, Goal::Flush(instruction));
+    let limits = flush_limits(&instruction);
+    try_ways(&target.container, ways, limits, fate(cluster, target), async |way| {
+        way.open().await?;
+        way.flush().await
     })
     .await
 }
@@ -89,11 +93,12 @@ pub async fn transfer<T>(
 ) -> Transferred<T> {
     let fate = fate(cluster, target);
     let (mut begun, mut unflushed) = (None, None);
-    if let Some(request) = transfer.first {
-        let sources = sources(cluster, target, Wish::Archive(Some(request)));
-        let opened = drive(sources, flush_limits(&request), &fate, async |source| {
-            source.open().await?;
-            source.archive().await
+    if let Some(instruction) = transfer.first {
+        let ways = ways(cluster, target, Goal::Archive(Some(instruction)));
+        let limits = flush_limits(&instruction);
+        let opened = try_ways(&target.container, ways, limits, &fate, async |way| {
+            way.open().await?;
+            way.archive().await
         })
         .await;
         match opened.result {
@@ -110,14 +115,14 @@ pub async fn transfer<T>(
         pause: PAUSE,
     };
     // A stream that breaks is asked for again, and the program is not.
-    let sources = sources(cluster, target, Wish::Archive(None));
+    let ways = ways(cluster, target, Goal::Archive(None));
     let mut came_by = None;
-    let Outcome { way, tries, result } = drive(sources, limits, &fate, async |source| {
+    let Outcome { way, tries, result } = try_ways(&target.container, ways, limits, &fate, async |way| {
         let stream = match begun.take() {
             Some(stream) => stream,
             None => {
-                source.open().await?;
-                let stream = source.archive().await?;
+                way.open().await?;
+                let stream = way.archive().await?;
                 stream.expect("a program that was asked for nothing leaves nothing unsent")
             }
         };
@@ -143,15 +148,15 @@ fn one_loss(unflushed: Option<String>, failed: Option<String>) -> Option<String>
     }
 }
 
-fn sources<'a>(cluster: &'a Cluster, target: &'a Target, wish: Wish<'a>) -> Vec<Box<dyn Source + 'a>> {
-    plan(target, &wish).into_iter().map(|way| (way.source)(cluster, target, wish)).collect()
+fn ways<'a>(cluster: &'a Cluster, target: &'a Target, goal: Goal<'a>) -> Vec<Box<dyn Way + 'a>> {
+    plan(target, &goal).into_iter().map(|kind| (kind.create)(cluster, target, goal)).collect()
 }
 
-fn flush_limits(request: &Request<'_>) -> Limits {
+fn flush_limits(instruction: &Instruction<'_>) -> Limits {
     Limits {
         tries: u32::MAX,
-        patience: request.timeout,
-        restart: request.timeout,
+        patience: instruction.timeout,
+        restart: instruction.timeout,
         attempt: Duration::MAX,
         pause: PAUSE,
     }

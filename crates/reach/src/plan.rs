@@ -1,28 +1,29 @@
-//! Which ways to try for a container and a wish, and in which order.
+//! Which ways to try for a container and a goal, and in which order.
 
 use podcov_cluster::{CoverDir, Target};
-use podcov_control::Ask;
+use podcov_control::Action;
 
+use crate::goal::Goal;
 use crate::process::ProcessFilter;
-use crate::source::Way;
-use crate::wish::Wish;
+use crate::way::WayKind;
 use crate::{agent, shell, tar};
 
 /// The ways to try, the likeliest first. An agent that the container's spec does not mention may be in its image.
-pub(crate) fn plan(target: &Target, wish: &Wish<'_>) -> Vec<Way> {
-    let request = wish.request();
-    let stop = request.is_some_and(|request| request.ask == Ask::Stop);
+pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
+    let instruction = goal.instruction();
+    let stop = instruction.is_some_and(|instruction| instruction.action == Action::Stop);
     // The agent signals its own program and no other process.
-    let by_agent = stop || request.is_none_or(|request| request.processes == ProcessFilter::Covered);
+    let by_agent =
+        stop || instruction.is_none_or(|instruction| instruction.processes == ProcessFilter::Covered);
     let (agent, expected) = (by_agent && (stop || target.agent.is_some()), stop || target.expects_agent());
-    let archive_alone = matches!(wish, Wish::Archive(None));
+    let archive_alone = matches!(goal, Goal::Archive(None));
     let by_tar = archive_alone && matches!(target.dir, CoverDir::Path(_));
     [
-        (agent && expected, agent::WAY),
-        (!stop, shell::WAY),
-        (by_tar, tar::WAY),
-        (agent && !expected, agent::WAY),
-        (agent && expected && archive_alone, agent::LAST_WAY),
+        (agent && expected, agent::AGENT),
+        (!stop, shell::SHELL),
+        (by_tar, tar::TAR),
+        (agent && !expected, agent::AGENT),
+        (agent && expected && archive_alone, agent::AGENT_AT_LAST),
     ]
     .into_iter()
     .filter_map(|(serves, way)| serves.then_some(way))
@@ -36,7 +37,7 @@ mod tests {
     use podcov_cluster::{AgentPort, Container, CoverVolume};
 
     use super::*;
-    use crate::wish::Request;
+    use crate::goal::Instruction;
 
     /// A container whose agent, if any, its spec mentions or not.
     fn target(dir: CoverDir, agent: Option<bool>) -> Target {
@@ -60,16 +61,16 @@ mod tests {
     }
 
     #[test]
-    fn the_ways_for_each_wish() {
+    fn the_ways_for_each_goal() {
         let path = CoverDir::Path("/cov".into());
-        let request = |ask, processes| Request { ask, processes, timeout: Duration::ZERO };
-        let usr1 = Ask::Flush { signal: None };
-        let covered = request(usr1, ProcessFilter::Covered);
-        let one = request(usr1, ProcessFilter::Id(7));
-        let stop = request(Ask::Stop, ProcessFilter::Covered);
-        let (flush, archive) = (Wish::Flush, Wish::Archive);
+        let instruction = |action, processes| Instruction { action, processes, timeout: Duration::ZERO };
+        let usr1 = Action::Flush { signal: None };
+        let covered = instruction(usr1, ProcessFilter::Covered);
+        let one = instruction(usr1, ProcessFilter::Id(7));
+        let stop = instruction(Action::Stop, ProcessFilter::Covered);
+        let (flush, archive) = (Goal::Flush, Goal::Archive);
         // An agent that listens nowhere, one that may be there, and one that the spec mentions.
-        for (wish, dir, off, maybe, expected) in [
+        for (goal, dir, off, maybe, expected) in [
             (
                 archive(None),
                 &path,
@@ -86,9 +87,9 @@ mod tests {
             (flush(stop), &CoverDir::Env, "agent", "agent", "agent"),
         ] {
             for (agent, ways) in [(None, off), (Some(false), maybe), (Some(true), expected)] {
-                let planned = plan(&target(dir.clone(), agent), &wish);
+                let planned = plan(&target(dir.clone(), agent), &goal);
                 let names: Vec<_> = planned.iter().map(|way| way.name).collect();
-                assert_eq!(names.join(" "), ways, "{wish:?} {dir} {agent:?}");
+                assert_eq!(names.join(" "), ways, "{goal:?} {dir} {agent:?}");
             }
         }
     }

@@ -5,25 +5,25 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::time::Duration;
 
 use bytes::Bytes;
 use covdata::{FileName, MetaFile, Mode};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use podcov_cluster::{Cluster, CoverDir, CoverVolume, Error, Exec, Fate, Target};
-use podcov_control::{Ask, Signal};
+use podcov_cluster::{Cluster, CoverDir, CoverVolume, Error, Exec, Fate, Pauses, Target};
+use podcov_control::{Action, Signal};
 use tokio::time::Instant;
 
 use crate::archive::{ArchiveStream, tar_failed};
 use crate::fault::Fault;
-use crate::pause::Pause;
+use crate::goal::{Goal, Instruction};
 use crate::process::{self, Process, ProcessFilter, without_file};
 use crate::session::{
     EarlyExit, NO_FILES, NO_FOLDER, NO_TAR, Opening, ReadBack, Session, ShellReply, with_tar_script,
 };
-use crate::source::{Evidence, Source, Way};
 use crate::tar::STALL;
-use crate::wish::{Request, Wish};
+use crate::way::{Way, WayKind, WrittenCounters, explain};
 
 /// What runs in the container where nothing is asked of the program, with the function `all` of [`with_tar_script`].
 const ARCHIVE_SCRIPT: &str = r#"
@@ -32,25 +32,28 @@ command -v tar >/dev/null 2>&1 || exit 42
 all
 "#;
 
+/// The pauses between two looks at the container's files or processes.
+const LOOKS: Pauses = Pauses::new(Duration::from_millis(5), 2, Duration::from_millis(200));
+
 /// The way.
-pub(crate) const WAY: Way = Way {
+pub(crate) const SHELL: WayKind = WayKind {
     name: "exec-sh-tar",
-    source: |cluster, target, wish| {
-        Box::new(Shell { cluster, target, wish, progress: Progress::default(), connection: None })
+    create: |cluster, target, goal| {
+        Box::new(Shell { cluster, target, goal, state: SignalState::default(), connection: None })
     },
 };
 
 struct Shell<'a> {
     cluster: &'a Cluster,
     target: &'a Target,
-    wish: Wish<'a>,
-    progress: Progress,
+    goal: Goal<'a>,
+    state: SignalState,
     connection: Option<Connection>,
 }
 
 /// What is known of a container from one connection to the next.
 #[derive(Default)]
-struct Progress {
+struct SignalState {
     /// The counter files before the signal.
     before: BTreeSet<String>,
     /// The processes that are signalled, of which each must write.
@@ -60,6 +63,8 @@ struct Progress {
     signalled_at: Option<Instant>,
     /// The shell has said that it sent it.
     sent: bool,
+    /// The shell has said that the processes have ended since.
+    ended: bool,
 }
 
 enum Connection {
@@ -69,20 +74,20 @@ enum Connection {
     Archive(Exec),
 }
 
-impl Source for Shell<'_> {
+impl Way for Shell<'_> {
     fn name(&self) -> &'static str {
-        WAY.name
+        SHELL.name
     }
 
     fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
         async {
-            let connection = match self.wish.request() {
-                Some(request) => {
-                    let name = match request.processes {
+            let connection = match self.goal.instruction() {
+                Some(instruction) => {
+                    let name = match instruction.processes {
                         ProcessFilter::Name(name) => Some(name),
                         ProcessFilter::Covered | ProcessFilter::Id(_) => None,
                     };
-                    let opening = Opening { list_processes: self.progress.signalled_at.is_none(), name };
+                    let opening = Opening { list_processes: self.state.signalled_at.is_none(), name };
                     Session::open(self.cluster, self.target, &opening).await.map(Connection::Session)
                 }
                 None => {
@@ -102,19 +107,19 @@ impl Source for Shell<'_> {
         .boxed()
     }
 
-    fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>> {
+    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
         async {
             let (mut session, files) = self.written().await?;
             self.check_that_files_stay(&mut session).await?;
             let verified = self.verify(session, &files).await?;
-            Ok(Evidence { processes: self.progress.processes.clone(), files, verified })
+            Ok(WrittenCounters { processes: self.state.processes.clone(), files, verified })
         }
         .boxed()
     }
 
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
-            let (begun, exec) = if self.wish.request().is_some() {
+            let (begun, exec) = if self.goal.instruction().is_some() {
                 let (session, _) = self.written().await?;
                 let taken = session.take_all().await.map_err(|e| self.fault(&e))?;
                 let Some(taken) = taken.map_err(|e| self.early_exit(&e))? else { return Ok(None) };
@@ -135,30 +140,33 @@ impl Source for Shell<'_> {
                 Err(Error::NoProgram { .. }) => Fault::Absent(no_shell(&target)),
                 Err(error) => Fault::of(error),
             };
-            Ok(Some(ArchiveStream::of_exec(WAY.name, begun, exec, meaning)))
+            Ok(Some(ArchiveStream::of_exec(SHELL.name, begun, exec, meaning)))
         }
         .boxed()
     }
 
     fn explain(&self, fault: &Fault, fate: &Fate) -> String {
-        match (self.progress.signalled_at, fault) {
-            (Some(_), _) => self.after_signal(fate),
-            (None, Fault::Final(why)) => why.clone(),
-            (None, Fault::Absent(why) | Fault::Passing(why)) => format!("{fate} ({why})"),
+        if self.state.signalled_at.is_none() {
+            return explain(fault, fate);
+        }
+        let end = describe_end(self.target, self.signal(), fate);
+        match fault {
+            Fault::Final(why) if !self.state.ended => format!("{why}; {end}"),
+            _ => end,
         }
     }
 }
 
 impl<'a> Shell<'a> {
-    fn request(&self) -> &Request<'a> {
-        self.wish.request().expect("a shell is asked for evidence of what a program was asked for")
+    fn instruction(&self) -> &Instruction<'a> {
+        self.goal.instruction().expect("a shell looks for new files where a program was asked for something")
     }
 
     /// The signal that makes the program write.
     fn signal(&self) -> Signal {
-        match self.request().ask {
-            Ask::Flush { signal } => signal.unwrap_or(Signal::FLUSH),
-            Ask::Stop => unreachable!("no plan has a shell stop a program"),
+        match self.instruction().action {
+            Action::Flush { signal } => signal.unwrap_or(Signal::FLUSH),
+            Action::Stop => unreachable!("no plan has a shell stop a program"),
         }
     }
 
@@ -167,8 +175,8 @@ impl<'a> Shell<'a> {
         match error {
             // A program that writes as the signal ends it is restarted on the same folder: look there, whatever the runtime
             // says meanwhile.
-            _ if self.progress.signalled_at.is_some() => Fault::Passing(error.to_string()),
-            Error::NoProgram { .. } if self.wish.request().is_some() => Fault::Absent(
+            _ if self.state.signalled_at.is_some() => Fault::Passing(error.to_string()),
+            Error::NoProgram { .. } if self.goal.instruction().is_some() => Fault::Absent(
                 "the image has no shell, which is needed to send the signal and to see the new files: no sh on the \
                  container's PATH"
                     .to_owned(),
@@ -182,9 +190,7 @@ impl<'a> Shell<'a> {
         match exit {
             _ if exit.was_killed() => Fault::Passing(exit.to_string()),
             // No other way may ask the program again.
-            _ if exit.has_no_folder() && self.progress.signalled_at.is_some() => {
-                Fault::Final(exit.to_string())
-            }
+            _ if exit.has_no_folder() && self.state.signalled_at.is_some() => Fault::Final(exit.to_string()),
             _ if exit.has_no_folder() => no_folder(self.target, &exit.to_string()),
             _ => Fault::Final(exit.to_string()),
         }
@@ -198,28 +204,28 @@ impl<'a> Shell<'a> {
         };
         let meta = session.names().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
         let listed = session.names().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
-        if self.progress.signalled_at.is_none() {
+        if self.state.signalled_at.is_none() {
             let candidates =
                 session.processes().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
-            self.progress.processes =
-                process::select(&candidates, self.request().processes).map_err(Fault::Final)?;
-            self.progress.before = listed;
+            self.state.processes =
+                process::select(&candidates, self.instruction().processes).map_err(Fault::Final)?;
+            self.state.before = listed;
             self.send_signal(&mut session).await?;
         }
         let signal = self.signal();
-        let waited = self.request().timeout;
-        let deadline = self.progress.signalled_at.unwrap_or_else(Instant::now) + waited;
-        let mut pause = Pause::default();
-        let (mut some, mut missing) = (false, self.progress.processes.clone());
+        let waited = self.instruction().timeout;
+        let deadline = self.state.signalled_at.unwrap_or_else(Instant::now) + waited;
+        let mut pauses = LOOKS;
+        let (mut some, mut missing) = (false, self.state.processes.clone());
         loop {
-            let reply = session.count(&self.progress.processes).await.map_err(|e| self.fault(&e))?;
+            let reply = session.count(&self.state.processes).await.map_err(|e| self.fault(&e))?;
             if reply == ShellReply::Killed {
                 return Err(Fault::Passing("the shell was killed".to_owned()));
             }
-            if reply != ShellReply::Count(self.progress.before.len()) {
+            if reply != ShellReply::Count(self.state.before.len()) {
                 let now = session.list().await.map_err(|e| self.fault(&e))?;
-                let files: BTreeSet<_> = now.difference(&self.progress.before).cloned().collect();
-                missing = without_file(&self.progress.processes, &files);
+                let files: BTreeSet<_> = now.difference(&self.state.before).cloned().collect();
+                missing = without_file(&self.state.processes, &files);
                 some = !files.is_empty();
                 if missing.is_empty() {
                     return Ok((session, files.into_iter().collect()));
@@ -231,34 +237,35 @@ impl<'a> Shell<'a> {
                 _ => String::new(),
             };
             if reply == ShellReply::Gone {
+                self.state.ended = true;
                 return Err(Fault::Final(format!(
                     "the process has ended after {signal} and written nothing{of_which}"
                 )));
             }
             if Instant::now() < deadline {
-                pause.wait().await;
+                pauses.wait().await;
                 continue;
             }
             let waited =
                 format!("no counter file{of_which} appeared within {}s of {signal}", waited.as_secs_f32());
-            return Err(Fault::Final(match (self.progress.sent, some) {
+            return Err(Fault::Final(match (self.state.sent, some) {
                 (false, _) => format!(
                     "{waited}; the connection broke as the signal was sent, so it may not have arrived: try again"
                 ),
                 (true, true) => waited,
-                (true, false) => self.with_reason(waited, session, &meta).await,
+                (true, false) => self.with_likely_reason(waited, session, &meta).await,
             }));
         }
     }
 
     async fn send_signal(&mut self, session: &mut Session) -> Result<(), Fault> {
         let signal = self.signal();
-        self.progress.signalled_at = Some(Instant::now());
-        tracing::info!("{}: {signal} to {}", self.target.container, process::list(&self.progress.processes));
+        self.state.signalled_at = Some(Instant::now());
+        tracing::info!("{}: {signal} to {}", self.target.container, process::list(&self.state.processes));
         // A program that ends on the signal takes the shell with it, perhaps before that has answered.
-        let reply = session.signal(signal, &self.progress.processes).await;
+        let reply = session.signal(signal, &self.state.processes).await;
         let reply = reply.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
-        let unsent = process::settle(&mut self.progress.processes, &reply.sent, &reply.ended);
+        let unsent = process::settle(&mut self.state.processes, &reply.sent, &reply.ended);
         if !unsent.is_empty() {
             let why = if reply.said.is_empty() { "it has ended" } else { &reply.said };
             return Err(Fault::Final(format!(
@@ -266,23 +273,25 @@ impl<'a> Shell<'a> {
                 process::list(&unsent)
             )));
         }
-        self.progress.sent = true;
+        self.state.sent = true;
         Ok(())
     }
 
     /// Fails if the program ends on the signal and what it wrote goes with its container. Waits, until the time is over,
     /// where the signal is one that programs end on: the file is there before its process has ended.
-    async fn check_that_files_stay(&self, session: &mut Session) -> Result<(), Fault> {
+    async fn check_that_files_stay(&mut self, session: &mut Session) -> Result<(), Fault> {
         if self.target.volume != CoverVolume::None || !self.signal().ends_programs() {
             return Ok(());
         }
-        let deadline = self.progress.signalled_at.unwrap_or_else(Instant::now) + self.request().timeout;
-        let mut pause = Pause::default();
+        let deadline = self.state.signalled_at.unwrap_or_else(Instant::now) + self.instruction().timeout;
+        let mut pauses = LOOKS;
         while Instant::now() < deadline {
-            match session.count(&self.progress.processes).await.map_err(|e| self.fault(&e))? {
-                ShellReply::Count(_) => pause.wait().await,
+            match session.count(&self.state.processes).await.map_err(|e| self.fault(&e))? {
+                ShellReply::Count(_) => pauses.wait().await,
                 ShellReply::Gone | ShellReply::Killed => {
-                    return Err(Fault::Final(self.on_no_volume("the process has ended")));
+                    self.state.ended = true;
+                    let lost = lost_without_volume(self.target, self.signal(), "the process has ended");
+                    return Err(Fault::Final(lost));
                 }
             }
         }
@@ -314,7 +323,7 @@ impl<'a> Shell<'a> {
     }
 
     /// Adds the likely reason why nothing appeared: the meta-data tells some.
-    async fn with_reason(&self, waited: String, session: Session, meta: &BTreeSet<String>) -> String {
+    async fn with_likely_reason(&self, waited: String, session: Session, meta: &BTreeSet<String>) -> String {
         let Some(first) = meta.first() else {
             return format!(
                 "{waited}, and {} holds no meta-data file; is the program built with -cover, and may it write there?",
@@ -335,29 +344,28 @@ impl<'a> Shell<'a> {
             ),
         }
     }
+}
 
-    /// Why a container that ended after the signal has no new counter file.
-    fn after_signal(&self, fate: &Fate) -> String {
-        match (fate, self.target.volume) {
-            (Fate::Restarting(_) | Fate::Restarted, CoverVolume::None) => {
-                self.on_no_volume(&fate.to_string())
-            }
-            _ => format!(
-                "{fate} after {}; does the program handle that signal? If it is meant to end on it, Kubernetes \
-                 may take longer to start it again: see --timeout",
-                self.signal()
-            ),
+/// Why a container that ended after the signal has no new counter file.
+fn describe_end(target: &Target, signal: Signal, fate: &Fate) -> String {
+    match (fate, target.volume) {
+        (Fate::Restarting(_) | Fate::Restarted, CoverVolume::None) => {
+            lost_without_volume(target, signal, &fate.to_string())
         }
+        _ => format!(
+            "{fate} after {signal}; does the program handle that signal? If it is meant to end on it, Kubernetes may \
+             take longer to start it again: see --timeout"
+        ),
     }
+}
 
-    fn on_no_volume(&self, what: &str) -> String {
-        format!(
-            "{what} after {}, and GOCOVERDIR is on no volume: whatever the program wrote to {} at its end is gone; \
-             mount a volume there, an emptyDir will do",
-            self.signal(),
-            self.target.dir
-        )
-    }
+/// That what a program wrote when it ended went with its container, to which `event` happened.
+fn lost_without_volume(target: &Target, signal: Signal, event: &str) -> String {
+    format!(
+        "{event} after {signal}, and GOCOVERDIR is on no volume: whatever the program wrote to {} at its end is gone; \
+         mount a volume there, an emptyDir will do",
+        target.dir
+    )
 }
 
 fn mode_of(archive: &[u8]) -> Option<Mode> {

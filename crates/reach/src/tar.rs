@@ -9,14 +9,14 @@ use podcov_cluster::{Cluster, CoverDir, Error, Exec, Target};
 
 use crate::archive::{ArchiveStream, tar_failed};
 use crate::fault::Fault;
-use crate::source::{Evidence, Source, Way};
+use crate::way::{Way, WayKind, WrittenCounters};
 
 /// A tar that sends nothing for this long counts as broken.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
 /// The way.
-pub(crate) const WAY: Way =
-    Way { name: "exec-tar", source: |cluster, target, _| Box::new(Tar { cluster, target, exec: None }) };
+pub(crate) const TAR: WayKind =
+    WayKind { name: "exec-tar", create: |cluster, target, _| Box::new(Tar { cluster, target, exec: None }) };
 
 struct Tar<'a> {
     cluster: &'a Cluster,
@@ -24,9 +24,9 @@ struct Tar<'a> {
     exec: Option<Exec>,
 }
 
-impl Source for Tar<'_> {
+impl Way for Tar<'_> {
     fn name(&self) -> &'static str {
-        WAY.name
+        TAR.name
     }
 
     fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
@@ -42,7 +42,7 @@ impl Source for Tar<'_> {
         .boxed()
     }
 
-    fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>> {
+    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
         async { Err(Fault::Absent("tar cannot send a signal".to_owned())) }.boxed()
     }
 
@@ -54,7 +54,7 @@ impl Source for Tar<'_> {
                 Err(Error::NoProgram { .. }) => Fault::Absent("the image has no tar".to_owned()),
                 Err(error) => Fault::of(error),
             };
-            let mut stream = ArchiveStream::of_exec(WAY.name, Bytes::new(), exec, meaning);
+            let mut stream = ArchiveStream::of_exec(TAR.name, Bytes::new(), exec, meaning);
             stream.coverage_alone = false;
             Ok(Some(stream))
         }

@@ -8,7 +8,7 @@ use covdata::FileName;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
-use crate::{Address, Error, Manifest, Place, Start, Storage, StoredFile};
+use crate::{Address, Error, Manifest, Origin, Start, Storage, StoredFile};
 
 /// How long one object may take, all tries together.
 const OBJECT: Duration = Duration::from_secs(60);
@@ -17,7 +17,7 @@ const OBJECT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Fetched<T> {
     /// Whose files they are.
-    pub place: Place,
+    pub origin: Origin,
     /// The result for each file, in the order of names.
     pub files: Vec<T>,
     /// What was lost.
@@ -58,11 +58,11 @@ impl Storage {
         address: &Address,
         parallel: usize,
         limits: Limits,
-        selected: impl Fn(&Place) -> bool,
-        keep: impl Fn(&Place, &str, Bytes) -> Result<T, String>,
+        selected: impl Fn(&Origin) -> bool,
+        keep: impl Fn(&Origin, &str, Bytes) -> Result<T, String>,
     ) -> Result<Vec<Fetched<T>>, Error> {
         let mut starts = self.find(Instant::now() + OBJECT).await?;
-        starts.retain(|start| selected(&start.place));
+        starts.retain(|start| selected(&start.origin));
         let manifests: Vec<_> = futures_util::stream::iter(&starts)
             .map(|start| async move {
                 match start.has_manifest {
@@ -79,7 +79,7 @@ impl Storage {
         for (number, (start, manifest)) in starts.iter().zip(manifests).enumerate() {
             let (mut errors, open) = word(address, start, &manifest);
             let listed = manifest.ok().flatten().map(|manifest| manifest.files).unwrap_or_default();
-            let Place { run, namespace, pod, container, .. } = &start.place;
+            let Origin { run, namespace, pod, container, .. } = &start.origin;
             let of_container = taken.entry((run, namespace, pod, container)).or_default();
             for item in items_of(number, start, listed) {
                 let (_, name, _) = &item;
@@ -89,7 +89,7 @@ impl Storage {
                     Err(_) => {}
                 }
             }
-            fetched.push(Fetched { place: start.place.clone(), files: Vec::new(), errors, open });
+            fetched.push(Fetched { origin: start.origin.clone(), files: Vec::new(), errors, open });
         }
         let starts = &starts;
         let mut files = futures_util::stream::iter(items)
@@ -102,7 +102,7 @@ impl Storage {
             .buffered(parallel);
         while let Some((number, name, got)) = files.next().await {
             let of = &mut fetched[number];
-            match got.map_err(|e| format!("{name}: {e}")).and_then(|bytes| keep(&of.place, &name, bytes)) {
+            match got.map_err(|e| format!("{name}: {e}")).and_then(|bytes| keep(&of.origin, &name, bytes)) {
                 Ok(kept) => of.files.push(kept),
                 Err(error) => of.errors.push(error),
             }
@@ -158,12 +158,13 @@ fn word(address: &Address, start: &Start, manifest: &Result<Option<Manifest>, Er
             let missing = manifest.missing.iter().map(|missing| format!("not uploaded: {missing}"));
             let mut errors: Vec<String> = missing.collect();
             if manifest.exit_code.is_some() && manifest.files.is_empty() && errors.is_empty() {
-                errors.push(format!("{address}/{}: the program has ended and left no coverage", start.place));
+                errors
+                    .push(format!("{address}/{}: the program has ended and left no coverage", start.origin));
             }
             (errors, manifest.exit_code.is_none())
         }
         Ok(None) => {
-            let error = format!("{address}/{} has no manifest: its upload was cut short", start.place);
+            let error = format!("{address}/{} has no manifest: its upload was cut short", start.origin);
             (vec![error], true)
         }
         Err(error) => (vec![error.to_string()], true),

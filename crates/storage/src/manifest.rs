@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Place;
+use crate::Origin;
 
 /// The manifest's own name.
 pub const MANIFEST: &str = "manifest.json";
@@ -17,7 +17,7 @@ pub struct Manifest {
     pub podcov: String,
     /// Whose files they are.
     #[serde(flatten)]
-    pub place: Place,
+    pub origin: Origin,
     /// How the program ended, for good: its exit code, or 128 + the signal. `None` while it may still write more.
     pub exit_code: Option<u8>,
     /// Ordered by name.

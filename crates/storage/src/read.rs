@@ -8,13 +8,13 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use tokio::time::Instant;
 
-use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile};
+use crate::{Error, MANIFEST, Manifest, Origin, Storage, StoredFile};
 
 /// The files in storage of one start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     /// Whose files they are.
-    pub place: Place,
+    pub origin: Origin,
     /// The files by name, with their sizes in bytes.
     pub files: BTreeMap<String, u64>,
     /// Whether it has a manifest.
@@ -33,13 +33,13 @@ impl Storage {
     pub async fn find(&self, deadline: Instant) -> Result<Vec<Start>, Error> {
         self.until(deadline, async || {
             let prefix = (!self.folder.as_ref().is_empty()).then_some(&self.folder);
-            let mut starts = BTreeMap::<(Place, Path), Start>::new();
+            let mut starts = BTreeMap::<(Origin, Path), Start>::new();
             let mut objects = self.store.list(prefix);
             while let Some(object) = objects.try_next().await? {
-                let Some((place, name)) = Place::of(&object.location) else { continue };
+                let Some((origin, name)) = Origin::of(&object.location) else { continue };
                 let folder = parent(&object.location);
-                let start = starts.entry((place.clone(), folder.clone())).or_insert_with(|| Start {
-                    place,
+                let start = starts.entry((origin.clone(), folder.clone())).or_insert_with(|| Start {
+                    origin,
                     files: BTreeMap::new(),
                     has_manifest: false,
                     folder,

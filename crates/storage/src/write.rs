@@ -6,7 +6,7 @@ use object_store::{Error as StoreError, ObjectStoreExt};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::{Error, MANIFEST, Manifest, Place, Storage, StoredFile};
+use crate::{Error, MANIFEST, Manifest, Origin, Storage, StoredFile};
 
 /// The evidence that an object is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +24,12 @@ impl Storage {
     /// The last error.
     pub async fn put(
         &self,
-        place: &Place,
+        origin: &Origin,
         name: &str,
         bytes: Bytes,
         deadline: Instant,
     ) -> Result<(StoredFile, Verified), Error> {
-        let path = place.path(&self.folder, name);
+        let path = origin.path(&self.folder, name);
         let verified = self.until(deadline, async || {
             self.store.put(&path, bytes.clone().into()).await?;
             let mut back = match self.store.get(&path).await {
@@ -67,7 +67,7 @@ impl Storage {
     pub async fn put_manifest(&self, manifest: &Manifest, deadline: Instant) -> Result<(), Error> {
         let mut text = serde_json::to_vec_pretty(manifest).map_err(|e| Error::Address(e.to_string()))?;
         text.push(b'\n');
-        self.put(&manifest.place, MANIFEST, text.into(), deadline).await?;
+        self.put(&manifest.origin, MANIFEST, text.into(), deadline).await?;
         Ok(())
     }
 }

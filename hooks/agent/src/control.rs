@@ -28,11 +28,11 @@ use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use podcov_cli::say;
 use podcov_control::{
-    Ask, ControlAddress, Flushed, Health, Identity, Introduction, LIVES, Life, Lives, Nonce, NotARequest,
+    Action, ControlAddress, Flushed, Health, Identity, Introduction, LIVES, Life, Lives, Nonce, NotARequest,
     ProgramState, Refused, Request, Signal, Stopped, TOKEN, Token, WasReset,
 };
 use podcov_exit::{Exit, Failure, ResultExt};
-use podcov_storage::Place;
+use podcov_storage::Origin;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -77,7 +77,7 @@ pub(crate) struct Agent {
     pub(crate) flush: Flush,
     pub(crate) folder: Arc<CoverFolder>,
     pub(crate) identity: Identity,
-    pub(crate) place: Place,
+    pub(crate) origin: Origin,
     pub(crate) storage: Option<String>,
     pub(crate) stop_signal: Signal,
     /// When a request asked the program to end, since it was started.
@@ -261,18 +261,18 @@ async fn answer(
     match request {
         Ok(Request::Identity(nonce)) => introduce(&nonce, agent, kind, challenge),
         Ok(Request::Health) => answer_json(StatusCode::OK, &health(agent)),
-        Ok(Request::Do(Ask::Flush { signal })) => flush(agent, signal).await.into(),
-        Ok(Request::Do(Ask::Stop)) => stop(agent).await.into(),
+        Ok(Request::Do(Action::Flush { signal })) => flush(agent, signal).await.into(),
+        Ok(Request::Do(Action::Stop)) => stop(agent).await.into(),
         Ok(Request::Reset) => match reset(agent) {
             Ok(removed) => answer_json(StatusCode::OK, &WasReset { removed }),
             Err(e) => refuse(StatusCode::CONFLICT, &e.to_string()),
         },
         Ok(Request::Coverage(None)) => coverage(agent),
-        Ok(Request::Coverage(Some(Ask::Flush { signal }))) => match flush(agent, signal).await {
+        Ok(Request::Coverage(Some(Action::Flush { signal }))) => match flush(agent, signal).await {
             Outcome::Done(_) => coverage(agent),
             failed @ Outcome::Failed(..) => failed.into(),
         },
-        Ok(Request::Coverage(Some(Ask::Stop))) => match stop(agent).await {
+        Ok(Request::Coverage(Some(Action::Stop))) => match stop(agent).await {
             Outcome::Done(_) => coverage(agent),
             failed @ Outcome::Failed(..) => failed.into(),
         },
@@ -339,11 +339,11 @@ fn health(agent: &Agent) -> Health {
         lives: agent.lives(),
         coverdir: agent.folder.path().display().to_string(),
         storage: agent.storage.clone(),
-        run: agent.place.run.clone(),
-        namespace: agent.place.namespace.clone(),
-        pod: agent.place.pod.clone(),
-        container: agent.place.container.clone(),
-        start: agent.place.start.to_string(),
+        run: agent.origin.run.clone(),
+        namespace: agent.origin.namespace.clone(),
+        pod: agent.origin.pod.clone(),
+        container: agent.origin.container.clone(),
+        start: agent.origin.start.to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::Result;
 use covdata::FileName;
 use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
-use podcov_storage::Place;
+use podcov_storage::Origin;
 
 use crate::args::RunArgs;
 use crate::program::GOCOVERDIR;
@@ -24,7 +24,7 @@ const SHARED: &str = "/dev/shm/podcov";
 ///
 /// # Errors
 /// When it cannot be made.
-pub(crate) fn folder(args: &RunArgs, Place { container, start, .. }: &Place) -> Result<CoverFolder> {
+pub(crate) fn folder(args: &RunArgs, Origin { container, start, .. }: &Origin) -> Result<CoverFolder> {
     let variable = || std::env::var_os(GOCOVERDIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     if let Some(dir) = args.coverdir.clone().or_else(variable) {
         let dir = make(&dir).or_exit(Exit::Usage, "the folder for coverage files cannot be made")?;

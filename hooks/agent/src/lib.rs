@@ -10,9 +10,9 @@ mod args;
 mod control;
 mod files;
 mod flush;
+mod identity;
 mod install;
 
-mod place;
 mod profile;
 mod program;
 mod restart;

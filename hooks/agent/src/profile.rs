@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use covdata::FileName;
 use fs_err as fs;
 
-use crate::place::nanos;
+use crate::identity::nanos;
 
 /// Where a program's text profile appears.
 pub(crate) struct Profile {

@@ -23,7 +23,7 @@ use crate::program::{End, Fate, Program, State, reap, stop_too};
 use crate::restart::Policy;
 use crate::signals::{self, Blocked, SignalEvent, Signals};
 use crate::upload::Uploader;
-use crate::{NAME, files, place, program};
+use crate::{NAME, files, identity, program};
 
 /// The exit code of a Go program that panics.
 const PANIC: u8 = 2;
@@ -48,9 +48,9 @@ pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
 }
 
 async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
-    let identity = place::identity(args);
-    let place = place::place(args, &identity);
-    let folder = Arc::new(files::folder(args, &place)?);
+    let identity = identity::identity(args);
+    let origin = identity::origin(args, &identity);
+    let folder = Arc::new(files::folder(args, &origin)?);
     let address = args.address()?;
     let ports = control::open(args).await?;
     let signals = Signals::new(&blocked).context("cannot read signals")?;
@@ -60,7 +60,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
     }
     let uploader = address.as_ref().map(|address| {
         let remove = args.flush_every.is_some();
-        Arc::new(Uploader::new(address.clone(), place.clone(), Arc::clone(&folder), remove))
+        Arc::new(Uploader::new(address.clone(), origin.clone(), Arc::clone(&folder), remove))
     });
     if uploader.is_some() {
         // Start the thread that reads files before the program, which may use up the container's limit of processes.
@@ -75,7 +75,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         flush: Flush::new(folder.path().to_owned(), args.flush_signal, args.flush_timeout),
         folder,
         identity,
-        place,
+        origin,
         storage: address.as_ref().map(ToString::to_string),
         stop_signal: args.stop_signal,
         stop_asked: watch::Sender::new(None),
@@ -121,7 +121,7 @@ impl Supervisor<'_> {
     async fn until_over(&mut self, mut pid: Pid) -> Result<End> {
         let mut policy = Policy::new(self.args.restart);
         loop {
-            let (started, started_at) = (Instant::now(), place::nanos());
+            let (started, started_at) = (Instant::now(), identity::nanos());
             let end = self.until_ended(pid).await?;
             self.after(pid, end, started_at);
             self.agent.program.set(State::Down(end));
@@ -304,7 +304,7 @@ impl Supervisor<'_> {
             End::Signal(number) => Some(number),
             End::Exit(_) => None,
         };
-        let [started, ended] = [started, place::nanos()].map(|nanos| nanos / 1_000_000_000);
+        let [started, ended] = [started, identity::nanos()].map(|nanos| nanos / 1_000_000_000);
         let life = Life { started, ended, exit_code: end.code(), signal, counters_written };
         self.agent.add_life(life);
     }

@@ -10,7 +10,7 @@ use covdata::FileName;
 use fs_err as fs;
 use futures_util::StreamExt;
 use podcov_cli::{count, say};
-use podcov_storage::{Address, Manifest, Place, Storage, StoredFile};
+use podcov_storage::{Address, Manifest, Origin, Storage, StoredFile};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -43,11 +43,11 @@ struct Uploaded {
 }
 
 impl Uploader {
-    pub(crate) fn new(address: Address, place: Place, folder: Arc<CoverFolder>, remove: bool) -> Self {
+    pub(crate) fn new(address: Address, origin: Origin, folder: Arc<CoverFolder>, remove: bool) -> Self {
         let manifest = Manifest {
             version: Manifest::VERSION,
             podcov: env!("CARGO_PKG_VERSION").to_owned(),
-            place,
+            origin,
             exit_code: None,
             files: Vec::new(),
             missing: Vec::new(),
@@ -115,11 +115,11 @@ impl Uploaded {
         };
         // The manifest needs time too: without it a reader cannot know that all files are there.
         let files_deadline = deadline - deadline.saturating_duration_since(Instant::now()) / 10;
-        let place = &self.manifest.place;
+        let origin = &self.manifest.origin;
         let storage = &storage;
         let mut uploads = futures_util::stream::iter(files)
             .map(|(name, parsed)| async move {
-                let outcome = put(storage, place, to, &name, &parsed, files_deadline).await;
+                let outcome = put(storage, origin, to, &name, &parsed, files_deadline).await;
                 (name, parsed, outcome)
             })
             .buffer_unordered(AT_A_TIME);
@@ -164,7 +164,7 @@ impl Uploaded {
             }
             if exit_code.is_some() {
                 let files = count(self.files.len(), "file");
-                say(NAME, format_args!("uploaded {files} to {}/{}", to.address, self.manifest.place));
+                say(NAME, format_args!("uploaded {files} to {}/{}", to.address, self.manifest.origin));
             }
         }
         missing
@@ -173,7 +173,7 @@ impl Uploaded {
 
 async fn put(
     storage: &Storage,
-    place: &Place,
+    origin: &Origin,
     from: &Uploader,
     name: &str,
     parsed: &FileName,
@@ -189,6 +189,6 @@ async fn put(
         read => read.map_err(|e| e.to_string())?,
     };
     covdata::check(parsed, &bytes).map_err(|e| format!("it is not whole: {e}"))?;
-    let (stored, _) = storage.put(place, name, bytes.into(), deadline).await.map_err(|e| e.to_string())?;
+    let (stored, _) = storage.put(origin, name, bytes.into(), deadline).await.map_err(|e| e.to_string())?;
     Ok(Some(stored))
 }

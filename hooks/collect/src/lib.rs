@@ -30,8 +30,8 @@ use tokio_util::task::TaskTracker;
 
 use args::{MAX_ENTRIES, MAX_FILE, NAME};
 use manifest::{Collected, Loss, Manifest, PodName, SkippedEntry};
-use podcov_control::Ask;
-use podcov_reach::{ProcessFilter, Request, Transfer};
+use podcov_control::Action;
+use podcov_reach::{Instruction, ProcessFilter, Transfer};
 use podcov_unpack::Rules;
 use report::summary::Summary;
 use staging::{Staging, check_ours};
@@ -132,7 +132,7 @@ async fn collect(
         None => from_cluster(args, tracker, staging, earlier.as_ref(), deleted).await?,
     };
     let staging = staging.as_ref().context("there is a staging folder by now")?;
-    manifest.say_errors();
+    manifest.record_losses();
     if let Some(earlier) = earlier.filter(|_| args.accumulate) {
         accumulate(&mut manifest, earlier, staging).or_exit(Exit::Usage, "the report cannot be written")?;
     }
@@ -141,7 +141,7 @@ async fn collect(
     for line in lines.or_exit(Exit::Usage, "the report cannot be written")? {
         say(NAME, line);
     }
-    manifest.say_errors();
+    manifest.record_losses();
     let percent = measure(staging.path(), &mut manifest).await?;
     manifest.complete = manifest.losses.is_empty();
     manifest.losses.sort_by(|a, b| a.of.cmp(&b.of));
@@ -190,8 +190,8 @@ async fn from_cluster(
     manifest.losses.extend(unlisted.iter().map(|namespace| Loss::new(namespace.to_string())));
     manifest.skipped.extend(skipped.into_iter().map(SkippedEntry::from));
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
-    let first = (args.stop || args.signal.is_some()).then_some(Request {
-        ask: args.signal.map_or(Ask::Stop, |signal| Ask::Flush { signal: Some(signal) }),
+    let first = (args.stop || args.signal.is_some()).then_some(Instruction {
+        action: args.signal.map_or(Action::Stop, |signal| Action::Flush { signal: Some(signal) }),
         processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
         timeout: args.timeout,
     });
@@ -218,8 +218,8 @@ async fn from_cluster(
         if args.accumulate {
             collected.keep_known_agent_losses(known);
         }
-        for error in std::mem::take(&mut collected.errors) {
-            let loss = collected.loss(&error);
+        for loss in std::mem::take(&mut collected.losses) {
+            let loss = collected.loss(&loss);
             progress.line(|| say(NAME, format_args!("error: {}", loss.message)));
             manifest.losses.push(loss);
         }
@@ -306,9 +306,9 @@ fn note_lives(
         };
         let mut losses = found.losses.iter().map(|loss| format!("{loss}{hint}"));
         if accumulate {
-            collected.known_errors.extend(losses.by_ref().take(found.known_losses));
+            collected.known_losses.extend(losses.by_ref().take(found.known_losses));
         }
-        collected.errors.extend(losses);
+        collected.losses.extend(losses);
     }
 }
 

@@ -129,10 +129,10 @@ pub(crate) struct Collected {
     pub(crate) older: Vec<String>,
     /// What was lost of it while it was collected: this becomes the manifest's losses.
     #[serde(skip)]
-    pub(crate) errors: Vec<String>,
+    pub(crate) losses: Vec<String>,
     /// Losses of it that the report has to which this run adds.
     #[serde(skip)]
-    pub(crate) known_errors: Vec<String>,
+    pub(crate) known_losses: Vec<String>,
     /// When its pod started: what is older is not the pod's.
     #[serde(skip)]
     pub(crate) pod_started: Option<Timestamp>,
@@ -239,8 +239,8 @@ impl Collected {
             files: Vec::new(),
             shared: Vec::new(),
             older: Vec::new(),
-            errors: Vec::new(),
-            known_errors: Vec::new(),
+            losses: Vec::new(),
+            known_losses: Vec::new(),
             pod_started: None,
             earlier: false,
         }
@@ -252,7 +252,7 @@ impl Collected {
         let (Some(before), Some(now)) = (before, &self.agent_lives) else { return };
         let loss = now.loss().filter(|_| now == before);
         let is_known = |error: &mut String| Some(&*error) == loss.as_ref();
-        self.known_errors.extend(self.errors.extract_if(.., is_known));
+        self.known_losses.extend(self.losses.extract_if(.., is_known));
     }
 
     /// Whether it is the same container of the same pod, in the same cluster.
@@ -322,14 +322,14 @@ impl Manifest {
         serde_json::from_slice(&text).map(Some).with_context(doing)
     }
 
-    /// Says what was lost while the containers were collected, and notes it.
-    pub(crate) fn say_errors(&mut self) {
+    /// Moves what was lost of the containers to the manifest's losses, which make the exit code, and prints what is new.
+    pub(crate) fn record_losses(&mut self) {
         for collected in &mut self.containers {
-            for error in std::mem::take(&mut collected.known_errors) {
-                self.losses.push(Loss { earlier: true, ..collected.loss(&error) });
+            for loss in std::mem::take(&mut collected.known_losses) {
+                self.losses.push(Loss { earlier: true, ..collected.loss(&loss) });
             }
-            for error in std::mem::take(&mut collected.errors) {
-                let loss = collected.loss(&error);
+            for loss in std::mem::take(&mut collected.losses) {
+                let loss = collected.loss(&loss);
                 say(NAME, format_args!("error: {}", loss.message));
                 self.losses.push(loss);
             }

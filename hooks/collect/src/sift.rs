@@ -54,7 +54,7 @@ pub(crate) fn sift(
     for container in containers.iter_mut() {
         remove_unused_meta_data(container, staging)?;
         if container.files.is_empty() && !container.older.is_empty() && container.shared.is_empty() {
-            container.errors.push(
+            container.losses.push(
                 "all its counter files are older than the pod, and it has written none; signal the program first \
                  (podcov-signal), or was it killed?"
                     .to_owned(),
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(names(&all[2], staging), [counters(102), meta]);
         let shared = SharedFiles { with: "ns/a/app".to_owned(), files: vec![counters(100), counters(101)] };
         assert_eq!(all[1].shared, [shared]);
-        assert!(all.iter().all(|container| container.errors.is_empty()));
+        assert!(all.iter().all(|container| container.losses.is_empty()));
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
             let mut all = [container(staging, "a", 200, &files)];
             assert_eq!(sift(&mut all, keep, staging).unwrap(), line.map(str::to_owned).as_slice());
             assert_eq!(names(&all[0], staging), left);
-            assert!(all[0].errors.is_empty());
+            assert!(all[0].losses.is_empty());
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
         let staging = tempfile::tempdir().unwrap();
         let mut all = [container(staging.path(), "a", 100, &[counters(50), format!("covmeta.{HASH}")])];
         sift(&mut all, false, staging.path()).unwrap();
-        assert_eq!((all[0].files.len(), all[0].errors.len()), (0, 1));
+        assert_eq!((all[0].files.len(), all[0].losses.len()), (0, 1));
     }
 
     /// Three replicas start one after the other, and the first one writes at once.

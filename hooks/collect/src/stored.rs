@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use podcov_cli::say;
 use podcov_exit::{Exit, Failure};
-use podcov_storage::{Address, Error, Limits, Place};
+use podcov_storage::{Address, Error, Limits, Origin};
 use podcov_unpack::take;
 
 use crate::args::{Args, MAX_ENTRIES, MAX_FILE, NAME};
@@ -22,14 +22,14 @@ pub(crate) async fn collect(
     let mut manifest = Manifest::begin(select.run_id.clone(), &address.to_string());
     let storage = address.open().map_err(Error::into_failure)?;
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
-    let is_selected = |place: &Place| {
-        select.run_id.as_deref().is_none_or(|run| Place::part(run) == place.run)
-            && select.namespaces.as_ref().is_none_or(|names| names.contains(&place.namespace))
-            && select.wants_pod(&place.pod)
-            && select.wants_container(&place.container)
+    let is_selected = |origin: &Origin| {
+        select.run_id.as_deref().is_none_or(|run| Origin::part(run) == origin.run)
+            && select.namespaces.as_ref().is_none_or(|names| names.contains(&origin.namespace))
+            && select.wants_pod(&origin.pod)
+            && select.wants_container(&origin.container)
     };
-    let keep = |place: &Place, name: &str, bytes: bytes::Bytes| {
-        take(&staging.path().join(folder(place)), name, bytes.into(), args.sanitize)
+    let keep = |origin: &Origin, name: &str, bytes: bytes::Bytes| {
+        take(&staging.path().join(folder(origin)), name, bytes.into(), args.sanitize)
     };
     let limits = Limits { container: args.max_size << 20, file: MAX_FILE, files: MAX_ENTRIES };
     let fetched = storage
@@ -55,17 +55,17 @@ pub(crate) async fn collect(
     // Of one container there may be several starts.
     let mut containers = BTreeMap::<String, Collected>::new();
     for start in fetched {
-        let folder = folder(&start.place);
+        let folder = folder(&start.origin);
         let collected = containers.entry(folder.clone()).or_insert_with(|| Collected {
             context: address.to_string(),
             restarts: -1,
             way: "storage".to_owned(),
             attempts: 1,
-            ..Collected::of(&start.place.namespace, &start.place.pod, &start.place.container, folder)
+            ..Collected::of(&start.origin.namespace, &start.origin.pod, &start.origin.container, folder)
         });
         collected.restarts += 1;
         collected.files.extend(start.files);
-        collected.errors.extend(start.errors);
+        collected.losses.extend(start.errors);
     }
     for collected in containers.values_mut() {
         collected.files.sort();
@@ -76,6 +76,6 @@ pub(crate) async fn collect(
     Ok(manifest)
 }
 
-fn folder(place: &Place) -> String {
-    report_folder(&place.namespace, &place.pod, &place.container)
+fn folder(origin: &Origin) -> String {
+    report_folder(&origin.namespace, &origin.pod, &origin.container)
 }

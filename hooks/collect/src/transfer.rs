@@ -32,7 +32,7 @@ pub(crate) struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// Collects one container. What could not be copied is in [`Collected::errors`].
+    /// Collects one container. What could not be copied is in [`Collected::losses`].
     ///
     /// # Errors
     /// When the staging folder cannot be written.
@@ -62,8 +62,8 @@ impl Collector<'_> {
         collected.attempts = transferred.tries;
         collected.files.sort();
         collected.files.dedup();
-        collected.errors.extend(transferred.loss);
-        collected.errors.extend(collected.agent_lives.as_ref().and_then(Lives::loss));
+        collected.losses.extend(transferred.loss);
+        collected.losses.extend(collected.agent_lives.as_ref().and_then(Lives::loss));
         Ok(collected)
     }
 }

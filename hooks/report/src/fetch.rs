@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use podcov_cli::say;
 use podcov_exit::{Exit, Failure, ResultExt};
-use podcov_storage::{Address, Error, Limits, Place};
+use podcov_storage::{Address, Error, Limits, Origin};
 use tempfile::TempDir;
 
 use crate::NAME;
@@ -30,9 +30,9 @@ pub(crate) fn fetch(addresses: &[Address]) -> Result<Fetched> {
     let mut fetched = Fetched { folders: Vec::new(), lost: false, dir };
     for (number, address) in addresses.iter().enumerate() {
         let folder = fetched.dir.path().join(number.to_string());
-        let keep = |place: &Place, name: &str, bytes: bytes::Bytes| {
+        let keep = |origin: &Origin, name: &str, bytes: bytes::Bytes| {
             // One folder for all starts: a container that is restarted on the same volume uploads its files again.
-            let Place { run, namespace, pod, container, .. } = place;
+            let Origin { run, namespace, pod, container, .. } = origin;
             let folder = folder.join(run).join(namespace).join(pod).join(container);
             podcov_unpack::take(&folder, name, bytes.into(), false)
         };
@@ -47,7 +47,7 @@ pub(crate) fn fetch(addresses: &[Address]) -> Result<Fetched> {
         }
         for start in starts {
             for error in start.errors {
-                say(NAME, format_args!("error: {address}/{}: {error}", start.place));
+                say(NAME, format_args!("error: {address}/{}: {error}", start.origin));
                 fetched.lost = true;
             }
         }

@@ -6,9 +6,9 @@ use anyhow::Result;
 use futures_util::StreamExt;
 use podcov_cli::{CommonArgs, Progress, Shutdown, count, print, say};
 use podcov_cluster::{Cluster, ClusterArgs, Container, Error, Found, SelectArgs, Skipped, Target};
-use podcov_control::{Ask, Signal};
+use podcov_control::{Action, Signal};
 use podcov_exit::{Exit, Failure, ResultExt};
-use podcov_reach::{Evidence, ProcessFilter, Request};
+use podcov_reach::{Instruction, ProcessFilter, WrittenCounters};
 use serde::Serialize;
 
 const NAME: &str = "podcov-signal";
@@ -73,8 +73,8 @@ struct Signalled {
     /// How it was asked.
     way: &'static str,
     #[serde(flatten)]
-    evidence: Evidence,
-    /// Why there is no evidence.
+    written: WrittenCounters,
+    /// Why it has not written them.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -104,14 +104,14 @@ async fn signal_all(args: &Args) -> Result<Exit> {
             .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
             .into());
     }
-    let request = Request {
-        ask: if args.stop { Ask::Stop } else { Ask::Flush { signal: args.signal } },
+    let instruction = Instruction {
+        action: if args.stop { Action::Stop } else { Action::Flush { signal: args.signal } },
         processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
         timeout: args.timeout,
     };
     let progress = Progress::new(targets.len(), "waiting for counters");
     let mut flushes = futures_util::stream::iter(&targets)
-        .map(|target| signal(&cluster, target, request))
+        .map(|target| signal(&cluster, target, instruction))
         .buffer_unordered(args.parallel.into());
     let mut flushed: Vec<Signalled> = Vec::new();
     while let Some(result) = flushes.next().await {
@@ -129,7 +129,7 @@ async fn signal_all(args: &Args) -> Result<Exit> {
         if args.json {
             return writeln!(out, "{}", serde_json::to_string_pretty(&flushed)?);
         }
-        let files = count(flushed.iter().map(|f| f.evidence.files.len()).sum(), "new file");
+        let files = count(flushed.iter().map(|f| f.written.files.len()).sum(), "new file");
         let done = flushed.len() - failed;
         let all = flushed.len();
         if args.stop {
@@ -142,19 +142,19 @@ async fn signal_all(args: &Args) -> Result<Exit> {
     Ok(if failed > 0 || lost { Exit::Incomplete } else { Exit::Done })
 }
 
-async fn signal(cluster: &Cluster, target: &Target, request: Request<'_>) -> Signalled {
+async fn signal(cluster: &Cluster, target: &Target, instruction: Instruction<'_>) -> Signalled {
     let container = target.container.clone();
-    let flush = podcov_reach::flush(cluster, target, request).await;
-    let (evidence, error) = match flush.result {
-        Ok(evidence) => (evidence, None),
-        Err(why) => (Evidence::default(), Some(why)),
+    let flush = podcov_reach::flush(cluster, target, instruction).await;
+    let (written, error) = match flush.result {
+        Ok(written) => (written, None),
+        Err(why) => (WrittenCounters::default(), Some(why)),
     };
     if error.is_none() {
         tracing::info!(
             "{container}: {} new counter files, verified: {}",
-            evidence.files.len(),
-            evidence.verified
+            written.files.len(),
+            written.verified
         );
     }
-    Signalled { container, way: flush.way, evidence, error }
+    Signalled { container, way: flush.way, written, error }
 }

@@ -6,45 +6,50 @@ use serde::Serialize;
 
 use crate::archive::ArchiveStream;
 use crate::fault::Fault;
+use crate::goal::Goal;
 use crate::process::Process;
-use crate::wish::Wish;
 
-/// A way to containers' counters.
+/// A kind of way to containers' counters.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
+pub(crate) struct WayKind {
     /// Its name in reports.
     pub(crate) name: &'static str,
-    /// The way to one container, for one wish.
-    pub(crate) source: for<'a> fn(&'a Cluster, &'a Target, Wish<'a>) -> Box<dyn Source + 'a>,
+    /// Makes the way to one container, for one goal.
+    pub(crate) create: for<'a> fn(&'a Cluster, &'a Target, Goal<'a>) -> Box<dyn Way + 'a>,
 }
 
-/// A way to one container, for one wish. It is opened again for every try, and may remember what it has done before: a
+/// A way to one container, for one goal. It is opened again for every try, and may remember what it has done before: a
 /// signal is sent once.
-pub(crate) trait Source: Send {
+pub(crate) trait Way: Send {
     /// Its name in reports.
     fn name(&self) -> &'static str;
 
     /// Connects to the container.
     fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>>;
 
-    /// Has the program write its counters, or end, and gives the evidence that it has.
-    fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>>;
+    /// Has the program write its counters, or end, and gives what tells that it has.
+    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>>;
 
-    /// The coverage files, after the program has done what the wish says. `None` if it has and this way cannot send them.
+    /// The coverage files, after the program has done what the goal says. `None` if it has and this way cannot send them.
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>>;
 
     /// The message for the last fault, of a container that has had this fate.
     fn explain(&self, fault: &Fault, fate: &Fate) -> String {
-        match fault {
-            Fault::Final(why) => why.clone(),
-            Fault::Absent(why) | Fault::Passing(why) => format!("{fate} ({why})"),
-        }
+        explain(fault, fate)
+    }
+}
+
+/// The message for the last fault, of a container that has had this fate.
+pub(crate) fn explain(fault: &Fault, fate: &Fate) -> String {
+    match fault {
+        Fault::Final(why) => why.clone(),
+        Fault::Absent(why) | Fault::Passing(why) => format!("{fate} ({why})"),
     }
 }
 
 /// That a program has written its counters.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Evidence {
+pub struct WrittenCounters {
     /// The processes that were signalled, where that was done by a shell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<Process>,

@@ -1,12 +1,13 @@
 //! Trying ways until one leads to the counters: retry, fallback, deadline, wording.
 
+use std::fmt::Display;
 use std::time::Duration;
 
-use podcov_cluster::Fate;
+use podcov_cluster::{Fate, Pauses};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::fault::Fault;
-use crate::source::Source;
+use crate::way::Way;
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -38,33 +39,34 @@ pub struct Outcome<T> {
     pub result: Result<T, String>,
 }
 
-/// Tries sources in their order. One that is absent gives way to the next; what may pass is tried again by the same one.
+/// Tries the ways to a container in their order. One that is absent gives way to the next; what may pass is tried again by the same one.
 ///
 /// `fate` tells what has happened to the container since it was found. A container that is over gets no other try. One
 /// that is starting again is waited for and tried again, for a fault says nothing about a container that does not run.
-pub(crate) async fn drive<'a, T>(
-    mut sources: Vec<Box<dyn Source + 'a>>,
+pub(crate) async fn try_ways<'a, T>(
+    container: &impl Display,
+    mut ways: Vec<Box<dyn Way + 'a>>,
     limits: Limits,
     fate: impl AsyncFn() -> Option<Fate>,
-    mut attempt: impl AsyncFnMut(&mut Box<dyn Source + 'a>) -> Result<T, Fault>,
+    mut attempt: impl AsyncFnMut(&mut Box<dyn Way + 'a>) -> Result<T, Fault>,
 ) -> Outcome<T> {
     let mut begun = Instant::now();
-    let mut pause = limits.pause;
+    let mut pauses = Pauses::new(limits.pause, 3, LONGEST_PAUSE);
     let mut restart_deadline = None;
     let (mut at, mut furthest, mut absent, mut tries) = (0, 0, Vec::new(), 0);
     loop {
-        let source = &mut sources[at];
-        let way = source.name();
-        let tried = timeout(limits.attempt, attempt(source)).await.unwrap_or_else(|_| {
+        let way = &mut ways[at];
+        let name = way.name();
+        let tried = timeout(limits.attempt, attempt(way)).await.unwrap_or_else(|_| {
             Err(Fault::Passing(format!("not done within {}s", limits.attempt.as_secs_f32())))
         });
         let fault = match tried {
-            Ok(done) => return Outcome { way, tries: tries + 1, result: Ok(done) },
+            Ok(done) => return Outcome { way: name, tries: tries + 1, result: Ok(done) },
             Err(fault) => fault,
         };
-        tracing::info!("{way}: {fault}");
+        tracing::info!("{container}: {name}: {fault}");
         if let Fault::Absent(why) = &fault
-            && at + 1 < sources.len()
+            && at + 1 < ways.len()
         {
             absent.push(why.clone());
             at += 1;
@@ -82,7 +84,7 @@ pub(crate) async fn drive<'a, T>(
                 now = fate().await;
             }
             if matches!(now, None | Some(Fate::Restarted)) {
-                // A source that has asked the program for something goes on with that.
+                // A way that has asked the program for something goes on with that.
                 if let Fault::Absent(_) = fault {
                     (at, absent) = (0, Vec::new());
                 }
@@ -98,16 +100,15 @@ pub(crate) async fn drive<'a, T>(
         };
         if !again {
             let message = match &now {
-                Some(fate) => sources[at].explain(&fault, fate),
+                Some(fate) => ways[at].explain(&fault, fate),
                 None => fault.to_string(),
             };
-            return Outcome { way, tries, result: Err(join(&message, &fault, &absent)) };
+            return Outcome { way: name, tries, result: Err(join(&message, &fault, &absent)) };
         }
         if let Fault::Absent(_) = fault {
             (at, absent) = (0, Vec::new());
         }
-        sleep(pause).await;
-        pause = (pause * 3).min(LONGEST_PAUSE);
+        pauses.wait().await;
     }
 }
 
@@ -136,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::archive::ArchiveStream;
-    use crate::source::Evidence;
+    use crate::way::WrittenCounters;
 
     /// A way that exists in these tests alone. Its tries end as they are written down, the last one again and again.
     struct Scripted {
@@ -144,7 +145,7 @@ mod tests {
         tries: VecDeque<Result<(), Fault>>,
     }
 
-    impl Source for Scripted {
+    impl Way for Scripted {
         fn name(&self) -> &'static str {
             self.name
         }
@@ -153,10 +154,10 @@ mod tests {
             async { Ok(()) }.boxed()
         }
 
-        fn flush(&mut self) -> BoxFuture<'_, Result<Evidence, Fault>> {
+        fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
             let next =
                 if self.tries.len() > 1 { self.tries.pop_front() } else { self.tries.front().cloned() };
-            async { next.expect("a way has a try").map(|()| Evidence::default()) }.boxed()
+            async { next.expect("a way has a try").map(|()| WrittenCounters::default()) }.boxed()
         }
 
         fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
@@ -164,7 +165,7 @@ mod tests {
         }
     }
 
-    fn way<const N: usize>(name: &'static str, tries: [Result<(), Fault>; N]) -> Box<dyn Source> {
+    fn way<const N: usize>(name: &'static str, tries: [Result<(), Fault>; N]) -> Box<dyn Way> {
         Box::new(Scripted { name, tries: tries.into() })
     }
 
@@ -198,66 +199,66 @@ mod tests {
 
     /// The names of the ways in the order of the tries, and the outcome. The container's fates come one after the other,
     /// the last one again and again.
-    async fn drive_all(
-        sources: Vec<Box<dyn Source>>,
+    async fn try_all(
+        ways: Vec<Box<dyn Way>>,
         limits: Limits,
         fates: Vec<Option<Fate>>,
-    ) -> (String, Outcome<Evidence>) {
+    ) -> (String, Outcome<WrittenCounters>) {
         let tried = RefCell::new(Vec::new());
         let fates = RefCell::new(VecDeque::from(fates));
         let fate = async || {
             let mut fates = fates.borrow_mut();
             if fates.len() > 1 { fates.pop_front().flatten() } else { fates.front().cloned().flatten() }
         };
-        let outcome = drive(sources, limits, fate, async |source| {
-            tried.borrow_mut().push(source.name());
-            source.flush().await
+        let outcome = try_ways(&"app", ways, limits, fate, async |way| {
+            tried.borrow_mut().push(way.name());
+            way.flush().await
         })
         .await;
         (tried.into_inner().join(" "), outcome)
     }
 
-    fn message(outcome: &Outcome<Evidence>) -> &str {
+    fn message(outcome: &Outcome<WrittenCounters>) -> &str {
         outcome.result.as_ref().expect_err("no way leads there")
     }
 
     #[tokio::test]
     async fn what_is_absent_gives_way_to_the_next() {
         let ways = vec![way("a", [absent("no a")]), way("b", [Ok(())]), way("c", [Ok(())])];
-        let (tried, outcome) = drive_all(ways, LIMITS, vec![None]).await;
+        let (tried, outcome) = try_all(ways, LIMITS, vec![None]).await;
         assert_eq!((tried.as_str(), outcome.way, outcome.tries), ("a b", "b", 1));
         let ways = vec![way("a", [absent("no a")]), way("b", [absent("no b")]), way("c", [absent("no b")])];
-        let (tried, outcome) = drive_all(ways, LIMITS, vec![None]).await;
+        let (tried, outcome) = try_all(ways, LIMITS, vec![None]).await;
         assert_eq!((tried.as_str(), message(&outcome), outcome.tries), ("a b c", "no a; no b", 1));
     }
 
     #[tokio::test]
     async fn what_may_pass_is_tried_again_by_the_same_way() {
         let ways = vec![way("a", [passing("busy"), Ok(())]), way("b", [Ok(())])];
-        let (tried, outcome) = drive_all(ways, LIMITS, vec![None]).await;
+        let (tried, outcome) = try_all(ways, LIMITS, vec![None]).await;
         assert_eq!((tried.as_str(), outcome.tries), ("a a", 2));
         let begun = Instant::now();
         let ways = vec![way("a", [passing("busy")]), way("b", [Ok(())])];
-        let (tried, outcome) = drive_all(ways, LIMITS, vec![None]).await;
+        let (tried, outcome) = try_all(ways, LIMITS, vec![None]).await;
         assert_eq!((tried.as_str(), message(&outcome)), ("a a a a", "busy"));
         assert!(begun.elapsed() >= LIMITS.pause * (1 + 3 + 9));
         let limits = Limits { tries: u32::MAX, patience: Duration::from_millis(30), ..LIMITS };
         let begun = Instant::now();
-        let (_, outcome) = drive_all(vec![way("a", [passing("busy")])], limits, vec![None]).await;
+        let (_, outcome) = try_all(vec![way("a", [passing("busy")])], limits, vec![None]).await;
         assert!(begun.elapsed() >= limits.patience && outcome.tries <= 5, "{outcome:?}");
     }
 
     #[tokio::test]
     async fn what_is_final_ends_it_and_names_what_was_absent() {
         let ways = vec![way("a", [absent("no a")]), way("b", [last("refused")]), way("c", [Ok(())])];
-        let (tried, outcome) = drive_all(ways, LIMITS, vec![Some(Fate::Restarted)]).await;
+        let (tried, outcome) = try_all(ways, LIMITS, vec![Some(Fate::Restarted)]).await;
         assert_eq!((tried.as_str(), message(&outcome)), ("a b", "refused; no a"));
     }
 
     #[tokio::test]
     async fn a_container_that_is_over_has_no_other_try() {
         for try_ in [passing("cut"), absent("cut")] {
-            let (tried, outcome) = drive_all(vec![way("a", [try_])], LIMITS, vec![over()]).await;
+            let (tried, outcome) = try_all(vec![way("a", [try_])], LIMITS, vec![over()]).await;
             assert_eq!((tried.as_str(), message(&outcome)), ("a", "the pod is gone (cut)"));
         }
     }
@@ -267,20 +268,20 @@ mod tests {
         // Whatever the runtime said meanwhile, which does not count.
         let ways = || vec![way("a", [absent("no a"), Ok(())]), way("b", [absent("no b")])];
         let fates = vec![restarting(), restarting(), None];
-        let (tried, outcome) = drive_all(ways(), Limits { tries: 1, ..LIMITS }, fates).await;
+        let (tried, outcome) = try_all(ways(), Limits { tries: 1, ..LIMITS }, fates).await;
         assert_eq!((tried.as_str(), outcome.tries), ("a b a", 1));
         // One that has asked the program goes on.
         let asked = vec![way("a", [absent("no a")]), way("b", [passing("cut"), Ok(())])];
-        let (tried, _) = drive_all(asked, LIMITS, vec![restarting(), Some(Fate::Restarted)]).await;
+        let (tried, _) = try_all(asked, LIMITS, vec![restarting(), Some(Fate::Restarted)]).await;
         assert_eq!(tried, "a b b");
         let begun = Instant::now();
-        let (tried, outcome) = drive_all(ways(), LIMITS, vec![restarting()]).await;
+        let (tried, outcome) = try_all(ways(), LIMITS, vec![restarting()]).await;
         assert!(tried == "a b" && begun.elapsed() >= LIMITS.restart, "{tried}");
         assert_eq!(message(&outcome), "no a; the container stopped running (Error) (no b)");
-        let (tried, outcome) = drive_all(ways(), LIMITS, vec![restarting(), over()]).await;
+        let (tried, outcome) = try_all(ways(), LIMITS, vec![restarting(), over()]).await;
         assert_eq!((tried.as_str(), message(&outcome)), ("a b", "no a; the pod is gone (no b)"));
         // It has been started again unseen.
-        let (tried, _) = drive_all(ways(), LIMITS, vec![Some(Fate::Restarted)]).await;
+        let (tried, _) = try_all(ways(), LIMITS, vec![Some(Fate::Restarted)]).await;
         assert_eq!(tried, "a b a");
     }
 
@@ -288,31 +289,37 @@ mod tests {
     async fn a_way_has_its_own_time() {
         let limits = Limits { patience: Duration::from_millis(20), tries: u32::MAX, ..LIMITS };
         let ways = vec![way("a", [absent("no a")]), way("b", [passing("cut"), Ok(())])];
-        let outcome = drive(
+        let outcome = try_ways(
+            &"app",
             ways,
             limits,
             async || None,
-            async |source| {
-                if source.name() == "a" {
+            async |way| {
+                if way.name() == "a" {
                     sleep(limits.patience * 2).await;
                 }
-                source.flush().await
+                way.flush().await
             },
         )
         .await;
         assert_eq!((outcome.result.is_ok(), outcome.tries), (true, 2));
         // Once: ways that are absent again and again come to an end.
         let ways = vec![way("a", [absent("no a")]), way("b", [absent("no b")])];
-        let (_, outcome) = drive_all(ways, limits, vec![Some(Fate::Restarted)]).await;
+        let (_, outcome) = try_all(ways, limits, vec![Some(Fate::Restarted)]).await;
         assert!(outcome.result.is_err());
     }
 
     #[tokio::test]
     async fn a_try_has_its_time() {
         let limits = Limits { tries: 2, attempt: Duration::from_millis(3), ..LIMITS };
-        let outcome: Outcome<()> =
-            drive(vec![way("a", [Ok(())])], limits, async || None, async |_| std::future::pending().await)
-                .await;
+        let outcome: Outcome<()> = try_ways(
+            &"app",
+            vec![way("a", [Ok(())])],
+            limits,
+            async || None,
+            async |_| std::future::pending().await,
+        )
+        .await;
         assert_eq!((outcome.tries, outcome.result.unwrap_err().as_str()), (2, "not done within 0.003s"));
     }
 }

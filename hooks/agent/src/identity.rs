@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 use podcov_control::{AGENT, Identity};
-use podcov_storage::Place;
+use podcov_storage::Origin;
 
 use crate::args::RunArgs;
 
@@ -52,14 +52,14 @@ fn identity_by(
     }
 }
 
-/// The place of this start in storage.
-pub(crate) fn place(args: &RunArgs, identity: &Identity) -> Place {
+/// The origin of this start's files in storage.
+pub(crate) fn origin(args: &RunArgs, identity: &Identity) -> Origin {
     let run = args.run.as_deref().filter(|run| !run.is_empty()).unwrap_or("default");
-    Place {
-        run: Place::part(run),
-        namespace: Place::part(identity.namespace.as_deref().unwrap_or("default")),
-        pod: Place::part(identity.pod.as_ref().unwrap_or(&identity.hostname)),
-        container: Place::part(identity.container.as_ref().unwrap_or(&identity.program)),
+    Origin {
+        run: Origin::part(run),
+        namespace: Origin::part(identity.namespace.as_deref().unwrap_or("default")),
+        pod: Origin::part(identity.pod.as_ref().unwrap_or(&identity.hostname)),
+        container: Origin::part(identity.container.as_ref().unwrap_or(&identity.program)),
         start: nanos(),
     }
 }

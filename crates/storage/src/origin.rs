@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The part of an object's name between the address's folder and the file's own name: whose file it is. No part is
 /// empty or has a character other than letters, digits, `.`, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Place {
+pub struct Origin {
     /// The run: Skaffold's, or any other name that distinguishes the tests' runs.
     pub run: String,
     /// The pod's namespace.
@@ -22,7 +22,7 @@ pub struct Place {
     pub start: u64,
 }
 
-impl Place {
+impl Origin {
     /// A text as a part of an object's name.
     #[must_use]
     pub fn part(text: &str) -> String {
@@ -39,7 +39,7 @@ impl Place {
         parts.into_iter().fold(folder.clone(), Path::join)
     }
 
-    /// The place and the file's name that an object's path ends in, if it is one of ours.
+    /// The origin and the file's name that an object's path ends in, if it is one of ours.
     pub(crate) fn of(path: &Path) -> Option<(Self, String)> {
         let parts: Vec<_> = path.parts().map(|part| part.as_ref().to_owned()).collect();
         let [.., run, namespace, pod, container, start, name] = &parts[..] else { return None };
@@ -50,7 +50,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { run, namespace, pod, container, start } = self;
         write!(f, "{run}/{namespace}/{pod}/{container}/{start}")
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_place_and_its_path() {
-        let place = Place {
+        let origin = Origin {
             run: "run-1".to_owned(),
             namespace: "shop".to_owned(),
             pod: "cart-0".to_owned(),
@@ -71,17 +71,17 @@ mod tests {
             start: 1_795_224_300_594_803_693,
         };
         for folder in ["", "coverage", "a/b"] {
-            let path = place.path(&Path::from(folder), "covmeta.x");
+            let path = origin.path(&Path::from(folder), "covmeta.x");
             assert!(path.as_ref().starts_with(folder));
             assert!(path.as_ref().ends_with("run-1/shop/cart-0/app/1795224300594803693/covmeta.x"));
-            assert_eq!(Place::of(&path), Some((place.clone(), "covmeta.x".to_owned())));
+            assert_eq!(Origin::of(&path), Some((origin.clone(), "covmeta.x".to_owned())));
         }
     }
 
     #[test]
     fn other_objects_are_no_places() {
         for path in ["", "a/b", "run/ns/pod/c/1", "run/ns/pod/c/x/covmeta.1", "run/n s/pod/c/1/covmeta.1"] {
-            assert_eq!(Place::of(&Path::from(path)), None, "{path}");
+            assert_eq!(Origin::of(&Path::from(path)), None, "{path}");
         }
     }
 
@@ -90,8 +90,8 @@ mod tests {
         for (text, part) in
             [("v1.2-rc_3", "v1.2-rc_3"), ("feature/x y", "feature_x_y"), ("", "_"), ("..", "_.."), ("é", "_")]
         {
-            assert_eq!(Place::part(text), part);
-            assert_eq!(Place::part(part), part);
+            assert_eq!(Origin::part(text), part);
+            assert_eq!(Origin::part(part), part);
         }
     }
 }
