@@ -1,20 +1,18 @@
-//! The content of coverage files and text profiles, and the operations on it: merge, select, combine, subtract,
-//! intersect.
+//! The content of coverage files and text profiles, and the operations on it: merge, select and
+//! combine.
 //!
-//! Go: `cmd/covdata`, files `merge.go`, `metamerge.go` and `subtractintersect.go`.
+//! Go: `cmd/covdata`, files `merge.go` and `metamerge.go`.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::binary::BinaryCounts;
 use crate::encode::{self, CounterFileBuilder, PackageBuilder};
 use crate::meta::Package;
-use crate::profile::CoveredBlocks;
-use crate::text::{TextFile, package_of};
-use crate::{Error, FileName, MetaHash, Mode, Profile, RenamedFile, TextProfile};
+use crate::text::package_of;
+use crate::{Error, FileName, MetaHash, Mode, RenamedFile, TextProfile};
 
 /// The counters of any number of runs of any number of binaries, and text profiles.
 #[derive(Debug, Clone, Default)]
@@ -63,12 +61,6 @@ impl<'a> Data<'a> {
         });
         let texts = self.text.iter().flat_map(|text| text.files.keys());
         binaries.chain(texts.map(String::as_str))
-    }
-
-    /// The counts of every block, over all binaries and text profiles.
-    #[must_use]
-    pub fn profile(&self) -> Profile<'_> {
-        Profile::merge(self)
     }
 
     /// The coverage files that `go tool covdata merge` writes: for each binary its meta-data and one counter file.
@@ -154,39 +146,6 @@ impl<'a> Data<'a> {
         }
         out.end();
         Ok(pair(hash, Cow::Owned(meta), out.finish()).into())
-    }
-
-    /// Removes the coverage that other data have too: sets the count of each block that ran there to 0.
-    ///
-    /// Blocks are compared by file and position, so also across binaries. Go compares functions by number, and only in
-    /// binaries of the same hash.
-    pub fn subtract(&mut self, other: &Data<'_>) {
-        self.retain(|covered_here| !covered_here, &other.profile().covered());
-    }
-
-    /// Keeps only the coverage that other data have too: sets the count of each block that did not run there to 0. Blocks
-    /// are compared as in [`subtract`](Self::subtract).
-    pub fn intersect(&mut self, other: &Data<'_>) {
-        self.retain(|covered_here| covered_here, &other.profile().covered());
-    }
-
-    fn retain(&mut self, keep: impl Fn(bool) -> bool, covered: &CoveredBlocks<'_>) {
-        for counted in &mut self.binaries {
-            let binary = Arc::clone(&counted.binary);
-            for (index, package) in binary.file.packages.iter().enumerate() {
-                for (number, function) in package.functions().enumerate() {
-                    let file = covered.file(counted.file(index, &function));
-                    let mut blocks = function.units().map(|unit| keep(file.has(&unit)));
-                    counted.retain(index, number, || blocks.next().unwrap_or(true));
-                }
-            }
-        }
-        for (name, TextFile { blocks, .. }) in self.text.iter_mut().flat_map(|text| &mut text.files) {
-            let file = covered.file(name);
-            for block in blocks.iter_mut().filter(|block| !keep(file.has(&block.unit))) {
-                block.count = 0;
-            }
-        }
     }
 }
 

@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::profile::{Group, OrderedFunction};
-use crate::{Block, Coverage, FileProfile, Findings, Mode, PackageProfile, Profile};
+use crate::{Block, Coverage, FileProfile, PackageProfile, Profile};
 
 /// The coverage of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,32 +51,6 @@ impl<'a> Profile<'a> {
     #[must_use]
     pub fn functions(&self) -> Functions<'a> {
         Functions { functions: self.packages().iter().flat_map(PackageProfile::function_coverage).collect() }
-    }
-}
-
-impl<'a> Group<'_, 'a> {
-    /// The coverage of each of a package's functions, and the findings about its files.
-    pub(crate) fn functions(&self, mode: Mode) -> (Vec<FunctionCoverage<'a>>, Findings<'a>) {
-        let mut functions = Vec::<FunctionCoverage<'_>>::new();
-        let in_order = self.in_order::<false>(mode, |function| {
-            let &OrderedFunction { file, literal, coverage, .. } = function;
-            let name = function.name();
-            match functions.last_mut() {
-                // As in `functions_of`.
-                Some(last) if (last.file, &*last.name, last.literal) == (file, name, literal) => {
-                    last.coverage += coverage;
-                }
-                _ => {
-                    let (package, line, name) = (self.path, function.line(), Cow::Borrowed(name));
-                    functions.push(FunctionCoverage { package, file, line, name, literal, coverage });
-                }
-            }
-        });
-        if in_order {
-            return (functions, Vec::new());
-        }
-        let package = self.merge(mode);
-        (package.function_coverage().collect(), package.findings())
     }
 }
 
@@ -127,8 +100,8 @@ impl Functions<'_> {
 
 impl fmt::Display for Functions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = Columns::of(&self.functions);
-        columns.lines(&self.functions, f)?;
+        let columns = Columns::of(&self.functions.iter());
+        columns.lines(self.functions.iter(), f)?;
         columns.total(self.total(), f)
     }
 }
@@ -142,9 +115,9 @@ pub(crate) struct Columns {
 
 impl Columns {
     /// The smallest widths with room for all these functions and the total.
-    pub(crate) fn of(functions: &[FunctionCoverage<'_>]) -> Self {
+    pub(crate) fn of<'f>(functions: &(impl Iterator<Item = &'f FunctionCoverage<'f>> + Clone)) -> Self {
         let widest = |width: fn(&FunctionCoverage<'_>) -> usize, other: &str| {
-            shown(functions).map(width).max().unwrap_or_default().max(other.len())
+            shown(functions.clone()).map(width).max().unwrap_or_default().max(other.len())
         };
         Self {
             places: tabs(widest(place_width, "total")),
@@ -152,13 +125,12 @@ impl Columns {
         }
     }
 
-    /// The larger of the two widths, for each column.
-    pub(crate) fn max(self, other: Self) -> Self {
-        Self { places: self.places.max(other.places), names: self.names.max(other.names) }
-    }
-
     /// Writes functions, a line each.
-    pub(crate) fn lines(self, functions: &[FunctionCoverage<'_>], out: &mut impl fmt::Write) -> fmt::Result {
+    pub(crate) fn lines<'f>(
+        self,
+        functions: impl Iterator<Item = &'f FunctionCoverage<'f>>,
+        out: &mut impl fmt::Write,
+    ) -> fmt::Result {
         for function in shown(functions) {
             let FunctionCoverage { file, line, name, coverage, .. } = function;
             write!(out, "{file}:{line}:")?;
@@ -183,8 +155,10 @@ impl Columns {
 }
 
 /// The functions that are printed: all but function literals.
-fn shown<'f, 'p>(functions: &'f [FunctionCoverage<'p>]) -> impl Iterator<Item = &'f FunctionCoverage<'p>> {
-    functions.iter().filter(|function| !function.literal)
+fn shown<'f>(
+    functions: impl Iterator<Item = &'f FunctionCoverage<'f>>,
+) -> impl Iterator<Item = &'f FunctionCoverage<'f>> {
+    functions.filter(|function| !function.literal)
 }
 
 fn place_width(function: &FunctionCoverage<'_>) -> usize {

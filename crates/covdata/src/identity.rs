@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::binary::{BinaryCounts, BinaryNames};
-use crate::join::join;
-use crate::profile::{BlockFacts, merge_blocks};
+use crate::counts::{join, merge_blocks};
+use crate::index::BlockFacts;
 use crate::text::{TextFile, TextProfile};
 use crate::{Block, Data, Mode};
 

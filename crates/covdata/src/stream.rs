@@ -1,37 +1,26 @@
-//! Results that are made package by package. They need no [`Profile`] of all packages in memory, and each package uses
-//! the memory of the one before, which costs the system no time to provide.
+//! Results that are made package by package. They need no [`Profile`](crate::Profile) of all packages in memory, and each
+//! package uses the memory of the one before, which costs the system no time to provide.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
 use crate::func::Columns;
-use crate::profile::{Group, groups};
-use crate::text::{write_block, write_blocks};
-use crate::{Coverage, Data, Findings, Mode, PackagePercent, PackageProfile, Percent, Profile, parallel};
+use crate::merge::{Group, Merger};
+use crate::text::write_blocks;
+use crate::{Data, Findings, PackagePercent, PackageProfile, Percent, parallel};
 
 impl Data<'_> {
-    /// The result of [`Profile::percent`] for the selected packages, and the findings about their files.
+    /// The result of [`Profile::percent`](crate::Profile::percent) for the selected packages, and the findings about their
+    /// files.
     #[must_use]
     pub fn percent(&self, is_selected: impl Fn(&str) -> bool) -> (Percent, Findings<'_>) {
-        let Some(mode) = self.streamable() else {
-            let profile = self.selected(is_selected);
-            return (profile.percent(), findings(&profile));
-        };
-        let parts = self.parts(is_selected);
-        let packages = parallel::map_bytes(&groups(&parts), self.size(), |group| {
-            let mut coverage = Coverage::default();
-            if group.in_order::<false>(mode, |function| coverage += function.coverage) {
-                return (PackagePercent { path: group.path.to_owned(), coverage }, Vec::new());
-            }
-            let package = group.merge(mode);
-            (PackagePercent::of(&package), package.findings())
-        });
-        let (packages, findings): (Vec<_>, Vec<_>) = packages.into_iter().unzip();
-        (Percent { packages }, findings.into_iter().flatten().collect())
+        let (packages, findings) = self.of_each_package(is_selected, PackagePercent::of);
+        (Percent { packages }, findings)
     }
 
-    /// Writes what [`Profile::functions`] prints, for the selected packages, and gives the findings about their files.
+    /// Writes what [`Profile::functions`](crate::Profile::functions) prints, for the selected packages, and gives the
+    /// findings about their files.
     ///
     /// # Errors
     ///
@@ -41,37 +30,29 @@ impl Data<'_> {
         is_selected: impl Fn(&str) -> bool,
         out: &mut impl Write,
     ) -> io::Result<Findings<'_>> {
-        let Some(mode) = self.streamable() else {
-            let profile = self.selected(is_selected);
-            write!(out, "{}", profile.functions())?;
-            return Ok(findings(&profile));
-        };
-        let parts = self.parts(is_selected);
-        let groups = groups(&parts);
-        // The functions are made twice, once for the columns' widths and once for the lines: that takes less time than
-        // keeping them.
-        let packages = parallel::map_bytes(&groups, self.size(), |group| {
-            let (functions, findings) = group.functions(mode);
-            let total = functions.iter().map(|function| function.coverage).sum();
-            (Columns::of(&functions), total, findings)
-        });
-        let none = (Columns::of(&[]), Coverage::default(), Vec::new());
-        let (columns, total, findings) = packages.into_iter().fold(none, |mut all, package| {
-            all.2.extend(package.2);
-            (all.0.max(package.0), all.1 + package.1, all.2)
-        });
-        write_pieces(&groups, self.size(), out, |group, text| {
-            // Writing to memory does not fail.
-            let _ = columns.lines(&group.functions(mode).0, &mut Text(text));
-            Vec::new()
-        })?;
+        let (packages, findings) =
+            self.of_each_package(is_selected, |package| package.function_coverage().collect::<Vec<_>>());
+        let all = || packages.iter().flatten();
+        let columns = Columns::of(&all());
+        let pieces = pieces(&packages, Vec::len, FUNCTIONS);
+        write_pieces(
+            &pieces,
+            self.size(),
+            out,
+            || (),
+            |(), packages, text| {
+                // Writing to memory does not fail.
+                let _ = columns.lines(packages.iter().flatten(), &mut Text(text));
+            },
+        )?;
         let mut text = Vec::new();
-        let _ = columns.total(total, &mut Text(&mut text));
+        let _ = columns.total(all().map(|function| function.coverage).sum(), &mut Text(&mut text));
         out.write_all(&text)?;
         Ok(findings)
     }
 
-    /// Writes what [`Profile::write_text`] writes, for the selected packages, and gives the findings about their files.
+    /// Writes what [`Profile::write_text`](crate::Profile::write_text) writes, for the selected packages, and gives the
+    /// findings about their files.
     ///
     /// # Errors
     ///
@@ -81,96 +62,93 @@ impl Data<'_> {
         is_selected: impl Fn(&str) -> bool,
         out: &mut impl Write,
     ) -> io::Result<Findings<'_>> {
-        let Some(mode) = self.streamable() else {
-            let profile = self.selected(is_selected);
-            profile.write_text(out)?;
-            return Ok(findings(&profile));
-        };
+        let Some(mode) = self.mode() else { return Ok(Vec::new()) };
         writeln!(out, "mode: {mode}")?;
-        let parts = self.parts(is_selected);
-        write_pieces(&groups(&parts), self.size(), out, |group, text| {
-            let start = text.len();
-            let in_order = group.in_order::<true>(mode, |function| {
-                function.blocks().for_each(|block| write_block(function.file, block, text));
-            });
-            if in_order {
-                return Vec::new();
-            }
-            text.truncate(start);
-            let package = group.merge(mode);
-            package.files.iter().for_each(|file| write_blocks(file, text));
-            package.findings()
-        })
+        let groups = self.groups(is_selected);
+        let pieces = pieces(&groups, Group::size, PIECE);
+        let findings = write_pieces(
+            &pieces,
+            self.size(),
+            out,
+            || Merger::new(mode),
+            |merger, groups, text| {
+                let findings = groups.iter().map(|group| {
+                    merger.with(group, |package| {
+                        package.files.iter().for_each(|file| write_blocks(file, text));
+                        package.findings()
+                    })
+                });
+                findings.collect::<Vec<_>>().concat()
+            },
+        )?;
+        Ok(findings.concat())
     }
 
-    /// The mode, if results can be made package by package: there are data, and no text profiles.
-    fn streamable(&self) -> Option<Mode> {
-        self.mode().filter(|_| !self.has_text())
-    }
-
-    fn selected(&self, is_selected: impl Fn(&str) -> bool) -> Profile<'_> {
-        let mut profile = self.profile();
-        profile.packages_mut().retain(|package| is_selected(package.path));
-        profile
+    /// What `make` gives for each selected package, and the findings about their files.
+    fn of_each_package<'d, R: Send>(
+        &'d self,
+        is_selected: impl Fn(&str) -> bool,
+        make: impl Fn(&PackageProfile<'d>) -> R + Sync,
+    ) -> (Vec<R>, Findings<'d>) {
+        let Some(mode) = self.mode() else { return (Vec::new(), Vec::new()) };
+        let groups = self.groups(is_selected);
+        let merger = || Merger::new(mode);
+        let made = parallel::map_bytes_with(&groups, self.size(), merger, |merger, group| {
+            merger.with(group, |package| (make(package), package.findings()))
+        });
+        let (made, findings): (Vec<_>, Vec<_>) = made.into_iter().unzip();
+        (made, findings.concat())
     }
 }
 
-fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
-    profile.packages().iter().flat_map(PackageProfile::findings).collect()
-}
-
-/// Writes the text that `make` gives for each package, in the order of the packages, and gives all findings.
+/// Writes the text that `make` adds for each piece, in order, and gives all that it returns. `make` has a state for each
+/// thread.
 ///
 /// The buffers of text that was written are used again. Without that, the system takes a fifth of the processor's time to
 /// provide new memory, in `podcov-report textfmt` for Kubernetes.
-fn write_pieces<'a>(
-    groups: &[Group<'_, 'a>],
+fn write_pieces<T: Sync, S, R: Send>(
+    pieces: &[T],
     size: usize,
     out: &mut impl Write,
-    make: impl Fn(&Group<'_, 'a>, &mut Vec<u8>) -> Findings<'a> + Sync,
-) -> io::Result<Findings<'a>> {
-    let mut all_findings = Vec::new();
+    state: impl Fn() -> S + Sync,
+    make: impl Fn(&mut S, &T, &mut Vec<u8>) -> R + Sync,
+) -> io::Result<Vec<R>> {
+    let mut results = Vec::new();
     let written = Mutex::new(Vec::<Vec<u8>>::new());
     let written = || written.lock().unwrap_or_else(PoisonError::into_inner);
-    for pieces in pieces(groups).chunks(AT_ONCE * parallel::processors()) {
-        let made = parallel::map_bytes(pieces, size, |groups| {
+    for pieces in pieces.chunks(AT_ONCE * parallel::processors()) {
+        let made = parallel::map_bytes_with(pieces, size, &state, |state, piece| {
             let mut text = written().pop().unwrap_or_default();
             text.clear();
-            let mut findings = Vec::new();
-            for group in *groups {
-                findings.extend(make(group, &mut text));
-            }
-            (text, findings)
+            let result = make(state, piece, &mut text);
+            (text, result)
         });
-        for (text, findings) in made {
+        for (text, result) in made {
             out.write_all(&text)?;
             written().push(text);
-            all_findings.extend(findings);
+            results.push(result);
         }
     }
-    Ok(all_findings)
+    Ok(results)
 }
 
-/// Splits packages into pieces of work.
-fn pieces<'g, 'p, 'a>(groups: &'g [Group<'p, 'a>]) -> Vec<&'g [Group<'p, 'a>]> {
-    let mut pieces = Vec::new();
-    let mut rest = groups;
-    while !rest.is_empty() {
-        let mut size = 0;
-        let fitting = rest.iter().take_while(|group| {
-            let fits = size < PIECE;
-            size += group.size();
-            fits
-        });
-        let (piece, others) = rest.split_at(fitting.count());
-        pieces.push(piece);
-        rest = others;
-    }
-    pieces
+/// Splits a list into pieces of work, of at least this size but for the last.
+fn pieces<T>(list: &[T], size: impl Fn(&T) -> usize, least: usize) -> Vec<&[T]> {
+    let mut sum = 0;
+    let in_one = |item: &T, _: &T| {
+        sum += size(item);
+        let goes_on = sum < least;
+        sum = if goes_on { sum } else { 0 };
+        goes_on
+    };
+    list.chunk_by(in_one).collect()
 }
 
 /// The least number of bytes of meta-data in a piece of work, but for the last piece.
 const PIECE: usize = 16 << 10;
+
+/// The least number of functions in a piece of work, but for the last piece.
+const FUNCTIONS: usize = 512;
 
 /// How many pieces each processor makes before their text is written. Text is about eight times as long as meta-data.
 const AT_ONCE: usize = 8;

@@ -10,8 +10,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, btree_map};
 use std::io::{self, Write};
 
-use crate::profile::{Block, BlockFacts, merge_blocks};
-use crate::{FileProfile, Mode, Profile, Unit};
+use crate::counts::merge_blocks;
+use crate::index::BlockFacts;
+use crate::{Block, FileProfile, Mode, Profile, Unit};
 
 /// The blocks of a text profile, or of several that were added up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +156,7 @@ pub(crate) fn write_blocks(file: &FileProfile<'_>, out: &mut Vec<u8>) {
 
 /// Writes a block's line.
 #[inline]
-pub(crate) fn write_block(file: &str, Block { unit, count, .. }: &Block, out: &mut Vec<u8>) {
+fn write_block(file: &str, Block { unit, count, .. }: &Block, out: &mut Vec<u8>) {
     let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
     out.extend_from_slice(file.as_bytes());
     // The line is built here and then copied at once. It has six numbers of up to ten digits, each after a separator, and

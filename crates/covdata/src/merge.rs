@@ -1,0 +1,318 @@
+//! Merges packages: the count of each block over all binaries and text profiles.
+//!
+//! Go: `internal/coverage/cformat`. A block is known by its file, place and number of statements, so that it is the
+//! same in whatever binary, and in a text profile. (Go's `covdata` takes the function's name into account as well,
+//! and so counts a block twice whose function was renamed between two builds; `go tool cover` does not.)
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+use crate::binary::BinaryCounts;
+use crate::counts::{join, merge_blocks};
+use crate::index::BlockFacts;
+use crate::meta::Package;
+use crate::text::{TextFile, package_of};
+use crate::{
+    Block, Data, FileProfile, Finding, Function, Mode, PackageProfile, Profile, ProfileFunction, parallel,
+};
+
+impl Data<'_> {
+    /// The counts of every block, over all binaries and text profiles.
+    #[must_use]
+    pub fn profile(&self) -> Profile<'_> {
+        let Some(mode) = self.mode() else { return Profile::default() };
+        let packages =
+            parallel::map_bytes(&self.groups(|_| true), self.size(), |group| Merger::new(mode).merge(group));
+        Profile { mode: Some(mode), packages }
+    }
+
+    /// The latest counter mode of all inputs.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        let modes = self.binaries.iter().map(|counted| counted.binary.file.mode);
+        modes.chain(self.text.iter().map(|text| text.mode)).max()
+    }
+
+    /// How many bytes of meta-data there are.
+    pub(crate) fn size(&self) -> usize {
+        self.binaries.iter().map(|counted| counted.binary.bytes.len()).sum()
+    }
+
+    /// The selected packages, sorted by path as Go sorts: by bytes.
+    pub(crate) fn groups(&self, is_selected: impl Fn(&str) -> bool) -> Vec<Group<'_>> {
+        let mut groups = BTreeMap::<&str, Group<'_>>::new();
+        for counted in &self.binaries {
+            for (index, package) in counted.binary.file.packages.iter().enumerate() {
+                let part = Part { counted, index, package };
+                groups.entry(part.path()).or_insert_with(|| Group::new(part.path())).parts.push(part);
+            }
+        }
+        groups.values_mut().for_each(|group| group.parts.sort_by_key(|part| part.package.blob));
+        if let Some(text) = &self.text {
+            let mut places = HashMap::new();
+            for part in groups.values().flat_map(|group| &group.parts) {
+                places.extend(part.package.functions().map(|function| (part.file(&function), part.path())));
+            }
+            // A text profile knows files but no packages.
+            for (name, file) in &text.files {
+                let path = places.get(name.as_str()).copied().unwrap_or_else(|| package_of(name));
+                groups.entry(path).or_insert_with(|| Group::new(path)).texts.push((name, file));
+            }
+        }
+        groups.into_values().filter(|group| is_selected(group.path)).collect()
+    }
+}
+
+/// A package in all inputs, not yet merged.
+pub(crate) struct Group<'a> {
+    pub(crate) path: &'a str,
+    /// In the binaries. Equal ones are next to each other.
+    parts: Vec<Part<'a>>,
+    /// Its files in the text profiles.
+    texts: Vec<(&'a str, &'a TextFile)>,
+}
+
+/// A package in one binary.
+struct Part<'a> {
+    counted: &'a BinaryCounts<'a>,
+    index: usize,
+    package: &'a Package<'a>,
+}
+
+impl<'a> Part<'a> {
+    fn path(&self) -> &'a str {
+        self.counted.path(self.index)
+    }
+
+    fn file(&self, function: &Function<'_>) -> &'a str {
+        self.counted.file(self.index, function)
+    }
+}
+
+impl<'a> Group<'a> {
+    fn new(path: &'a str) -> Self {
+        Self { path, parts: Vec::new(), texts: Vec::new() }
+    }
+
+    /// How many bytes of meta-data it is.
+    pub(crate) fn size(&self) -> usize {
+        self.parts.iter().map(|part| part.package.blob.len()).sum()
+    }
+}
+
+/// Merges packages, one after the other. Memory of a package that is no longer needed is used for the next ones.
+pub(crate) struct Merger<'a> {
+    mode: Mode,
+    functions: Vec<ProfileFunction<'a>>,
+    files: Vec<MergedFile<'a>>,
+    /// The index of each file, by name.
+    numbers: HashMap<&'a str, usize>,
+    /// Memory for the blocks of files.
+    spare: Vec<Vec<Block>>,
+}
+
+/// The blocks of a file in the inputs so far.
+struct MergedFile<'a> {
+    name: &'a str,
+    /// Those of an input come after those of the input before it.
+    blocks: Vec<Block>,
+    /// How many blocks are those of earlier inputs.
+    earlier: usize,
+    /// Facts about the blocks in each single input.
+    own: BlockFacts,
+    /// Whether there are blocks of a text profile, which may be a merge of several builds.
+    text: bool,
+}
+
+impl<'a> Merger<'a> {
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self { mode, functions: Vec::new(), files: Vec::new(), numbers: HashMap::new(), spare: Vec::new() }
+    }
+
+    /// Merges the inputs of a package.
+    pub(crate) fn merge(&mut self, group: &Group<'a>) -> PackageProfile<'a> {
+        // A package is mostly the same in all binaries. Then counts are added up before blocks are made of them.
+        for parts in group.parts.chunk_by(|a, b| a.package.blob == b.package.blob) {
+            self.add(parts);
+        }
+        for (name, text) in &group.texts {
+            self.add_text(name, text);
+        }
+        self.numbers.clear();
+        let mut functions = std::mem::take(&mut self.functions);
+        self.files.retain(|file| !file.blocks.is_empty());
+        self.files.sort_unstable_by_key(|file| file.name);
+        let files = self.files.drain(..).map(|file| file.finish(&mut functions, self.mode)).collect();
+        PackageProfile { path: group.path, functions, files }
+    }
+
+    /// Merges a package and uses its memory again after `then`.
+    pub(crate) fn with<R>(&mut self, group: &Group<'a>, then: impl FnOnce(&PackageProfile<'a>) -> R) -> R {
+        let package = self.merge(group);
+        let result = then(&package);
+        self.functions = package.functions;
+        self.functions.clear();
+        self.spare.extend(package.files.into_iter().map(|file| file.blocks));
+        result
+    }
+
+    /// Adds a package that is the same in some binaries.
+    fn add(&mut self, parts: &[Part<'a>]) {
+        let part = &parts[0];
+        let mut all_counts: Vec<_> = parts.iter().map(|part| part.counted.counts(part.index)).collect();
+        let mut counts = Vec::new();
+        // File names are compared once for each file, not for each function.
+        let mut file_of_string = vec![usize::MAX; part.package.strings.len()];
+        for function in part.package.functions() {
+            counts.clear();
+            for new in all_counts.iter_mut().filter_map(Iterator::next) {
+                if counts.is_empty() {
+                    counts.extend(new);
+                } else {
+                    counts.iter_mut().zip(new).for_each(|(sum, new)| self.mode.merge(sum, new));
+                }
+            }
+            let file = &mut file_of_string[function.file as usize];
+            if *file == usize::MAX {
+                *file = self.file(part.file(&function));
+            }
+            // A function has more than a byte in the file, so 32 bits are enough for 4 GiB of functions.
+            let number = self.functions.len() as u32;
+            let name = Cow::Borrowed(part.package.string(function.name));
+            self.functions.push(ProfileFunction { name, literal: function.literal, line: None });
+            let blocks = &mut self.files[*file].blocks;
+            let start = blocks.len();
+            let mut counts = counts.iter().copied();
+            blocks.extend(function.units().map(|unit| {
+                let count = counts.next().unwrap_or_default();
+                Block { unit, count, function: Some(number) }
+            }));
+            // Functions are usually in order; the blocks in them usually are not.
+            blocks[start..].sort_unstable_by_key(|block| block.unit.start());
+        }
+        self.files.iter_mut().for_each(|file| file.end_input(self.mode));
+    }
+
+    /// Adds a file of a text profile.
+    fn add_text(&mut self, name: &'a str, text: &TextFile) {
+        let number = self.file(name);
+        let file = &mut self.files[number];
+        let most = if self.mode == Mode::Set { 1 } else { u32::MAX };
+        let count = |block: &Block| Block { count: block.count.min(most), ..*block };
+        file.blocks.extend(text.blocks.iter().map(count));
+        file.own = file.own.or(text.own);
+        file.text = true;
+    }
+
+    /// The index of a file.
+    fn file(&mut self, name: &'a str) -> usize {
+        *self.numbers.entry(name).or_insert_with(|| {
+            let mut blocks = self.spare.pop().unwrap_or_default();
+            blocks.clear();
+            self.files.push(MergedFile { name, blocks, earlier: 0, own: BlockFacts::default(), text: false });
+            self.files.len() - 1
+        })
+    }
+}
+
+impl<'a> MergedFile<'a> {
+    /// Sorts and merges the blocks of the last input.
+    fn end_input(&mut self, mode: Mode) {
+        let mut facts = BlockFacts::of(&self.blocks[self.earlier..]);
+        if !facts.in_order {
+            let mut blocks = self.blocks.split_off(self.earlier);
+            merge_blocks(&mut blocks, mode);
+            facts = BlockFacts::of(&blocks);
+            self.blocks.append(&mut blocks);
+        }
+        self.own = self.own.or(facts);
+        self.earlier = self.blocks.len();
+    }
+
+    /// Merges the blocks of all inputs, joins those of several releases of Go, and sets the finding.
+    ///
+    /// Blocks of one version may overlap, if `//line` directives map two positions in generated code to one position in
+    /// its source. But the `go` command never gives two blocks the same position: `dedup` in `cmd/cover`.
+    fn finish(self, functions: &mut [ProfileFunction<'_>], mode: Mode) -> FileProfile<'a> {
+        let Self { name, mut blocks, own, text, .. } = self;
+        let mut facts = own;
+        if text || facts.blocks < blocks.len() {
+            merge_blocks(&mut blocks, mode);
+            facts = BlockFacts::of(&blocks);
+        }
+        let mut finding = None;
+        if facts.same_place || facts.overlap {
+            let one = !facts.same_place && own.blocks >= blocks.len();
+            let unsure = text && name.ends_with(".go");
+            let joined = if own.overlap && !unsure { None } else { join(&blocks, functions, mode) };
+            // Up to Go 1.26, a block after a directive has no column.
+            let is_placed = |block: &Block| block.unit.start_column != 0;
+            finding = match joined {
+                Some(joined) => {
+                    facts = BlockFacts::of(&joined);
+                    blocks = joined;
+                    Some(Finding::Joined)
+                }
+                None if one => None,
+                None if blocks.iter().any(is_placed) && !blocks.iter().all(is_placed) => {
+                    Some(Finding::LineDirectives)
+                }
+                None => Some(Finding::Mixed),
+            };
+        }
+        finding = finding.max(facts.repeated.then_some(Finding::Repeated));
+        FileProfile { name, blocks, finding }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::{PackageBuilder, meta_file};
+    use crate::{Builder, Coverage, FileName, Granularity, MetaFile};
+
+    const META: &[u8] = include_bytes!("../tests/fixtures/count/covmeta.f947a66cccabc27837954e22853b1648");
+
+    /// The results for a package with these functions of the sample, by number: its coverage, its functions, and its text
+    /// profile.
+    fn with_functions(numbers: &[usize]) -> (Coverage, String, String) {
+        let file = MetaFile::parse(META).unwrap();
+        let package = file.packages.iter().find(|package| package.path == "sample/lib").unwrap();
+        let functions: Vec<_> = package.functions().collect();
+        let mut builder = PackageBuilder::new(package);
+        for number in numbers {
+            builder.add(package, &functions[*number]);
+        }
+        let (hash, bytes) = meta_file(&[&builder.finish().unwrap()], Mode::Count, Granularity::PerBlock);
+        let mut builder = Builder::new();
+        builder.add_file(FileName::Meta { hash }.to_string(), bytes);
+        let files = builder.load();
+        let (data, _) = files.read();
+        let [mut functions, mut text] = [Vec::new(), Vec::new()];
+        data.write_functions(|_| true, &mut functions).unwrap();
+        data.write_text(|_| true, &mut text).unwrap();
+        let [functions, text] = [functions, text].map(|text| String::from_utf8(text).unwrap());
+        (data.percent(|_| true).0.total(), functions, text)
+    }
+
+    #[test]
+    fn what_is_there_twice_counts_once_and_comes_in_order() {
+        let all = with_functions(&[0, 1, 2]);
+        assert_eq!(all.0, Coverage { covered: 0, total: 18 });
+        let functions: Vec<Vec<_>> = all.1.lines().map(|line| line.split_whitespace().collect()).collect();
+        let line = |number, name| {
+            vec![
+                ["sample/lib/lib.go:8:", "sample/lib/lib.go:17:", "sample/lib/lib.go:34:"][number],
+                name,
+                "0.0%",
+            ]
+        };
+        let total = vec!["total", "(statements)", "0.0%"];
+        assert_eq!(functions, [line(0, "Sum"), line(1, "Apply"), line(2, "Classify"), total]);
+        let of_go = include_str!("../tests/fixtures/count/textfmt.txt");
+        let blocks = of_go.lines().filter(|line| line.starts_with("sample/lib/"));
+        assert_eq!(all.2.lines().count(), 1 + blocks.count());
+        assert_eq!(with_functions(&[0, 1, 1, 2]), all);
+        assert_eq!(with_functions(&[0, 1, 2, 0, 1, 2]), all);
+        assert_eq!(with_functions(&[2, 0, 1]), all);
+    }
+}
