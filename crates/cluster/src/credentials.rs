@@ -18,7 +18,7 @@ use tower::{BoxError, Service};
 
 use crate::Error;
 use crate::plugin::{self, Plugin};
-use crate::tls::Identity;
+use crate::tls::ClientCertificate;
 
 /// How long before its end a plugin's credential is renewed.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_secs(10);
@@ -29,7 +29,7 @@ const TOKEN_FILE_AGE: Duration = Duration::from_secs(60);
 /// The credentials of one cluster's client.
 pub(crate) struct Credentials {
     source: Source,
-    identity: Arc<Identity>,
+    identity: Arc<ClientCertificate>,
     current: Mutex<Current>,
 }
 
@@ -78,7 +78,7 @@ impl Credentials {
         user: &AuthInfo,
         cluster: impl FnOnce() -> Result<ExecAuthCluster, Error>,
     ) -> Result<Self, Error> {
-        let identity = Arc::new(Identity::default());
+        let identity = Arc::new(ClientCertificate::default());
         // kube gives its secrets only in serialized form.
         let written = serde_json::to_value(user).map_err(|e| Error::Config(e.to_string()))?;
         let secret = |field: &str| written[field].as_str().filter(|secret| !secret.is_empty());
@@ -117,7 +117,7 @@ impl Credentials {
     }
 
     /// The client's certificate, if it has one, now or later.
-    pub(crate) fn identity(&self) -> Arc<Identity> {
+    pub(crate) fn identity(&self) -> Arc<ClientCertificate> {
         self.identity.clone()
     }
 

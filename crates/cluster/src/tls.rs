@@ -23,9 +23,9 @@ use crate::error::innermost;
 
 /// The client certificate, which a credential plugin may replace at any time.
 #[derive(Default)]
-pub(crate) struct Identity(RwLock<Option<Arc<CertifiedKey>>>);
+pub(crate) struct ClientCertificate(RwLock<Option<Arc<CertifiedKey>>>);
 
-impl Identity {
+impl ClientCertificate {
     /// Takes a certificate chain and its key, both PEM. `what` names the two fields, for errors.
     ///
     /// # Errors
@@ -57,13 +57,13 @@ impl Identity {
     }
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Identity")
+        f.write_str("ClientCertificate")
     }
 }
 
-impl ResolvesClientCert for Identity {
+impl ResolvesClientCert for ClientCertificate {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.get()
     }
@@ -87,18 +87,21 @@ pub(crate) enum Trust {
 ///
 /// # Errors
 /// A message that names what is wrong with the authorities.
-pub(crate) fn client_config(trust: Trust, identity: Arc<Identity>) -> Result<ClientConfig, String> {
+pub(crate) fn client_config(
+    trust: Trust,
+    certificate: Arc<ClientCertificate>,
+) -> Result<ClientConfig, String> {
     let verifier = match trust {
         Trust::Authorities(pem) => Arc::new(Verifier(Some(Authorities::read(&pem)?))),
         Trust::Anybody => Arc::new(Verifier(None)),
         Trust::AsKube(config) => {
             let mut tls = config.rustls_client_config().map_err(|e| innermost(&e))?;
-            tls.client_auth_cert_resolver = identity;
+            tls.client_auth_cert_resolver = certificate;
             return Ok(tls);
         }
     };
     let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(verifier);
-    Ok(builder.with_client_cert_resolver(identity))
+    Ok(builder.with_client_cert_resolver(certificate))
 }
 
 fn provider() -> Arc<CryptoProvider> {

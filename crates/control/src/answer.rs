@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Lives;
+use crate::EndedProcesses;
 
 /// The program has written its counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct Health {
     /// How often the program was started.
     pub starts: u32,
     /// Its processes that have ended.
-    pub lives: Lives,
+    pub lives: EndedProcesses,
     /// The folder of coverage files.
     pub coverdir: String,
     /// Where they are uploaded to.

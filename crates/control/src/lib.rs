@@ -16,7 +16,7 @@ mod token;
 pub use address::{ControlAddress, NotAnAddress};
 pub use answer::{Flushed, Health, ProgramState, Refused, Stopped, WasReset};
 pub use identity::{AGENT, ExpectedIdentity, Identity, Introduction, Mismatch};
-pub use lives::{Life, Lives};
+pub use lives::{EndedProcess, EndedProcesses};
 pub use request::{Action, NotARequest, Request};
 pub use signal::{NotASignal, Signal};
 pub use token::{Nonce, NotANonce, SCHEME, Token};
@@ -30,5 +30,5 @@ pub const CONTROL: &str = "PODCOV_CONTROL";
 /// The port of the control endpoint where nothing names another.
 pub const DEFAULT_PORT: u16 = 19998;
 
-/// The header of an answer with coverage that has the agent's [`Lives`], in JSON.
+/// The header of an answer with coverage that has the agent's [`EndedProcesses`], in JSON.
 pub const LIVES: &str = "podcov-lives";

@@ -11,18 +11,18 @@ const REMEMBERED: usize = 16;
 
 /// The processes of an agent's program that have ended while the agent went on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lives {
+pub struct EndedProcesses {
     /// How many have ended.
     pub ended: u64,
     /// How many of them wrote no counters at their end.
     pub lost: u64,
     /// The last of them, the latest last.
-    pub last: VecDeque<Life>,
+    pub last: VecDeque<EndedProcess>,
 }
 
 /// A process that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Life {
+pub struct EndedProcess {
     /// When it was started, in seconds since 1970-01-01 UTC.
     pub started: u64,
     /// When it ended, in seconds since 1970-01-01 UTC.
@@ -36,9 +36,9 @@ pub struct Life {
     pub counters_written: bool,
 }
 
-impl Lives {
+impl EndedProcesses {
     /// Adds one that has ended.
-    pub fn add(&mut self, life: Life) {
+    pub fn add(&mut self, life: EndedProcess) {
         self.ended += 1;
         self.lost += u64::from(!life.counters_written);
         self.last.push_back(life);
@@ -72,13 +72,13 @@ impl Lives {
 mod tests {
     use super::*;
 
-    fn life(exit_code: u8, signal: Option<i32>, counters_written: bool) -> Life {
-        Life { started: 1, ended: 2, exit_code, signal, counters_written }
+    fn life(exit_code: u8, signal: Option<i32>, counters_written: bool) -> EndedProcess {
+        EndedProcess { started: 1, ended: 2, exit_code, signal, counters_written }
     }
 
     #[test]
     fn what_is_lost_is_told_however_many_are_remembered() {
-        let mut lives = Lives::default();
+        let mut lives = EndedProcesses::default();
         assert_eq!(lives.loss(), None);
         lives.add(life(0, None, true));
         assert_eq!(lives.loss(), None);

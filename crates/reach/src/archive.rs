@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, try_unfold};
 use podcov_cluster::{Error, Exec, Output};
-use podcov_control::Lives;
+use podcov_control::EndedProcesses;
 
 use crate::fault::Fault;
 
@@ -17,7 +17,7 @@ pub struct ArchiveStream {
     /// The container was asked for coverage files alone, and not for all of a folder.
     pub coverage_alone: bool,
     /// The processes of the program that have ended, if an agent sends it.
-    pub lives: Option<Lives>,
+    pub lives: Option<EndedProcesses>,
     pieces: BoxStream<'static, Result<Bytes, Fault>>,
 }
 

@@ -14,10 +14,10 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{AUTHORIZATION, HOST};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use podcov_cluster::forward::{Dialled, Failure};
+use podcov_cluster::forward::{DialFailure, Dialled};
 use podcov_cluster::{AgentPort, Cluster, Container, Error, Target};
 use podcov_control::{
-    AGENT, ExpectedIdentity, Introduction, LIVES, Lives, Nonce, Refused, Request, TOKEN, Token,
+    AGENT, EndedProcesses, ExpectedIdentity, Introduction, LIVES, Nonce, Refused, Request, TOKEN, Token,
 };
 use serde::de::DeserializeOwned;
 
@@ -36,7 +36,7 @@ const IDENTITY_TIMEOUT: Duration = Duration::from_secs(15);
 /// A connection to the agent that is meant.
 pub(crate) struct Client {
     sender: SendRequest<Empty<Bytes>>,
-    failure: Failure,
+    failure: DialFailure,
     /// What proves to the agent that the next request is from who has the token.
     proof: Option<(Token, Nonce)>,
 }
@@ -150,7 +150,8 @@ impl Client {
     pub(crate) async fn archive(
         mut self,
         request: &Request,
-    ) -> Result<(Lives, impl Stream<Item = Result<Bytes, Fault>> + Send + 'static), RequestError> {
+    ) -> Result<(EndedProcesses, impl Stream<Item = Result<Bytes, Fault>> + Send + 'static), RequestError>
+    {
         let response = self.ask(request).await?;
         let lives =
             response.headers().get(LIVES).and_then(|lives| serde_json::from_slice(lives.as_bytes()).ok());
@@ -213,6 +214,6 @@ fn no_agent(why: &str) -> Fault {
 }
 
 /// The kubelet's words say more than HTTP's.
-fn broken(failure: &Failure, error: &hyper::Error) -> String {
+fn broken(failure: &DialFailure, error: &hyper::Error) -> String {
     Error::Broken(failure.message().unwrap_or_else(|| error.to_string())).to_string()
 }

@@ -28,8 +28,8 @@ use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use podcov_cli::say;
 use podcov_control::{
-    Action, ControlAddress, Flushed, Health, Identity, Introduction, LIVES, Life, Lives, Nonce, NotARequest,
-    ProgramState, Refused, Request, Signal, Stopped, TOKEN, Token, WasReset,
+    Action, ControlAddress, EndedProcess, EndedProcesses, Flushed, Health, Identity, Introduction, LIVES,
+    Nonce, NotARequest, ProgramState, Refused, Request, Signal, Stopped, TOKEN, Token, WasReset,
 };
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Origin;
@@ -88,12 +88,12 @@ pub(crate) struct Agent {
     /// How many pieces of coverage callers have taken.
     pub(crate) sent: AtomicU64,
     /// The program's processes that have ended.
-    pub(crate) lives: Mutex<Lives>,
+    pub(crate) lives: Mutex<EndedProcesses>,
 }
 
 impl Agent {
     /// Notes how a process of the program ended, and tells who waits for that.
-    pub(crate) fn add_life(&self, life: Life) {
+    pub(crate) fn add_life(&self, life: EndedProcess) {
         let stopped = Stopped { exit_code: life.exit_code, counters_written: life.counters_written };
         for waiting in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // One that has gone meanwhile needs no answer.
@@ -102,7 +102,7 @@ impl Agent {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner).add(life);
     }
 
-    fn lives(&self) -> Lives {
+    fn lives(&self) -> EndedProcesses {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

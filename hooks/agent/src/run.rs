@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use covdata::FileName;
 use podcov_cli::say;
-use podcov_control::Life;
+use podcov_control::EndedProcess;
 use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet, spawn_local};
@@ -305,7 +305,7 @@ impl Supervisor<'_> {
             End::Exit(_) => None,
         };
         let [started, ended] = [started, identity::nanos()].map(|nanos| nanos / 1_000_000_000);
-        let life = Life { started, ended, exit_code: end.code(), signal, counters_written };
+        let life = EndedProcess { started, ended, exit_code: end.code(), signal, counters_written };
         self.agent.add_life(life);
     }
 

@@ -17,14 +17,14 @@ pub(crate) struct DeletedPods {
     /// None where it cannot be read.
     done: Option<CollectNote>,
     /// In the order of their names, each with the containers that were not collected.
-    fates: Vec<(SeenPod, Fate)>,
+    fates: Vec<(SeenPod, PodFate)>,
     /// Why not all is known.
     unknown: Vec<io::Error>,
 }
 
 /// What became of a pod that is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum PodFate {
     /// What it had counted is lost; it may have been named before.
     Lost { told: bool },
     /// Its volume, whose older files count too, outlasts it.
@@ -65,7 +65,7 @@ impl DeletedPods {
             .iter()
             .map(|error| Loss::new(format!("which pods were deleted during the run is not known: {error}")));
         let lost = self.fates.iter().filter_map(|(pod, fate)| {
-            let Fate::Lost { told } = fate else { return None };
+            let PodFate::Lost { told } = fate else { return None };
             let but = if pod.has_lasting_volume {
                 ", but for what it wrote to its volume (--include-older)"
             } else {
@@ -84,12 +84,14 @@ impl DeletedPods {
 
     /// Those of which nothing of this report is lost.
     pub(crate) fn skipped(&self) -> Vec<SkippedEntry> {
-        let entry = |(pod, fate): &(SeenPod, Fate)| {
+        let entry = |(pod, fate): &(SeenPod, PodFate)| {
             let reason = match fate {
-                Fate::Lost { .. } | Fate::Told => return None,
-                Fate::InVolume => "it was deleted during the run; what it wrote may be in its volume",
-                Fate::Replaced => "it was deleted before the last tests of the run began",
-                Fate::Unknown => "it was deleted during the run; whether --selector selects it is not known",
+                PodFate::Lost { .. } | PodFate::Told => return None,
+                PodFate::InVolume => "it was deleted during the run; what it wrote may be in its volume",
+                PodFate::Replaced => "it was deleted before the last tests of the run began",
+                PodFate::Unknown => {
+                    "it was deleted during the run; whether --selector selects it is not known"
+                }
             };
             let (namespace, pod) = (pod.namespace.clone(), pod.pod.clone());
             Some(SkippedEntry { namespace, pod, container: None, reason: reason.to_owned() })
@@ -118,9 +120,11 @@ impl DeletedPods {
         for (pod, fate) in &self.fates {
             for container in &pod.containers {
                 match fate {
-                    Fate::Lost { .. } => done.tell(&pod.uid, container, now),
-                    Fate::Unknown => {}
-                    Fate::InVolume | Fate::Replaced | Fate::Told => done.settle(&pod.uid, container, now),
+                    PodFate::Lost { .. } => done.tell(&pod.uid, container, now),
+                    PodFate::Unknown => {}
+                    PodFate::InVolume | PodFate::Replaced | PodFate::Told => {
+                        done.settle(&pod.uid, container, now)
+                    }
                 }
             }
         }
@@ -161,7 +165,7 @@ fn fates(
     scope: &Scope,
     found: &Found,
     include_older: bool,
-) -> Vec<(SeenPod, Fate)> {
+) -> Vec<(SeenPod, PodFate)> {
     let there = found.targets.iter().map(|target| &target.container.uid);
     let skipped = found.skipped.iter().filter(|skipped| skipped.why != Why::Terminating);
     let there: HashSet<&String> = there.chain(skipped.map(|skipped| &skipped.uid)).collect();
@@ -197,11 +201,11 @@ fn fates(
         let is_replaced =
             |later: &SeenPods| is_since(later, note, &pod.namespace) && (!pod.deleted || all_are_new(later));
         match () {
-            () if told.is_some_and(|told| notes.iter().any(|note| note.started() > told)) => Fate::Told,
-            () if notes.iter().any(is_replaced) => Fate::Replaced,
-            () if !scope.selects_by_name() => Fate::Unknown,
-            () if pod.has_lasting_volume && include_older => Fate::InVolume,
-            () => Fate::Lost { told: told.is_some() },
+            () if told.is_some_and(|told| notes.iter().any(|note| note.started() > told)) => PodFate::Told,
+            () if notes.iter().any(is_replaced) => PodFate::Replaced,
+            () if !scope.selects_by_name() => PodFate::Unknown,
+            () if pod.has_lasting_volume && include_older => PodFate::InVolume,
+            () => PodFate::Lost { told: told.is_some() },
         }
     };
     let fates = last.into_values().map(|(note, pod)| {

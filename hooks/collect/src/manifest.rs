@@ -10,7 +10,7 @@ use fs_err as fs;
 use jiff::Timestamp;
 use podcov_cli::say;
 use podcov_cluster::{Container, Skipped};
-use podcov_control::Lives;
+use podcov_control::EndedProcesses;
 use podcov_exit::{Exit, Failure};
 use podcov_unpack::TakenFile;
 use serde::{Deserialize, Serialize};
@@ -111,7 +111,7 @@ pub(crate) struct Collected {
     pub(crate) lives: Vec<Life>,
     /// The processes of its program that have ended while its podcov-agent went on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) agent_lives: Option<Lives>,
+    pub(crate) agent_lives: Option<EndedProcesses>,
     /// Its folder in the reports' folder.
     pub(crate) folder: String,
     /// The way on which its files were copied: `exec-sh-tar`, `exec-tar`, `agent` or `storage`.

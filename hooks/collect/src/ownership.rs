@@ -25,7 +25,7 @@ pub(crate) struct OwnFolder {
 
 /// What is at a path where podcov-collect wants to put a folder.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum Ownership {
     /// Nothing, or an empty folder.
     Nothing,
     /// A folder of ours.
@@ -58,7 +58,7 @@ struct ListedFile {
 type IsOurs<'a> = &'a dyn Fn(&Path, bool) -> bool;
 
 /// Looks at a reports' folder: the files that its manifest lists are ours.
-pub(crate) fn inspect_report(folder: &Path) -> Found {
+pub(crate) fn inspect_report(folder: &Path) -> Ownership {
     inspect(folder, |marks, own| {
         let listed = marks.containers.iter().flat_map(|container| {
             container.files.iter().map(|file| Path::new(&container.folder).join(&file.name))
@@ -73,7 +73,7 @@ pub(crate) fn inspect_report(folder: &Path) -> Found {
 
 /// Looks at a staging folder whose run was killed. Its manifest lists nothing yet, so files with the names of coverage
 /// files are ours, where podcov-collect puts them.
-pub(crate) fn inspect_staging(folder: &Path) -> Found {
+pub(crate) fn inspect_staging(folder: &Path) -> Ownership {
     inspect(folder, |_, own| {
         own.add(folder, Path::new(""), &|path, is_folder| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -83,29 +83,29 @@ pub(crate) fn inspect_staging(folder: &Path) -> Found {
     })
 }
 
-fn inspect(folder: &Path, add_all: impl FnOnce(&Marks, &mut OwnFolder) -> Result<(), String>) -> Found {
+fn inspect(folder: &Path, add_all: impl FnOnce(&Marks, &mut OwnFolder) -> Result<(), String>) -> Ownership {
     match fs::symlink_metadata(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Found::Nothing,
-        Err(e) => return Found::Foreign(e.to_string()),
-        Ok(metadata) if !metadata.is_dir() => return Found::Foreign("it is not a folder".to_owned()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ownership::Nothing,
+        Err(e) => return Ownership::Foreign(e.to_string()),
+        Ok(metadata) if !metadata.is_dir() => return Ownership::Foreign("it is not a folder".to_owned()),
         Ok(_) => {}
     }
     match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
-        Err(e) => return Found::Foreign(e.to_string()),
-        Ok(true) => return Found::Nothing,
+        Err(e) => return Ownership::Foreign(e.to_string()),
+        Ok(true) => return Ownership::Nothing,
         Ok(false) => {}
     }
     let marks = match read_marks(folder) {
         Ok(marks) => marks,
-        Err(why) => return Found::Foreign(why),
+        Err(why) => return Ownership::Foreign(why),
     };
     let mut own = OwnFolder { files: Vec::new(), folders: Vec::new() };
     match add_all(&marks, &mut own) {
         Ok(()) => {
             own.files.push(FILE_NAME.into());
-            Found::Ours(own)
+            Ownership::Ours(own)
         }
-        Err(why) => Found::Foreign(why),
+        Err(why) => Ownership::Foreign(why),
     }
 }
 

@@ -170,9 +170,9 @@ fn the_first_thing_that_is_not_ours_is_named() {
     let out = dir.path().join("coverage");
     write(&out, "manifest.json", &report(VERSION).to_string());
     write(&out, &format!("ns/pod/app/{META}"), "meta");
-    assert!(matches!(inspect_report(&out), Found::Ours(_)));
+    assert!(matches!(inspect_report(&out), Ownership::Ours(_)));
     write(&out, "ns/pod/notes.txt", "mine");
-    let Found::Foreign(why) = inspect_report(&out) else { panic!("it is the user's") };
+    let Ownership::Foreign(why) = inspect_report(&out) else { panic!("it is the user's") };
     assert_eq!(why, "ns/pod/notes.txt in it was not made by podcov-collect");
 }
 

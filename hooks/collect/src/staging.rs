@@ -9,7 +9,7 @@ use podcov_exit::{Exit, Failure};
 use tempfile::TempDir;
 
 use crate::manifest::Manifest;
-use crate::ownership::{Found, OwnFolder, inspect_report, inspect_staging, is_mounted};
+use crate::ownership::{OwnFolder, Ownership, inspect_report, inspect_staging, is_mounted};
 
 /// What the name of a report's folder gets while another takes its place.
 const LAST: &str = ".last";
@@ -133,13 +133,13 @@ fn clean_up(parent: &Path, prefix: &str, out: &Path) {
         }
         let path = entry.path();
         let own = match (inspect_report(&path), inspect_staging(&path)) {
-            (Found::Ours(own), _) | (_, Found::Ours(own)) => own,
-            (Found::Foreign(why), _) => {
+            (Ownership::Ours(own), _) | (_, Ownership::Ours(own)) => own,
+            (Ownership::Foreign(why), _) => {
                 tracing::info!("{} stays: {why}", path.display());
                 continue;
             }
             // Somebody may be about to fill it.
-            (Found::Nothing, _) => continue,
+            (Ownership::Nothing, _) => continue,
         };
         tracing::info!("{} was left by an earlier run", path.display());
         // Where this fails the next run may have more luck, and this one does not depend on it.
@@ -169,9 +169,9 @@ pub(crate) fn check_ours(out: &Path) -> Result<Option<OwnFolder>> {
         out.to_owned()
     };
     match inspect_report(&target) {
-        Found::Nothing => Ok(None),
-        Found::Ours(own) => Ok(Some(own)),
-        Found::Foreign(why) => {
+        Ownership::Nothing => Ok(None),
+        Ownership::Ours(own) => Ok(Some(own)),
+        Ownership::Foreign(why) => {
             let message = format!(
                 "{} is not a reports' folder of podcov-collect, so it is not replaced: {why}",
                 out.display()

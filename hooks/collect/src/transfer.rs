@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use podcov_cluster::{Cluster, Target};
-use podcov_control::Lives;
+use podcov_control::EndedProcesses;
 use podcov_reach::{ArchiveStream, Fault, Transfer, no_files};
 use podcov_unpack::{Rules, Unpacked, unpack};
 use tokio::io::AsyncWriteExt;
@@ -63,7 +63,7 @@ impl Collector<'_> {
         collected.files.sort();
         collected.files.dedup();
         collected.losses.extend(transferred.loss);
-        collected.losses.extend(collected.agent_lives.as_ref().and_then(Lives::loss));
+        collected.losses.extend(collected.agent_lives.as_ref().and_then(EndedProcesses::loss));
         Ok(collected)
     }
 }

@@ -22,16 +22,16 @@ pub(crate) struct Command<'a> {
 }
 
 /// How the command ended.
-pub(crate) struct Ended {
+pub(crate) struct CommandEnd {
     /// Its exit code, or 128 + n when signal n ended it.
     pub(crate) code: u8,
     /// A signal asked podcov-test to end, so the code says nothing about the tests.
     pub(crate) interrupted: bool,
 }
 
-pub(crate) fn ended(status: io::Result<ExitStatus>, interrupted: bool) -> Result<Ended> {
+pub(crate) fn ended(status: io::Result<ExitStatus>, interrupted: bool) -> Result<CommandEnd> {
     let status = status.or_exit(Exit::FellShort, "cannot wait for the command")?;
-    Ok(Ended { code: code(status), interrupted })
+    Ok(CommandEnd { code: code(status), interrupted })
 }
 
 /// What is printed when `who` has not ended within the grace.

@@ -5,11 +5,11 @@ use podcov_cli::{Shutdown, say};
 use tokio::time::Instant;
 
 use crate::args::NAME;
-use crate::command::{Command, Ended, cannot_start, ended, killed_late};
+use crate::command::{Command, CommandEnd, cannot_start, ended, killed_late};
 use crate::process::pass_on;
 
 /// Runs the command in podcov-test's own process group, which has the terminal.
-pub(crate) async fn run(command: &Command<'_>, shutdown: &Shutdown) -> Result<Ended> {
+pub(crate) async fn run(command: &Command<'_>, shutdown: &Shutdown) -> Result<CommandEnd> {
     let Command { program, arguments, environment, grace } = command;
     let mut child = tokio::process::Command::new(program);
     let child = child.args(*arguments).envs(*environment).kill_on_drop(true).spawn();

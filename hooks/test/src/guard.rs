@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::args::NAME;
-use crate::command::{self, Command, Ended};
+use crate::command::{self, Command, CommandEnd};
 
 /// The first argument of a guard. No target looks like this; it is not documented for users.
 pub(crate) const GUARD: &str = "--guard-command-while-open";
@@ -46,7 +46,7 @@ pub(crate) fn is_needed() -> bool {
 }
 
 /// Runs the command under a guard, to the end of both.
-pub(crate) async fn run(command: &Command<'_>, shutdown: &Shutdown) -> Result<Ended> {
+pub(crate) async fn run(command: &Command<'_>, shutdown: &Shutdown) -> Result<CommandEnd> {
     let (mut guard, mut pipe) = start(command).or_exit(
         Exit::Command(126),
         format!(

@@ -25,7 +25,7 @@ use podcov_cluster::{Cluster, Error, SelectArgs};
 use podcov_exit::{Exit, Failure, ResultExt};
 
 use args::NAME;
-use command::{Command, Ended};
+use command::{Command, CommandEnd};
 use recorder::Recorder;
 use routes::Route;
 
@@ -109,7 +109,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
 ///
 /// The first signal that podcov-test gets goes to the command, which is killed when the grace is over. At the second it
 /// is killed at once.
-async fn run_command(command: &Command<'_>, shutdown: &Shutdown) -> Result<Ended> {
+async fn run_command(command: &Command<'_>, shutdown: &Shutdown) -> Result<CommandEnd> {
     if guard::is_needed() {
         guard::run(command, shutdown).await
     } else {

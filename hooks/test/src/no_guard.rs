@@ -3,12 +3,12 @@
 use anyhow::Result;
 use podcov_cli::Shutdown;
 
-use crate::command::{Command, Ended};
+use crate::command::{Command, CommandEnd};
 
 pub(crate) fn is_needed() -> bool {
     false
 }
 
-pub(crate) async fn run(_command: &Command<'_>, _shutdown: &Shutdown) -> Result<Ended> {
+pub(crate) async fn run(_command: &Command<'_>, _shutdown: &Shutdown) -> Result<CommandEnd> {
     unreachable!("no guard is needed here")
 }

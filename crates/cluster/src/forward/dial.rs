@@ -13,14 +13,14 @@ pub struct Dialled {
     /// What is written goes to the pod, what is read comes from it.
     pub stream: DuplexStream,
     /// Why it ended.
-    pub failure: Failure,
+    pub failure: DialFailure,
 }
 
 /// Why a connection to a pod ended, if it failed. Known once nothing more comes.
 #[derive(Debug, Clone, Default)]
-pub struct Failure(Arc<Mutex<Option<String>>>);
+pub struct DialFailure(Arc<Mutex<Option<String>>>);
 
-impl Failure {
+impl DialFailure {
     /// The kubelet's words.
     #[must_use]
     pub fn message(&self) -> Option<String> {
@@ -51,13 +51,13 @@ impl Cluster {
         };
         let tunnel = Tunnels::default().open(self, &pod, port).await?;
         let (stream, far) = tokio::io::duplex(CHUNK);
-        let failure = Failure::default();
+        let failure = DialFailure::default();
         tokio::spawn(carry(tunnel, far, failure.clone()));
         Ok(Dialled { stream, failure })
     }
 }
 
-async fn carry(mut tunnel: Tunnel, far: DuplexStream, failure: Failure) {
+async fn carry(mut tunnel: Tunnel, far: DuplexStream, failure: DialFailure) {
     let (mut from_hook, mut to_hook) = tokio::io::split(far);
     match pump(&mut from_hook, &mut to_hook, &mut tunnel, &mut Exchange::of_hook()).await {
         Ok(message) => message.into_iter().for_each(|message| failure.set(message)),

@@ -6,13 +6,13 @@
 mod address;
 mod backend;
 mod connection;
-mod destination;
 mod dial;
 mod live;
 mod probe;
 mod pump;
 mod ready;
 mod tunnel;
+mod upstream;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,19 +24,19 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::{Cluster, Error};
 use backend::Backend;
-use destination::Destination;
 use live::LivePods;
 use tunnel::Tunnels;
+use upstream::Upstream;
 
 pub use address::{Kind, PortSpec, RemotePort, TargetRef};
-pub use dial::{Dialled, Failure};
+pub use dial::{DialFailure, Dialled};
 
 /// As many connections may come at once. One that finds no room is only tried again a second later.
 const BACKLOG: u32 = 1024;
 
 /// A local port whose connections reach a pod. Dropping it closes the port and its connections.
 pub struct Forward {
-    destination: Arc<Destination>,
+    upstream: Arc<Upstream>,
     address: SocketAddr,
     acceptor: AbortHandle,
 }
@@ -66,9 +66,9 @@ impl Forward {
         let live = LivePods::watch(cluster, &backend);
         let remote = port.remote.clone();
         let (cluster, tunnels) = (cluster.clone(), Tunnels::default());
-        let destination = Arc::new(Destination { cluster, backend, remote, live, tunnels, patience });
-        let acceptor = tokio::spawn(accept(listener, Arc::clone(&destination))).abort_handle();
-        Ok(Self { destination, address, acceptor })
+        let upstream = Arc::new(Upstream { cluster, backend, remote, live, tunnels, patience });
+        let acceptor = tokio::spawn(accept(listener, Arc::clone(&upstream))).abort_handle();
+        Ok(Self { upstream, address, acceptor })
     }
 
     /// The local address, always on the loopback interface.
@@ -87,7 +87,7 @@ impl Forward {
     /// # Errors
     /// [`Error::NotReady`] with the last cause when the time is over; at once what time cannot mend.
     pub async fn accepts(&self) -> Result<(), Error> {
-        ready::accepts(&self.destination).await
+        ready::accepts(&self.upstream).await
     }
 
     /// Waits until a GET of `path` is answered with a status from 200 to 399.
@@ -95,7 +95,7 @@ impl Forward {
     /// # Errors
     /// As [`Forward::accepts`].
     pub async fn answers_http(&self, path: &str) -> Result<(), Error> {
-        ready::answers_http(&self.destination, self.address, path).await
+        ready::answers_http(&self.upstream, self.address, path).await
     }
 }
 
@@ -114,18 +114,18 @@ impl Drop for Forward {
     }
 }
 
-async fn accept(listener: TcpListener, destination: Arc<Destination>) {
+async fn accept(listener: TcpListener, upstream: Arc<Upstream>) {
     let listener = &listener;
     let accept = move || async move { Ok(listener.accept().await?.0) };
     let serve = |client| {
-        let destination = Arc::clone(&destination);
+        let upstream = Arc::clone(&upstream);
         async move {
-            if let Err(error) = connection::serve(client, &destination).await {
-                tracing::warn!("a connection to {}: {error}", destination.backend);
+            if let Err(error) = connection::serve(client, &upstream).await {
+                tracing::warn!("a connection to {}: {error}", upstream.backend);
             }
         }
     };
-    let failed = |error| tracing::warn!("cannot accept a connection for {}: {error}", destination.backend);
+    let failed = |error| tracing::warn!("cannot accept a connection for {}: {error}", upstream.backend);
     accept_with(accept, serve, failed).await;
 }
 

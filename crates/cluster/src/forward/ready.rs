@@ -9,19 +9,19 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::RETRY;
-use super::destination::Destination;
 use super::probe;
 use super::tunnel::FromPod;
+use super::upstream::Upstream;
 use crate::Error;
 
-pub(super) async fn accepts(destination: &Destination) -> Result<(), Error> {
-    until_ready(destination, async || {
-        let pod = destination.live.pick(None, destination.patience).await?;
+pub(super) async fn accepts(upstream: &Upstream) -> Result<(), Error> {
+    until_ready(upstream, async || {
+        let pod = upstream.live.pick(None, upstream.patience).await?;
         let opened = async {
-            let shown = probe::shows(&pod, destination.backend.port_on(&pod, &destination.remote)?);
-            match shown && destination.warm(&pod).await? {
+            let shown = probe::shows(&pod, upstream.backend.port_on(&pod, &upstream.remote)?);
+            match shown && upstream.warm(&pod).await? {
                 true => Ok(None),
-                false => destination.open(&pod).await.map(Some),
+                false => upstream.open(&pod).await.map(Some),
             }
         };
         let mut tunnel = match opened.await {
@@ -33,7 +33,7 @@ pub(super) async fn accepts(destination: &Destination) -> Result<(), Error> {
         let mut word = tunnel.settle().await;
         if let Some(Ok(FromPod::End)) = word {
             // containerd ends a refused connection before the kubelet says that it was refused.
-            let reason = tokio::time::timeout(destination.cluster.timeout(), tunnel.incoming.next()).await;
+            let reason = tokio::time::timeout(upstream.cluster.timeout(), tunnel.incoming.next()).await;
             word = reason.ok();
         }
         Ok(match word {
@@ -46,15 +46,11 @@ pub(super) async fn accepts(destination: &Destination) -> Result<(), Error> {
     .await
 }
 
-pub(super) async fn answers_http(
-    destination: &Destination,
-    address: SocketAddr,
-    path: &str,
-) -> Result<(), Error> {
-    until_ready(destination, async || {
+pub(super) async fn answers_http(upstream: &Upstream, address: SocketAddr, path: &str) -> Result<(), Error> {
+    until_ready(upstream, async || {
         // Through the local port, as the command's own requests will go.
-        destination.live.pick(None, destination.patience).await?;
-        Ok(match tokio::time::timeout(destination.cluster.timeout(), get(address, path)).await {
+        upstream.live.pick(None, upstream.patience).await?;
+        Ok(match tokio::time::timeout(upstream.cluster.timeout(), get(address, path)).await {
             Ok(Ok(status)) if status.is_success() || status.is_redirection() => None,
             Ok(Ok(status)) => Some(format!("GET {path} answered {status}")),
             Ok(Err(e)) => Some(format!("GET {path}: {e}")),
@@ -66,10 +62,10 @@ pub(super) async fn answers_http(
 
 /// Runs `check` until it finds nothing wrong; its `Err` ends the wait, its `Some` is tried again.
 async fn until_ready(
-    destination: &Destination,
+    upstream: &Upstream,
     check: impl AsyncFn() -> Result<Option<String>, Error>,
 ) -> Result<(), Error> {
-    let deadline = Instant::now() + destination.patience;
+    let deadline = Instant::now() + upstream.patience;
     let mut last = None;
     let mut pauses = RETRY;
     loop {
@@ -83,10 +79,10 @@ async fn until_ready(
         if Instant::now() >= deadline {
             break;
         }
-        destination.live.changed(pauses.next_length()).await;
+        upstream.live.changed(pauses.next_length()).await;
     }
     let cause = last.unwrap_or_else(|| "nothing answered".to_owned());
-    Err(Error::NotReady { after: destination.patience, cause: format!("{}: {cause}", destination.backend) })
+    Err(Error::NotReady { after: upstream.patience, cause: format!("{}: {cause}", upstream.backend) })
 }
 
 async fn get(

@@ -45,13 +45,13 @@ pub(super) struct Tunnel {
 
 /// What comes from the pod.
 pub(super) enum Incoming {
-    Streams { data: podcov_spdy::Incoming, error: podcov_spdy::Incoming, ended: Ended },
+    Streams { data: podcov_spdy::Incoming, error: podcov_spdy::Incoming, ended: EndedStreams },
     Channels { channels: channels::Incoming, seen: [bool; 2] },
 }
 
 /// Which of the two streams has ended.
 #[derive(Default)]
-pub(super) struct Ended {
+pub(super) struct EndedStreams {
     data: bool,
     error: bool,
 }
@@ -177,7 +177,7 @@ impl Tunnels {
         };
         let (error, _) = session.open(headers("error"), true).map_err(broken)?;
         let (data, outgoing) = session.open(headers("data"), false).map_err(broken)?;
-        let incoming = Incoming::Streams { data, error, ended: Ended::default() };
+        let incoming = Incoming::Streams { data, error, ended: EndedStreams::default() };
         Ok(Tunnel { incoming, outgoing: Outgoing::Stream(outgoing) })
     }
 }
@@ -261,7 +261,7 @@ async fn refusal_takes() -> Result<(), Error> {
 async fn from_streams(
     data: &mut podcov_spdy::Incoming,
     error: &mut podcov_spdy::Incoming,
-    ended: &mut Ended,
+    ended: &mut EndedStreams,
 ) -> Result<FromPod, Error> {
     while !(ended.data && ended.error) {
         tokio::select! {

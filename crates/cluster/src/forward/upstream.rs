@@ -11,7 +11,7 @@ use super::tunnel::{PodId, Tunnel, Tunnels};
 use crate::{Cluster, Error};
 
 /// A port of any live pod of a backend.
-pub(super) struct Destination {
+pub(super) struct Upstream {
     pub(super) cluster: Cluster,
     pub(super) backend: Backend,
     pub(super) remote: RemotePort,
@@ -20,7 +20,7 @@ pub(super) struct Destination {
     pub(super) patience: Duration,
 }
 
-impl Destination {
+impl Upstream {
     /// Opens a tunnel to the port on a pod.
     pub(super) async fn open(&self, pod: &Pod) -> Result<Tunnel, Error> {
         let port = self.backend.port_on(pod, &self.remote)?;
