@@ -1,8 +1,8 @@
 //! The pods with counters that podcov-test has seen, for podcov-collect: the API server forgets a pod that is deleted.
 //!
-//! Each podcov-test has a note of its own in the run's state folder, so that several can run at a time, and podcov-collect
-//! has one: it may run while a podcov-test does, so neither writes what the other has written. A file is replaced as a
-//! whole, and only while it names podcov in itself.
+//! Each podcov-test and each podcov-collect has a note of its own in the run's state folder, so that several can run at a
+//! time and none overwrites what another has written. A podcov-collect's note has what those before it noted. A file is
+//! replaced as a whole, and only while it names podcov in itself.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,6 +13,10 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use crate::deferred::{RunState, is_absent, make_folder, read, replace};
+
+/// How the names of the files begin: of podcov-test's notes, and of podcov-collect's.
+const SEEN: &str = "pods";
+const COLLECTED: &str = "collected";
 
 /// What marks a note of podcov-test's. Another version of the format gets another text.
 const KIND: &str = "podcov seen pods 2";
@@ -65,7 +69,8 @@ pub struct SeenPod {
 #[derive(Debug)]
 pub struct CollectNote {
     file: PathBuf,
-    is_written: bool,
+    /// The notes of others that this one has all of.
+    read: Vec<PathBuf>,
     content: CollectContent,
 }
 
@@ -92,62 +97,69 @@ impl RunState {
     #[must_use]
     pub fn see_pods(&self) -> SeenPods {
         let started = SystemTime::now();
-        let since = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let name = format!("{}{}.{}.json", self.seen_prefix(), since.as_nanos(), std::process::id());
         let content =
             Content { kind: KIND.to_owned(), started, until: started, ended: false, pods: Vec::new() };
-        SeenPods { file: self.dir().join(name), is_written: false, content }
+        SeenPods { file: self.new_note(SEEN, started), is_written: false, content }
     }
 
     /// What each podcov-test of the run has seen, in the order of their starts, and an error for each note that cannot be
     /// read or is not podcov's.
     #[must_use]
     pub fn seen_pods(&self) -> (Vec<SeenPods>, Vec<io::Error>) {
-        let (mut all, mut errors) = (Vec::new(), Vec::new());
-        let entries = match fs::read_dir(self.dir()) {
-            Ok(entries) => entries,
-            Err(e) if is_absent(&e) => return (all, errors),
-            Err(e) => return (all, vec![e]),
+        let files = match self.notes(SEEN) {
+            Ok(files) => files,
+            Err(error) => return (Vec::new(), vec![error]),
         };
-        for entry in entries {
-            let file = match entry {
-                Ok(entry) => entry.path(),
-                Err(error) => {
-                    errors.push(error);
-                    continue;
-                }
-            };
-            let is_of_run = file.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-                name.starts_with(&self.seen_prefix()) && Path::new(name).extension() == Some("json".as_ref())
-            });
-            if is_of_run {
-                match read(&file, NOT_TESTS, |content: &Content| content.kind == KIND) {
-                    Ok(Some(content)) => all.push(SeenPods { file, is_written: true, content }),
-                    // A podcov-collect has removed it since.
-                    Ok(None) => {}
-                    Err(error) => errors.push(error),
-                }
+        let (mut all, mut errors) = (Vec::new(), Vec::new());
+        for file in files {
+            match read(&file, NOT_TESTS, |content: &Content| content.kind == KIND) {
+                Ok(Some(content)) => all.push(SeenPods { file, is_written: true, content }),
+                // A podcov-collect has removed it since.
+                Ok(None) => {}
+                Err(error) => errors.push(error),
             }
         }
         all.sort_by_key(|one| one.content.started);
         (all, errors)
     }
 
-    /// What podcov-collect has settled of the run.
+    /// What the podcov-collects of the run have settled, to be written by another one.
     ///
     /// # Errors
-    /// When its note cannot be read or is not podcov's.
+    /// When a note cannot be read or is not podcov's.
     pub fn collect_note(&self) -> io::Result<CollectNote> {
-        let file = self.dir().join(format!("collected-{}.json", self.name()));
-        let content = read(&file, NOT_COLLECTS, |content: &CollectContent| content.kind == COLLECT_KIND)?;
-        let is_written = content.is_some();
-        let new = || CollectContent { kind: COLLECT_KIND.to_owned(), pods: BTreeMap::new() };
-        Ok(CollectNote { file, is_written, content: content.unwrap_or_else(new) })
+        let file = self.new_note(COLLECTED, SystemTime::now());
+        let content = CollectContent { kind: COLLECT_KIND.to_owned(), pods: BTreeMap::new() };
+        let mut note = CollectNote { file, read: Vec::new(), content };
+        for file in self.notes(COLLECTED)? {
+            let is_ours = |content: &CollectContent| content.kind == COLLECT_KIND;
+            // Another podcov-collect, whose note has all of it, may have removed it since.
+            let Some(content) = read(&file, NOT_COLLECTS, is_ours)? else { continue };
+            note.read.push(file);
+            note.add(&content);
+        }
+        Ok(note)
     }
 
-    /// A run's name has no dot.
-    fn seen_prefix(&self) -> String {
-        format!("pods-{}.", self.name())
+    /// The file of a new note. A run's name has no dot.
+    fn new_note(&self, kind: &str, now: SystemTime) -> PathBuf {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.dir().join(format!("{kind}-{}.{}.{}.json", self.name(), since.as_nanos(), std::process::id()))
+    }
+
+    /// The files of the run's notes of a kind.
+    fn notes(&self, kind: &str) -> io::Result<Vec<PathBuf>> {
+        let prefix = format!("{kind}-{}.", self.name());
+        let entries = match fs::read_dir(self.dir()) {
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+        files.retain(|file| {
+            let name = file.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with(&prefix) && name.ends_with(".json"))
+        });
+        Ok(files)
     }
 }
 
@@ -245,6 +257,20 @@ impl CollectNote {
         self.content.pods.get(uid)?.get(container)
     }
 
+    /// Adds what another podcov-collect has settled.
+    fn add(&mut self, other: &CollectContent) {
+        for (uid, containers) in &other.pods {
+            for (container, settled) in containers {
+                if let Some(collected) = settled.collected {
+                    self.settle(uid, container, collected);
+                }
+                if let Some(told) = settled.told {
+                    self.tell(uid, container, told);
+                }
+            }
+        }
+    }
+
     /// Notes that a container was collected at `now`, or that there is nothing more to report about it.
     pub fn settle(&mut self, uid: &str, container: &str, now: SystemTime) {
         let collected = &mut self.of_mut(uid, container).collected;
@@ -253,25 +279,26 @@ impl CollectNote {
 
     /// Notes that a container was named as lost at `now`, unless it was before.
     pub fn tell(&mut self, uid: &str, container: &str, now: SystemTime) {
-        self.of_mut(uid, container).told.get_or_insert(now);
+        let told = &mut self.of_mut(uid, container).told;
+        *told = Some(told.map_or(now, |before| before.min(now)));
     }
 
     fn of_mut(&mut self, uid: &str, container: &str) -> &mut Settled {
         self.content.pods.entry(uid.to_owned()).or_default().entry(container.to_owned()).or_default()
     }
 
-    /// Writes the note with no other pods than those that `notes` have; removes it where there are none.
+    /// Writes the note with no other pods than those that `notes` have, if there are any, in place of those that it was
+    /// read from.
     ///
     /// # Errors
     /// When that fails.
-    pub fn write(&mut self, notes: &[SeenPods]) -> io::Result<()> {
+    pub fn write(mut self, notes: &[SeenPods]) -> io::Result<()> {
         let has = |uid: &String| notes.iter().flat_map(SeenPods::pods).any(|pod| pod.uid == *uid);
         self.content.pods.retain(|uid, _| has(uid));
-        match self.content.pods.is_empty() {
-            true if std::mem::take(&mut self.is_written) => remove(&self.file),
-            true => Ok(()),
-            false => write(&self.file, &self.content, &mut self.is_written),
+        if !self.content.pods.is_empty() {
+            write(&self.file, &self.content, &mut false)?;
         }
+        self.read.iter().try_for_each(|file| remove(file))
     }
 }
 
@@ -352,10 +379,10 @@ mod tests {
             );
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
-        fs::write(dir.path().join("collected-a.json"), "{}").unwrap();
+        fs::write(dir.path().join("collected-a.1.json"), "{}").unwrap();
         let error = run.collect_note().unwrap_err().to_string();
         assert!(
-            error.contains("collected-a.json was not written by this version of podcov-collect"),
+            error.contains("collected-a.1.json was not written by this version of podcov-collect"),
             "{error}"
         );
     }
@@ -380,12 +407,37 @@ mod tests {
         note.tell("1", "side", late);
         note.settle("2", "app", late);
         note.write(&[test]).unwrap();
-        let mut note = run.collect_note().unwrap();
+        let note = run.collect_note().unwrap();
         assert!(note.is_settled("1", "app", early) && note.is_settled("1", "app", late));
         assert!(!note.is_settled("1", "app", late + std::time::Duration::from_secs(1)));
         assert!(!note.is_settled("1", "side", early) && note.told("1", "side") == Some(late));
         assert!(!note.is_settled("2", "app", early), "no note has that pod");
         note.write(&[]).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn podcov_collects_that_run_at_a_time_lose_nothing_that_the_others_note() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = state(dir.path(), "a");
+        let (early, late) = (SystemTime::UNIX_EPOCH, SystemTime::now());
+        let mut test = run.see_pods();
+        test.pods_mut().push(pod("1"));
+        let notes = [test];
+        let mut before = run.collect_note().unwrap();
+        before.settle("1", "before", late);
+        before.tell("1", "lost", late);
+        before.write(&notes).unwrap();
+        let (mut one, mut other) = (run.collect_note().unwrap(), run.collect_note().unwrap());
+        one.settle("1", "app", late);
+        one.tell("1", "lost", early);
+        other.settle("1", "side", late);
+        one.write(&notes).unwrap();
+        other.write(&notes).unwrap();
+        let after = run.collect_note().unwrap();
+        assert!(["before", "app", "side"].iter().all(|name| after.is_settled("1", name, late)));
+        assert_eq!(after.told("1", "lost"), Some(early), "when it was named for the first time");
+        after.write(&notes).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "one note has what all had");
     }
 }
