@@ -31,7 +31,7 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use podcov_cluster::{AgentPort, Container, CoverVolume};
@@ -40,7 +40,7 @@ mod tests {
     use crate::goal::Instruction;
 
     /// A container whose agent, if any, its spec mentions or not.
-    fn target(dir: CoverDir, agent: Option<bool>) -> Target {
+    pub(crate) fn target(dir: CoverDir, agent: Option<bool>) -> Target {
         Target {
             container: Container {
                 namespace: "shop".into(),

@@ -149,11 +149,7 @@ impl Way for Shell<'_> {
         if self.state.signalled_at.is_none() {
             return explain(fault, fate);
         }
-        let end = describe_end(self.target, self.signal(), fate);
-        match fault {
-            Fault::Final(why) if !self.state.ended => format!("{why}; {end}"),
-            _ => end,
-        }
+        explain_after_signal(self.target, self.signal(), self.state.ended, fault, fate)
     }
 }
 
@@ -346,6 +342,21 @@ impl<'a> Shell<'a> {
     }
 }
 
+/// The message for the last fault, after the signal. `has_ended` says that the fault is the end of the processes.
+fn explain_after_signal(
+    target: &Target,
+    signal: Signal,
+    has_ended: bool,
+    fault: &Fault,
+    fate: &Fate,
+) -> String {
+    let end = describe_end(target, signal, fate);
+    match fault {
+        Fault::Final(why) if !has_ended => format!("{why}; {end}"),
+        _ => end,
+    }
+}
+
 /// Why a container that ended after the signal has no new counter file.
 fn describe_end(target: &Target, signal: Signal, fate: &Fate) -> String {
     match (fate, target.volume) {
@@ -408,4 +419,33 @@ pub fn no_files(target: &Target) -> String {
         "{} holds no coverage files; is the program built with -cover, and may it write there?",
         target.dir
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::target;
+
+    /// A restart hides no reason that is not the end itself.
+    #[test]
+    fn the_reason_for_a_failure_after_the_signal_is_named() {
+        let with = |volume| Target { volume, ..target(CoverDir::Path("/cov".into()), None) };
+        let told = |target: &Target, has_ended, fault: Fault| {
+            explain_after_signal(target, Signal::FLUSH, has_ended, &fault, &Fate::Restarted)
+        };
+        let end = "the container was restarted after SIGUSR1; does the program handle that signal? If it is meant to end \
+                   on it, Kubernetes may take longer to start it again: see --timeout";
+        let target = with(CoverVolume::EmptyDir);
+        let corrupt = || Fault::Final("covcounters.1 is not a whole counter file".into());
+        assert_eq!(
+            told(&target, false, corrupt()),
+            format!("covcounters.1 is not a whole counter file; {end}")
+        );
+        let ended = || Fault::Final("the process has ended after SIGUSR1 and written nothing".into());
+        assert_eq!(told(&target, true, ended()), end);
+        assert_eq!(told(&target, false, Fault::Passing("cut".into())), end);
+        let lost = "the container was restarted after SIGUSR1, and GOCOVERDIR is on no volume: whatever the program \
+                    wrote to /cov at its end is gone; mount a volume there, an emptyDir will do";
+        assert_eq!(told(&with(CoverVolume::None), true, ended()), lost);
+    }
 }
