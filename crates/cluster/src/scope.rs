@@ -127,7 +127,8 @@ impl Scope {
     /// Whether a pod's labels tell no more than that it is of the run, so that its name alone decides.
     #[must_use]
     pub fn selects_by_name(&self) -> bool {
-        self.run_id.as_ref().is_some_and(|id| self.labels == format!("{RUN_ID_LABEL}={id}"))
+        let run = self.run_id.as_ref();
+        self.labels.is_empty() || run.is_some_and(|id| self.labels == format!("{RUN_ID_LABEL}={id}"))
     }
 
     /// Whether a namespace is looked into.

@@ -7,6 +7,7 @@ use fs_err as fs;
 use podcov_e2e::{Ended, World, run};
 use podcov_testbed::{Fault, Rule};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::support::*;
 
@@ -470,6 +471,55 @@ async fn what_a_deleted_pod_wrote_to_its_volume_may_be_there() -> Result<()> {
     let collected = collect(&world, "--include-older").await?;
     let there = "podcov-collect: pod default/db-0: it was deleted during the run; what it wrote may be in its volume\n";
     assert_eq!((collected.code, collected.stderr.as_str()), (0, there));
+    Ok(())
+}
+
+/// Uploads one run of a pod's container `app` to a folder of storage, as its podcov-agent does.
+fn upload(world: &World, pod: &str) -> Result<()> {
+    let (run, start) = (one_run(world, pod)?, 1_795_224_300_594_803_693_u64);
+    let folder = world.dir().join(format!("storage/{RUN}/default/{pod}/app/{start}"));
+    fs::create_dir_all(&folder)?;
+    let mut files = Vec::new();
+    for name in [counters_of(pod), META.to_owned()] {
+        let bytes = fs::read(run.join(&name))?;
+        fs::write(folder.join(&name), &bytes)?;
+        let sha256 = format!("{:x}", Sha256::digest(&bytes));
+        files.push(json!({"name": name, "size": bytes.len(), "sha256": sha256}));
+    }
+    let manifest = json!({"version": 1, "podcov": "0.1.0", "run": RUN, "namespace": "default", "pod": pod,
+        "container": "app", "start": start, "exit_code": 0, "files": files});
+    Ok(fs::write(folder.join("manifest.json"), manifest.to_string())?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_pod_that_has_uploaded_nothing_is_a_loss() -> Result<()> {
+    let world = World::new().await?;
+    for pod in ["uploads", "killed", "stays"] {
+        add_pod(&world, pod, |_| {})?;
+    }
+    let until_noted =
+        "until [ \"$(grep -o '\"deleted\":true' .podcov/pods-* | wc -l)\" = 2 ]; do sleep 0.02; done";
+    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_noted]));
+    let deleting = async {
+        while notes(&world)?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        upload(&world, "uploads")?;
+        world.bed.delete_pod("default", "uploads", Some(0))?;
+        world.bed.delete_pod("default", "killed", Some(0))
+    };
+    let (tested, gone) = tokio::join!(testing, deleting);
+    gone?;
+    assert_eq!(tested?.code, 0);
+    // One that podcov-test did not see go may upload later.
+    let from = format!("--from file://{}", world.dir().join("storage").display());
+    let collected = collect(&world, &from).await?;
+    assert_eq!((collected.code, collected.stderr), (4, deleted("killed")));
+    assert!(collected.stdout.contains("2 files of 1 container"), "{}", collected.stdout);
+    assert_eq!(world.manifest()?["losses"][0]["pod"], "killed");
+    // Others are not of this collect.
+    let other = collect(&world, &format!("{from} --pod uploads")).await?;
+    assert_eq!((other.code, other.stderr.as_str()), (0, ""));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::time::SystemTime;
 
 use podcov_cli::{CollectNote, RunState, SeenPod, SeenPods, say};
-use podcov_cluster::{Found, Scope, Why};
+use podcov_cluster::{Found, Scope, Unlisted, Why};
 
 use crate::args::NAME;
 use crate::manifest::{Collected, Loss, LossOf, Manifest, SkippedEntry};
@@ -48,9 +48,39 @@ impl DeletedPods {
 
     /// Compares it with the pods that were `found`.
     pub(crate) fn look_up(&mut self, scope: &Scope, found: &Found, include_older: bool) {
+        let there = found.targets.iter().map(|target| &target.container.uid);
+        let skipped = found.skipped.iter().filter(|skipped| skipped.why != Why::Terminating);
+        let there = there.chain(skipped.map(|skipped| &skipped.uid)).cloned().collect();
+        self.judge(scope, &there, &found.unlisted, include_older);
+    }
+
+    /// Compares it with what was uploaded, of which `has_uploaded` knows a pod's name. A pod that podcov-test did not see
+    /// go may still run.
+    pub(crate) fn look_up_stored(&mut self, scope: &Scope, has_uploaded: impl Fn(&str) -> bool) {
+        let pods = || self.notes.iter().flat_map(SeenPods::pods);
+        let is_gone = |uid: &String| pods().any(|pod| pod.uid == *uid && pod.deleted);
+        let may_come = pods().filter(|pod| has_uploaded(&pod.pod) || !is_gone(&pod.uid));
+        let there = may_come.map(|pod| pod.uid.clone()).collect();
+        self.judge(scope, &there, &[], false);
+    }
+
+    fn judge(&mut self, scope: &Scope, there: &HashSet<String>, unlisted: &[Unlisted], include_older: bool) {
         if let Some(done) = &self.done {
-            self.fates = fates(&self.notes, done, scope, found, include_older);
+            self.fates = fates(&self.notes, done, scope, there, unlisted, include_older);
         }
+    }
+
+    /// Adds to a manifest what is lost with them, and prints that. `added_to` is the report to which this one adds.
+    pub(crate) fn record(&self, manifest: &mut Manifest, added_to: Option<&Manifest>) {
+        let (losses, skipped) = (self.losses(added_to), self.skipped());
+        for loss in losses.iter().filter(|loss| !loss.earlier) {
+            say(NAME, format_args!("error: {}", loss.message));
+        }
+        for SkippedEntry { namespace, pod, reason, .. } in &skipped {
+            say(NAME, format_args!("pod {namespace}/{pod}: {reason}"));
+        }
+        manifest.losses.extend(losses);
+        manifest.skipped.extend(skipped);
     }
 
     /// Whether a pod with this UID is one whose loss is named.
@@ -58,8 +88,8 @@ impl DeletedPods {
         self.fates.iter().any(|(pod, _)| pod.uid == uid)
     }
 
-    /// What is lost with them. `added_to` is the report to which this one adds.
-    pub(crate) fn losses(&self, added_to: Option<&Manifest>) -> Vec<Loss> {
+    /// What is lost with them.
+    fn losses(&self, added_to: Option<&Manifest>) -> Vec<Loss> {
         let unknown = self
             .unknown
             .iter()
@@ -83,7 +113,7 @@ impl DeletedPods {
     }
 
     /// Those of which nothing of this report is lost.
-    pub(crate) fn skipped(&self) -> Vec<SkippedEntry> {
+    fn skipped(&self) -> Vec<SkippedEntry> {
         let entry = |(pod, fate): &(SeenPod, PodFate)| {
             let reason = match fate {
                 PodFate::Lost { .. } | PodFate::Told => return None,
@@ -163,15 +193,13 @@ fn fates(
     notes: &[SeenPods],
     done: &CollectNote,
     scope: &Scope,
-    found: &Found,
+    there: &HashSet<String>,
+    unlisted: &[Unlisted],
     include_older: bool,
 ) -> Vec<(SeenPod, PodFate)> {
-    let there = found.targets.iter().map(|target| &target.container.uid);
-    let skipped = found.skipped.iter().filter(|skipped| skipped.why != Why::Terminating);
-    let there: HashSet<&String> = there.chain(skipped.map(|skipped| &skipped.uid)).collect();
     let is_meant = |pod: &SeenPod| {
         scope.wants_namespace(&pod.namespace)
-            && found.unlisted.iter().all(|unlisted| unlisted.namespace != pod.namespace)
+            && unlisted.iter().all(|unlisted| unlisted.namespace != pod.namespace)
             && scope.wants_pod(&pod.pod)
     };
     // The last note of a pod tells, and whether it was deleted while any of them was taken.
@@ -445,6 +473,20 @@ mod tests {
         run.test(&[("a", true), ("b", false)]).end().unwrap();
         run.test(&[("c", false)]).end().unwrap();
         assert_eq!(run.collect(&[], &["c"], &[], &mut None), replaced(&["a", "b"]));
+    }
+
+    /// As Skaffold kills its hooks. Its note stays, and says what it saw until then.
+    #[test]
+    fn a_podcov_test_that_was_killed_has_noted_what_it_saw() {
+        let run = Run::new();
+        run.test(&[("a", true), ("b", false)]);
+        for _ in 0..2 {
+            assert_eq!(run.collect(&[], &["b"], &[], &mut None), lost(&["a"]));
+        }
+        run.test(&[("c", false)]).end().unwrap();
+        assert_eq!(run.collect(&[], &["c"], &[], &mut None), replaced(&["b"]), "a is told, b is of no use");
+        assert_eq!(run.collect(&[], &["c"], &[("c", "app"), ("c", "side")], &mut None), NOTHING);
+        assert_eq!(run.files(), 2, "the note, and that all of it is settled");
     }
 
     #[test]

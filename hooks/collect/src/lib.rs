@@ -128,7 +128,7 @@ async fn collect(
         read => read.unwrap_or_default(),
     };
     let mut manifest = match &args.from {
-        Some(address) => stored::collect(args, address, staging).await?,
+        Some(address) => stored::collect(args, address, staging, earlier.as_ref(), deleted).await?,
         None => from_cluster(args, tracker, staging, earlier.as_ref(), deleted).await?,
     };
     let staging = staging.as_ref().context("there is a staging folder by now")?;
@@ -172,14 +172,7 @@ async fn from_cluster(
     for line in Skipped::lines(&skipped) {
         say(NAME, line);
     }
-    manifest.losses = deleted.losses(earlier.filter(|_| args.accumulate));
-    for loss in manifest.losses.iter().filter(|loss| !loss.earlier) {
-        say(NAME, format_args!("error: {}", loss.message));
-    }
-    manifest.skipped = deleted.skipped();
-    for SkippedEntry { namespace, pod, reason, .. } in &manifest.skipped {
-        say(NAME, format_args!("pod {namespace}/{pod}: {reason}"));
-    }
+    deleted.record(&mut manifest, earlier.filter(|_| args.accumulate));
     if targets.is_empty() {
         return Err(Failure::new(Exit::Incomplete, format!("no coverage found in {}", scope.describe()))
             .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")

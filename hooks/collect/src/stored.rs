@@ -1,6 +1,6 @@
 //! Collecting from storage, where podcov-agents have put their files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use podcov_cli::say;
@@ -9,14 +9,17 @@ use podcov_storage::{Address, Error, Limits, Origin};
 use podcov_unpack::take;
 
 use crate::args::{Args, MAX_ENTRIES, MAX_FILE, NAME};
+use crate::deleted::DeletedPods;
 use crate::manifest::{Collected, Manifest, report_folder};
 use crate::staging::Staging;
 
-/// Fetches the selected files into the staging folder.
+/// Fetches the selected files into the staging folder. `earlier` is the last report.
 pub(crate) async fn collect(
     args: &Args,
     address: &Address,
     staging: &mut Option<Staging>,
+    earlier: Option<&Manifest>,
+    deleted: &mut DeletedPods,
 ) -> Result<Manifest> {
     let select = args.select.stored_scope()?;
     let mut manifest = Manifest::begin(select.run_id.clone(), &address.to_string());
@@ -52,6 +55,9 @@ pub(crate) async fn collect(
             ),
         );
     }
+    let pods: BTreeSet<String> = fetched.iter().map(|start| start.origin.pod.clone()).collect();
+    deleted.look_up_stored(&select, |pod| pods.contains(&Origin::part(pod)));
+    deleted.record(&mut manifest, earlier.filter(|_| args.accumulate));
     // Of one container there may be several starts.
     let mut containers = BTreeMap::<String, Collected>::new();
     for start in fetched {
