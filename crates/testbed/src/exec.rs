@@ -23,6 +23,7 @@ use futures_util::{
     stream::{SplitSink, SplitStream},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use rustix::process::Signal;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdin, Command},
@@ -108,8 +109,13 @@ struct Session {
 
 type Sink = Arc<Mutex<SplitSink<WebSocket, Message>>>;
 
-/// The connection is to drop without a status.
-struct Cut;
+/// Why output ends before its end.
+enum Cut {
+    /// The connection is to drop without a status.
+    Connection,
+    /// The command is killed.
+    Command,
+}
 
 impl Session {
     async fn run(self, socket: WebSocket) {
@@ -185,7 +191,10 @@ impl Session {
         }
         let ended = child.wait().await;
         self.cluster.processes.ended(pid);
-        output?;
+        match output {
+            Err(Cut::Command) => return Ok(Failure::exit_code(128 + Signal::KILL.as_raw()).status().clone()),
+            output => output?,
+        };
         if self.faults.iter().any(|fault| matches!(fault, Fault::TruncateStdout(_))) {
             return Ok(success());
         }
@@ -262,6 +271,7 @@ impl Session {
             let mut then = None;
             for fault in self.faults.iter().filter(|_| channel == STDOUT) {
                 if let Fault::CutStdout(limit)
+                | Fault::KillCommand(limit)
                 | Fault::TruncateStdout(limit)
                 | Fault::DeletePod { after: limit @ 1.. } = fault
                     && sent + length >= *limit
@@ -277,7 +287,8 @@ impl Session {
             }
             sent += length;
             match then {
-                Some(Fault::CutStdout(_)) => return Err(Cut),
+                Some(Fault::CutStdout(_)) => return Err(Cut::Connection),
+                Some(Fault::KillCommand(_)) => return Err(Cut::Command),
                 Some(Fault::TruncateStdout(_)) => silent = true,
                 Some(Fault::DeletePod { .. }) => {
                     self.delete_pod();

@@ -31,6 +31,9 @@ pub enum Fault {
     CutStdout(usize),
     /// exec: stdout ends after this many bytes, and yet success is reported (kubernetes issue 124571).
     TruncateStdout(usize),
+    /// exec: the command is killed after this many bytes of stdout, and its exit code reported, as where the container's
+    /// first process ends.
+    KillCommand(usize),
     /// exec: the command does not run; stdout is these bytes, and success is reported.
     ReplaceStdout(Bytes),
     /// exec: signals that the command sends to pid 1 arrive this much later; the command itself does not wait.

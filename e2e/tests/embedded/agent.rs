@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use podcov_e2e::{Ended, ReservedPort, World, go_build, program, run};
-use podcov_testbed::Tools;
+use podcov_testbed::{Image, Tools};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -501,6 +501,35 @@ async fn an_agent_that_is_about_to_start_is_waited_for() -> Result<()> {
     // The program may not handle the stop signal yet, which its agent tells.
     assert!(ended.code == 0 || ended.stderr.contains("and wrote no counters then"), "{ended:?}");
     drop(agent?);
+    Ok(())
+}
+
+/// The image's shell signals the program and cannot send the files; the agent can, which the container's spec does not
+/// mention.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_written_for_a_shell_without_tar_the_agent_sends() -> Result<()> {
+    let world = World::new().await?;
+    deploy_with(&world, &WRITES, |container, binary| {
+        let agent = program("podcov-agent");
+        let script = format!(
+            "control=127.0.0.1:$PORT; export PORT=0; exec '{}' run --control=$control -- '{}'",
+            agent.display(),
+            binary.display()
+        );
+        let image = Image::new("sh").args(["-c", &script]);
+        world.bed.image("writes", image.tools(Tools::only(["sh", "grep"])));
+        container["ports"] = json!([{"name": "main", "containerPort": 19998}]);
+    })
+    .await?;
+    let [pod] = &pods_of(&world, "writes")[..] else { anyhow::bail!("one pod") };
+    for files in [2, 3] {
+        let collected = hook(&world, "podcov-collect --signal USR1", None).await?;
+        assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
+        let container = &world.manifest()?["containers"][0];
+        assert_eq!((&container["way"], &container["attempts"]), (&json!("agent"), &json!(1)));
+        let folder = format!("reports/coverage/default/{pod}/app");
+        assert_eq!(world.files(&folder)?.len(), files, "one signal, one file");
+    }
     Ok(())
 }
 

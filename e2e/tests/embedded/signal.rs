@@ -153,24 +153,27 @@ async fn a_connection_that_breaks_is_made_anew_without_a_second_signal() -> Resu
     assert_eq!(signal(&world, "").await?.code, 0);
     // The shell says the files' names, each listing's dot, the processes, and that the signal has been sent. Wherever
     // in that the connection breaks, no more than one signal is sent.
-    let mut wrote = 0;
-    for more in (0..70).step_by(5) {
-        let before = names()?;
-        let listed = before.iter().map(|name| name.len() + 1).sum::<usize>() + 2 + 2;
-        let cut = world.bed.fault(Rule::new(Fault::CutStdout(listed + more + 1)).exec().first(1));
-        let signalled = signal(&world, "").await?;
-        assert_eq!(cut.hits(), 1);
-        let new = names()?.len() - before.len();
-        if new == 0 {
-            let words =
-                "the connection broke as the signal was sent, so it may not have arrived: try again\n";
-            assert!(signalled.code == 4 && signalled.stderr.ends_with(words), "{more}: {signalled:?}");
-        } else {
-            assert_eq!((signalled.code, new), (0, 1), "{more}: {signalled:?}");
-            wrote += 1;
+    // It is the same where the shell is killed, as with a container whose program ends on the signal.
+    for fault in [Fault::CutStdout, Fault::KillCommand] {
+        let mut wrote = 0;
+        for more in (0..70).step_by(5) {
+            let before = names()?;
+            let listed = before.iter().map(|name| name.len() + 1).sum::<usize>() + 2 + 2;
+            let cut = world.bed.fault(Rule::new(fault(listed + more + 1)).exec().first(1));
+            let signalled = signal(&world, "").await?;
+            assert_eq!(cut.hits(), 1);
+            let new = names()?.len() - before.len();
+            if new == 0 {
+                let words =
+                    "the connection broke as the signal was sent, so it may not have arrived: try again\n";
+                assert!(signalled.code == 4 && signalled.stderr.ends_with(words), "{more}: {signalled:?}");
+            } else {
+                assert_eq!((signalled.code, new), (0, 1), "{more}: {signalled:?}");
+                wrote += 1;
+            }
         }
+        assert!(wrote > 7, "a break before the signal, or after it, does no harm: {wrote}");
     }
-    assert!(wrote > 7, "a break before the signal, or after it, does no harm: {wrote}");
     for fault in [Fault::status(500), Fault::too_many_requests(0), Fault::Close] {
         let once = world.bed.fault(Rule::new(fault).exec().first(1));
         assert_eq!(signal(&world, "").await?.code, 0);
