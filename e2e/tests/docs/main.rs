@@ -104,6 +104,21 @@ fn every_link_leads_to_a_file_and_a_heading() -> Result<()> {
 }
 
 #[test]
+fn every_path_in_a_page_exists() -> Result<()> {
+    let mut looked = 0;
+    for page in pages()? {
+        let paths = page.code().into_iter().filter(|code| !code.contains(['*', '…', ' ', '<']));
+        let folders = ["crates/", "hooks/", "e2e/", "examples/", "docs/"];
+        for path in paths.filter(|path| folders.iter().any(|folder| path.starts_with(folder))) {
+            ensure!(top().join(path).exists(), "{}: there is no {path}", page.name);
+            looked += 1;
+        }
+    }
+    ensure!(looked > 50, "only {looked} paths");
+    Ok(())
+}
+
+#[test]
 fn the_readme_is_short_and_the_index_has_every_page() -> Result<()> {
     let readme = fs::read_to_string(top().join("README.md"))?;
     ensure!(readme.lines().count() <= 120, "README.md has {} lines", readme.lines().count());
