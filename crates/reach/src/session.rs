@@ -105,32 +105,27 @@ impl Session {
         Ok(Self { exec, unread: VecDeque::new(), stderr: String::new() })
     }
 
-    /// A listing of coverage files: lines up to one with a dot.
+    /// A listing of coverage files.
     pub(crate) async fn names(&mut self) -> Result<Result<BTreeSet<String>, EarlyExit>, Error> {
-        let mut names = BTreeSet::new();
-        loop {
-            match self.line().await? {
-                Some(line) if line == "." => return Ok(Ok(names)),
-                Some(line) if line.parse::<covdata::FileName>().is_ok() => {
-                    names.insert(line);
-                }
-                // No name that Go gives: it is nobody's evidence, and it goes into no command line.
-                Some(line) => tracing::debug!("not a coverage file: {line}"),
-                None => return Ok(Err(self.early_exit()?)),
-            }
-        }
+        // Any other name is nobody's evidence, and goes into no command line.
+        self.listed(|line| line.parse::<covdata::FileName>().is_ok().then_some(line)).await
     }
 
     /// The container's own processes, without this shell.
     pub(crate) async fn processes(&mut self) -> Result<Result<Vec<Candidate>, EarlyExit>, Error> {
-        let mut candidates = Vec::new();
+        self.listed(|line| Candidate::parse(&line)).await
+    }
+
+    /// What `parse` takes of the lines up to one with a dot.
+    async fn listed<T, C: Default + Extend<T>>(
+        &mut self,
+        parse: impl Fn(String) -> Option<T>,
+    ) -> Result<Result<C, EarlyExit>, Error> {
+        let mut list = C::default();
         loop {
             match self.line().await? {
-                Some(line) if line == "." => return Ok(Ok(candidates)),
-                Some(line) => match Candidate::parse(&line) {
-                    Some(candidate) => candidates.push(candidate),
-                    None => tracing::debug!("not a process: {line}"),
-                },
+                Some(line) if line == "." => return Ok(Ok(list)),
+                Some(line) => list.extend(parse(line)),
                 None => return Ok(Err(self.early_exit()?)),
             }
         }

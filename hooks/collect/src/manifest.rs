@@ -25,7 +25,7 @@ pub(crate) const FILE_NAME: &str = "manifest.json";
 pub(crate) const VERSION: u32 = 2;
 
 /// `manifest.json`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) version: u32,
     /// The podcov that wrote it.
@@ -96,7 +96,7 @@ pub(crate) struct PodName {
 }
 
 /// One container's part.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Collected {
     pub(crate) namespace: String,
     pub(crate) pod: String,
@@ -225,24 +225,8 @@ impl Collected {
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
             container: container.to_owned(),
-            context: String::new(),
-            pod_uid: String::new(),
-            image: String::new(),
-            image_id: String::new(),
-            restarts: 0,
-            lives: Vec::new(),
-            agent_lives: None,
             folder,
-            way: String::new(),
-            gzip: false,
-            attempts: 0,
-            files: Vec::new(),
-            shared: Vec::new(),
-            older: Vec::new(),
-            losses: Vec::new(),
-            known_losses: Vec::new(),
-            pod_started: None,
-            earlier: false,
+            ..Self::default()
         }
     }
 
@@ -288,13 +272,7 @@ impl Manifest {
             context: context.to_owned(),
             started: Timestamp::now(),
             finished: Timestamp::now(),
-            complete: false,
-            containers: Vec::new(),
-            skipped: Vec::new(),
-            not_of_run: Vec::new(),
-            losses: Vec::new(),
-            total: Statements::default(),
-            packages: BTreeMap::new(),
+            ..Self::default()
         }
     }
 

@@ -10,7 +10,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, PipeWriter, Read, Write};
+use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -36,14 +36,6 @@ pub(crate) const GUARD: &str = "--guard-command-while-open";
 
 /// The names of at most this many processes are printed.
 const NAMED: usize = 5;
-
-/// Whether a command needs a guard.
-///
-/// It needs none at a terminal: a command in a background process group could not read from it, and Ctrl-C reaches every
-/// process of the foreground group anyway.
-pub(crate) fn is_needed() -> bool {
-    !io::stdin().is_terminal()
-}
 
 /// Runs the command under a guard, to the end of both.
 pub(crate) async fn run(command: &Command<'_>, shutdown: &Shutdown) -> Result<CommandEnd> {

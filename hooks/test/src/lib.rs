@@ -5,16 +5,15 @@ mod command;
 mod foreground;
 #[cfg(unix)]
 mod guard;
-#[cfg(not(unix))]
-#[path = "no_guard.rs"]
-mod guard;
 mod process;
 mod recorder;
 mod routes;
 
-use std::ffi::OsString;
 use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
+#[cfg(unix)]
+use std::io::IsTerminal;
+#[cfg(unix)]
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -40,14 +39,8 @@ pub fn guard() -> Option<ExitCode> {
     if arguments.next()? != guard::GUARD {
         return None;
     }
-    let arguments: Vec<OsString> = arguments.collect();
+    let arguments: Vec<std::ffi::OsString> = arguments.collect();
     Some(podcov_cli::main_with(NAME, async move |_shutdown| guard::guard(&arguments).await))
-}
-
-/// There are no guards elsewhere.
-#[cfg(not(unix))]
-pub fn guard() -> Option<ExitCode> {
-    None
 }
 
 /// Runs podcov-test.
@@ -110,11 +103,13 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
 /// The first signal that podcov-test gets goes to the command, which is killed when the grace is over. At the second it
 /// is killed at once.
 async fn run_command(command: &Command<'_>, shutdown: &Shutdown) -> Result<CommandEnd> {
-    if guard::is_needed() {
-        guard::run(command, shutdown).await
-    } else {
-        foreground::run(command, shutdown).await
+    // At a terminal it needs no guard: a command in a background process group could not read from it, and Ctrl-C reaches
+    // every process of the foreground group anyway.
+    #[cfg(unix)]
+    if !std::io::stdin().is_terminal() {
+        return guard::run(command, shutdown).await;
     }
+    foreground::run(command, shutdown).await
 }
 
 /// Tells a run's hooks that test apart: by their targets and commands.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
     if let Some(code) = podcov_test::guard() {
         return code;
     }
