@@ -153,7 +153,7 @@ impl DeletedPods {
                     PodFate::Lost { .. } => done.tell(&pod.uid, container, now),
                     PodFate::Unknown => {}
                     PodFate::InVolume | PodFate::Replaced | PodFate::Told => {
-                        done.settle(&pod.uid, container, now)
+                        done.settle(&pod.uid, container, now);
                     }
                 }
             }
