@@ -28,23 +28,22 @@ const NOT_TESTS: &str = "was not written by this version of podcov-test";
 const NOT_COLLECTS: &str = "was not written by this version of podcov-collect";
 
 /// The pods that one podcov-test has seen.
-#[derive(Debug)]
-pub struct SeenPods {
-    file: PathBuf,
-    is_written: bool,
-    content: Content,
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Content {
+pub struct SeenPods {
     kind: String,
-    started: SystemTime,
-    /// When this was written.
-    until: SystemTime,
-    /// It was written at the podcov-test's end.
-    ended: bool,
-    pods: Vec<SeenPod>,
+    /// When that podcov-test began.
+    pub started: SystemTime,
+    /// Until when that podcov-test has certainly watched: its end, or if that is not noted, when it wrote the note.
+    pub until: SystemTime,
+    /// That podcov-test has ended, so it does not write the note any more.
+    pub ended: bool,
+    /// The pods. [`SeenPods::write`] makes a change last.
+    pub pods: Vec<SeenPod>,
+    #[serde(skip)]
+    file: PathBuf,
+    #[serde(skip)]
+    is_written: bool,
 }
 
 /// A pod that held counters while tests ran.
@@ -66,20 +65,17 @@ pub struct SeenPod {
 }
 
 /// What the podcov-collects of a run have settled of the pods that its podcov-tests have seen.
-#[derive(Debug)]
-pub struct CollectNote {
-    file: PathBuf,
-    /// The notes of others that this one has all of.
-    read: Vec<PathBuf>,
-    content: CollectContent,
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CollectContent {
+pub struct CollectNote {
     kind: String,
     /// By the pods' UIDs and the containers' names.
     pods: BTreeMap<String, BTreeMap<String, Settled>>,
+    #[serde(skip)]
+    file: PathBuf,
+    /// The notes of others that this one has all of.
+    #[serde(skip)]
+    read: Vec<PathBuf>,
 }
 
 /// When what was done about a container.
@@ -97,9 +93,15 @@ impl RunState {
     #[must_use]
     pub fn see_pods(&self) -> SeenPods {
         let started = SystemTime::now();
-        let content =
-            Content { kind: KIND.to_owned(), started, until: started, ended: false, pods: Vec::new() };
-        SeenPods { file: self.new_note(SEEN, started), is_written: false, content }
+        SeenPods {
+            kind: KIND.to_owned(),
+            started,
+            until: started,
+            ended: false,
+            pods: Vec::new(),
+            file: self.new_note(SEEN, started),
+            is_written: false,
+        }
     }
 
     /// What each podcov-test of the run has seen, in the order of their starts, and an error for each note that cannot be
@@ -112,14 +114,14 @@ impl RunState {
         };
         let (mut all, mut errors) = (Vec::new(), Vec::new());
         for file in files {
-            match read(&file, NOT_TESTS, |content: &Content| content.kind == KIND) {
-                Ok(Some(content)) => all.push(SeenPods { file, is_written: true, content }),
+            match read(&file, NOT_TESTS, |note: &SeenPods| note.kind == KIND) {
+                Ok(Some(note)) => all.push(SeenPods { file, is_written: true, ..note }),
                 // A podcov-collect has removed it since.
                 Ok(None) => {}
                 Err(error) => errors.push(error),
             }
         }
-        all.sort_by_key(|one| one.content.started);
+        all.sort_by_key(|one| one.started);
         (all, errors)
     }
 
@@ -129,14 +131,14 @@ impl RunState {
     /// When a note cannot be read or is not podcov's.
     pub fn collect_note(&self) -> io::Result<CollectNote> {
         let file = self.new_note(COLLECTED, SystemTime::now());
-        let content = CollectContent { kind: COLLECT_KIND.to_owned(), pods: BTreeMap::new() };
-        let mut note = CollectNote { file, read: Vec::new(), content };
+        let (kind, pods) = (COLLECT_KIND.to_owned(), BTreeMap::new());
+        let mut note = CollectNote { kind, pods, file, read: Vec::new() };
         for file in self.notes(COLLECTED)? {
-            let is_ours = |content: &CollectContent| content.kind == COLLECT_KIND;
+            let is_ours = |note: &CollectNote| note.kind == COLLECT_KIND;
             // Another podcov-collect, whose note has all of it, may have removed it since.
-            let Some(content) = read(&file, NOT_COLLECTS, is_ours)? else { continue };
+            let Some(other) = read(&file, NOT_COLLECTS, is_ours)? else { continue };
             note.read.push(file);
-            note.add(&content);
+            note.add(&other);
         }
         Ok(note)
     }
@@ -171,53 +173,24 @@ fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-fn write(file: &Path, content: &impl Serialize, is_written: &mut bool) -> io::Result<()> {
+fn write(file: &Path, note: &impl Serialize, is_written: bool) -> io::Result<()> {
     make_folder(file.parent().unwrap_or(Path::new(".")))?;
-    replace(file, &serde_json::to_vec(content)?, *is_written)?;
-    *is_written = true;
-    Ok(())
+    replace(file, &serde_json::to_vec(note)?, is_written)
 }
 
 impl SeenPods {
-    /// When that podcov-test began.
-    #[must_use]
-    pub fn started(&self) -> SystemTime {
-        self.content.started
-    }
-
-    /// Until when that podcov-test has certainly watched: its end, or if that is not noted, when it wrote the note.
-    #[must_use]
-    pub fn until(&self) -> SystemTime {
-        self.content.until
-    }
-
-    /// That podcov-test has ended, so it does not write the note any more.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.content.ended
-    }
-
-    /// The pods.
-    #[must_use]
-    pub fn pods(&self) -> &[SeenPod] {
-        &self.content.pods
-    }
-
-    /// The pods, to be changed; [`SeenPods::write`] makes it last.
-    pub fn pods_mut(&mut self) -> &mut Vec<SeenPod> {
-        &mut self.content.pods
-    }
-
     /// Writes the note, if there are pods.
     ///
     /// # Errors
     /// When that fails.
     pub fn write(&mut self) -> io::Result<()> {
-        if self.content.pods.is_empty() {
+        if self.pods.is_empty() {
             return Ok(());
         }
-        self.content.until = SystemTime::now();
-        write(&self.file, &self.content, &mut self.is_written)
+        self.until = SystemTime::now();
+        write(&self.file, self, self.is_written)?;
+        self.is_written = true;
+        Ok(())
     }
 
     /// Writes the note for the last time.
@@ -225,7 +198,7 @@ impl SeenPods {
     /// # Errors
     /// When that fails.
     pub fn end(mut self) -> io::Result<()> {
-        self.content.ended = true;
+        self.ended = true;
         self.write()
     }
 
@@ -234,7 +207,7 @@ impl SeenPods {
     /// # Errors
     /// When that fails.
     pub fn remove(self) -> io::Result<()> {
-        assert!(self.has_ended(), "one that goes on writes its note again");
+        assert!(self.ended, "one that goes on writes its note again");
         remove(&self.file)
     }
 }
@@ -254,11 +227,11 @@ impl CollectNote {
     }
 
     fn of(&self, uid: &str, container: &str) -> Option<&Settled> {
-        self.content.pods.get(uid)?.get(container)
+        self.pods.get(uid)?.get(container)
     }
 
     /// Adds what another podcov-collect has settled.
-    fn add(&mut self, other: &CollectContent) {
+    fn add(&mut self, other: &Self) {
         for (uid, containers) in &other.pods {
             for (container, settled) in containers {
                 if let Some(collected) = settled.collected {
@@ -284,7 +257,7 @@ impl CollectNote {
     }
 
     fn of_mut(&mut self, uid: &str, container: &str) -> &mut Settled {
-        self.content.pods.entry(uid.to_owned()).or_default().entry(container.to_owned()).or_default()
+        self.pods.entry(uid.to_owned()).or_default().entry(container.to_owned()).or_default()
     }
 
     /// Writes the note with no other pods than those that `notes` have, if there are any, in place of those that it was
@@ -293,10 +266,10 @@ impl CollectNote {
     /// # Errors
     /// When that fails.
     pub fn write(mut self, notes: &[SeenPods]) -> io::Result<()> {
-        let has = |uid: &String| notes.iter().flat_map(SeenPods::pods).any(|pod| pod.uid == *uid);
-        self.content.pods.retain(|uid, _| has(uid));
-        if !self.content.pods.is_empty() {
-            write(&self.file, &self.content, &mut false)?;
+        let has = |uid: &String| notes.iter().flat_map(|note| &note.pods).any(|pod| pod.uid == *uid);
+        self.pods.retain(|uid, _| has(uid));
+        if !self.pods.is_empty() {
+            write(&self.file, &self, false)?;
         }
         self.read.iter().try_for_each(|file| remove(file))
     }
@@ -335,26 +308,26 @@ mod tests {
         let run = state(dir.path(), "a");
         assert_eq!(seen(&run).len(), 0);
         let (mut first, mut second) = (run.see_pods(), run.see_pods());
-        second.content.started += std::time::Duration::from_secs(1);
-        second.pods_mut().push(pod("2"));
+        second.started += std::time::Duration::from_secs(1);
+        second.pods.push(pod("2"));
         second.write().unwrap();
         first.write().unwrap();
         assert_eq!(seen(&run).len(), 1, "nothing was seen, nothing is written");
-        first.pods_mut().push(pod("1"));
+        first.pods.push(pod("1"));
         first.write().unwrap();
-        first.pods_mut()[0].deleted = true;
+        first.pods[0].deleted = true;
         first.write().unwrap();
         for other in ["a-b", "b", "a_"] {
             assert_eq!(seen(&state(dir.path(), other)).len(), 0, "{other}");
         }
         let all = seen(&run);
-        let pods: Vec<_> = all.iter().flat_map(SeenPods::pods).cloned().collect();
+        let pods: Vec<_> = all.iter().flat_map(|note| &note.pods).cloned().collect();
         assert_eq!(pods, [SeenPod { deleted: true, ..pod("1") }, pod("2")]);
-        assert!(all.iter().all(|note| !note.has_ended()));
+        assert!(all.iter().all(|note| !note.ended));
         first.end().unwrap();
         second.end().unwrap();
         for one in seen(&run) {
-            assert!(one.has_ended() && one.until() > all[0].until());
+            assert!(one.ended && one.until > all[0].until);
             one.remove().unwrap();
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -365,7 +338,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let run = state(dir.path(), "a");
         let mut note = run.see_pods();
-        note.pods_mut().push(pod("1"));
+        note.pods.push(pod("1"));
         note.write().unwrap();
         let file = dir.path().join("pods-a.1.json");
         for text in ["", "{}", r#"{"kind":"podcov seen pods 1","started":0,"pods":[]}"#] {
@@ -391,7 +364,7 @@ mod tests {
     #[test]
     fn a_note_that_has_vanished_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(read(&dir.path().join("gone.json"), NOT_TESTS, |_: &Content| true).unwrap().is_none());
+        assert!(read(&dir.path().join("gone.json"), NOT_TESTS, |_: &SeenPods| true).unwrap().is_none());
     }
 
     #[test]
@@ -400,7 +373,7 @@ mod tests {
         let run = state(dir.path(), "a");
         let (early, late) = (SystemTime::UNIX_EPOCH, SystemTime::now());
         let mut test = run.see_pods();
-        test.pods_mut().push(pod("1"));
+        test.pods.push(pod("1"));
         let mut note = run.collect_note().unwrap();
         note.settle("1", "app", late);
         note.settle("1", "app", early);
@@ -422,7 +395,7 @@ mod tests {
         let run = state(dir.path(), "a");
         let (early, late) = (SystemTime::UNIX_EPOCH, SystemTime::now());
         let mut test = run.see_pods();
-        test.pods_mut().push(pod("1"));
+        test.pods.push(pod("1"));
         let notes = [test];
         let mut before = run.collect_note().unwrap();
         before.settle("1", "before", late);

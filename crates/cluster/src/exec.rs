@@ -35,13 +35,6 @@ pub enum Output {
     Stderr(Bytes),
 }
 
-/// How a program in a container ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExecEnd {
-    /// Its exit code.
-    pub code: i32,
-}
-
 impl Cluster {
     /// Starts `command` in a container, with its standard input open if `stdin` says so. `stall` is how long
     /// [`Exec::next`] may wait for output.
@@ -107,20 +100,20 @@ impl Exec {
         }
     }
 
-    /// How the program ended; output not yet taken is thrown away.
+    /// The program's exit code; output not yet taken is thrown away.
     ///
     /// # Errors
     /// As [`Exec::next`]; [`Error::NoProgram`] or [`Error::NotStarted`] when it could not be started.
-    pub async fn end(mut self) -> Result<ExecEnd, Error> {
+    pub async fn end(mut self) -> Result<i32, Error> {
         while self.next().await?.is_some() {}
         self.ended()
     }
 
-    /// How the program ended, once [`Exec::next`] has given `None`.
+    /// Its exit code, once [`Exec::next`] has given `None`.
     ///
     /// # Errors
     /// As [`Exec::end`]; [`Error::Broken`] before that.
-    pub fn ended(&mut self) -> Result<ExecEnd, Error> {
+    pub fn ended(&mut self) -> Result<i32, Error> {
         let status = self.status.take().ok_or_else(|| Error::Broken("it still runs".into()))?;
         end_of(status, &self.program)
     }
@@ -130,9 +123,9 @@ fn read_status(data: &[u8]) -> Result<Status, Error> {
     serde_json::from_slice(data).map_err(|e| Error::Broken(format!("its exit status is not readable: {e}")))
 }
 
-fn end_of(status: Status, program: &str) -> Result<ExecEnd, Error> {
+fn end_of(status: Status, program: &str) -> Result<i32, Error> {
     if status.status.as_deref() == Some("Success") {
-        return Ok(ExecEnd { code: 0 });
+        return Ok(0);
     }
     let message = status.message.unwrap_or_default();
     let code = (status.reason.as_deref() == Some("NonZeroExitCode"))
@@ -140,7 +133,7 @@ fn end_of(status: Status, program: &str) -> Result<ExecEnd, Error> {
         .and_then(|causes| causes.into_iter().find(|c| c.reason.as_deref() == Some("ExitCode")))
         .and_then(|cause| cause.message?.parse().ok());
     match code {
-        Some(code) => Ok(ExecEnd { code }),
+        Some(code) => Ok(code),
         None if lacks_program(&message, program) => {
             Err(Error::NoProgram { program: program.to_owned(), message })
         }
@@ -172,17 +165,17 @@ fn without_request(message: &str) -> String {
 mod tests {
     use super::*;
 
-    fn end(json: &str) -> Result<ExecEnd, Error> {
+    fn end(json: &str) -> Result<i32, Error> {
         end_of(read_status(json.as_bytes()).unwrap(), "sh")
     }
 
     #[test]
     fn statuses_as_servers_send_them() {
         let success = r#"{"metadata":{},"status":"Success"}"#;
-        assert_eq!(end(success).unwrap().code, 0);
+        assert_eq!(end(success).unwrap(), 0);
         let failed = r#"{"metadata":{},"status":"Failure","message":"command terminated with exit code 3",
             "reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#;
-        assert_eq!(end(failed).unwrap().code, 3);
+        assert_eq!(end(failed).unwrap(), 3);
         let missing = r#"{"metadata":{},"status":"Failure","reason":"InternalError","code":500,"message":
             "error executing command in container: failed to exec in container: failed to start exec \"1\": OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH: unknown"}"#;
         assert!(matches!(end(missing), Err(Error::NoProgram { program, .. }) if program == "sh"));

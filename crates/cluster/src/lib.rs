@@ -33,7 +33,7 @@ pub use agent_port::AgentPort;
 pub use client::{Cluster, ClusterArgs};
 pub use coverdir::{CoverDir, CoverVolume};
 pub use error::Error;
-pub use exec::{Exec, ExecEnd, Output};
+pub use exec::{Exec, Output};
 pub use fate::Fate;
 pub use find::{Found, Unlisted};
 pub use history::{History, Termination};

@@ -85,8 +85,8 @@ impl ExecOutput {
             }
         }
         match self.exec.ended() {
-            Ok(end) if end.code == 0 => Ok(None),
-            Ok(end) => Err(meaning(Ok((end.code, self.stderr.trim())))),
+            Ok(0) => Ok(None),
+            Ok(code) => Err(meaning(Ok((code, self.stderr.trim())))),
             Err(error) => Err(meaning(Err(&error))),
         }
     }

@@ -190,7 +190,7 @@ impl Session {
                 Output::Stderr(data) => self.stderr.push_str(&String::from_utf8_lossy(&data)),
             }
         }
-        match self.exec.end().await?.code {
+        match self.exec.end().await? {
             0 => Ok(ReadBack::Archive(archive)),
             code => Ok(ReadBack::Failed(format!("tar ended with exit code {code}: {}", self.stderr.trim()))),
         }
@@ -232,7 +232,7 @@ impl Session {
 
     /// How the script ended before its time.
     fn early_exit(&mut self) -> Result<EarlyExit, Error> {
-        let code = self.exec.ended()?.code;
+        let code = self.exec.ended()?;
         Ok(EarlyExit { code, stderr: std::mem::take(&mut self.stderr) })
     }
 }

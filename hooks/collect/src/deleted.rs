@@ -57,7 +57,7 @@ impl DeletedPods {
     /// Compares it with what was uploaded, of which `has_uploaded` knows a pod's name. A pod that podcov-test did not see
     /// go may still run.
     pub(crate) fn look_up_stored(&mut self, scope: &Scope, has_uploaded: impl Fn(&str) -> bool) {
-        let pods = || self.notes.iter().flat_map(SeenPods::pods);
+        let pods = || self.notes.iter().flat_map(|note| &note.pods);
         let is_gone = |uid: &String| pods().any(|pod| pod.uid == *uid && pod.deleted);
         let may_come = pods().filter(|pod| has_uploaded(&pod.pod) || !is_gone(&pod.uid));
         let there = may_come.map(|pod| pod.uid.clone()).collect();
@@ -141,7 +141,7 @@ impl DeletedPods {
     fn write(&self, state: &RunState, collected: &[Collected]) -> io::Result<()> {
         let (notes, _) = state.seen_pods();
         let mut done = state.collect_note()?;
-        for pod in notes.iter().flat_map(SeenPods::pods) {
+        for pod in notes.iter().flat_map(|note| &note.pods) {
             for container in pod.containers.iter().filter(|name| is_collected(pod, name, collected)) {
                 done.settle(&pod.uid, container, self.began);
             }
@@ -158,9 +158,8 @@ impl DeletedPods {
                 }
             }
         }
-        let is_done = |note: &SeenPods| {
-            note.has_ended() && note.pods().iter().all(|pod| rest(note, pod, &done).is_empty())
-        };
+        let is_done =
+            |note: &SeenPods| note.ended && note.pods.iter().all(|pod| rest(note, pod, &done).is_empty());
         let (settled, open): (Vec<_>, Vec<_>) = notes.into_iter().partition(is_done);
         // A note must not outlive what settles it.
         settled.into_iter().try_for_each(SeenPods::remove)?;
@@ -180,13 +179,13 @@ fn is_collected(pod: &SeenPod, container: &str, collected: &[Collected]) -> bool
 
 /// The containers of a note's pod that are not settled.
 fn rest(note: &SeenPods, pod: &SeenPod, done: &CollectNote) -> Vec<String> {
-    let is_open = |name: &&String| !done.is_settled(&pod.uid, name, note.started());
+    let is_open = |name: &&String| !done.is_settled(&pod.uid, name, note.started);
     pod.containers.iter().filter(is_open).cloned().collect()
 }
 
 /// Whether `later` began when the tests of `note` had ended, and saw pods in that namespace.
 fn is_since(later: &SeenPods, note: &SeenPods, namespace: &str) -> bool {
-    later.started() > note.until() && later.pods().iter().any(|pod| pod.namespace == namespace)
+    later.started > note.until && later.pods.iter().any(|pod| pod.namespace == namespace)
 }
 
 fn fates(
@@ -205,7 +204,7 @@ fn fates(
     // The last note of a pod tells, and whether it was deleted while any of them was taken.
     let mut last: BTreeMap<&str, (&SeenPods, SeenPod)> = BTreeMap::new();
     for note in notes {
-        for pod in note.pods().iter().filter(|pod| is_meant(pod) && !there.contains(&pod.uid)) {
+        for pod in note.pods.iter().filter(|pod| is_meant(pod) && !there.contains(&pod.uid)) {
             let mut containers = rest(note, pod, done);
             containers.retain(|container| scope.wants_container(container));
             let deleted = pod.deleted || last.get(pod.uid.as_str()).is_some_and(|(_, pod)| pod.deleted);
@@ -218,7 +217,7 @@ fn fates(
         // That of one container may be news.
         let told = told.min().flatten();
         let in_namespace = |note: &SeenPods| -> HashSet<String> {
-            let pods = note.pods().iter().filter(|one| one.namespace == pod.namespace);
+            let pods = note.pods.iter().filter(|one| one.namespace == pod.namespace);
             pods.map(|pod| pod.uid.clone()).collect()
         };
         let before = in_namespace(note);
@@ -229,7 +228,7 @@ fn fates(
         let is_replaced =
             |later: &SeenPods| is_since(later, note, &pod.namespace) && (!pod.deleted || all_are_new(later));
         match () {
-            () if told.is_some_and(|told| notes.iter().any(|note| note.started() > told)) => PodFate::Told,
+            () if told.is_some_and(|told| notes.iter().any(|note| note.started > told)) => PodFate::Told,
             () if notes.iter().any(is_replaced) => PodFate::Replaced,
             () if !scope.selects_by_name() => PodFate::Unknown,
             () if pod.has_lasting_volume && include_older => PodFate::InVolume,
@@ -354,7 +353,7 @@ mod tests {
             has_lasting_volume: false,
             deleted,
         };
-        *note.pods_mut() = pods.iter().map(pod).collect();
+        note.pods = pods.iter().map(pod).collect();
         note.write().unwrap();
     }
 

@@ -38,7 +38,7 @@ impl Recorder {
     }
 
     fn record(&mut self) {
-        if update(self.note.pods_mut(), self.pods.covered(), &self.pods.uids()) {
+        if update(&mut self.note.pods, self.pods.covered(), &self.pods.uids()) {
             said(self.note.write());
         }
     }
