@@ -18,8 +18,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::files;
 use crate::program::{Program, State};
 
-/// A text in every program that is built with `-cover`: Go's `runtime/coverage` prints it.
-const COVERED: &[u8] = b"GOCOVERDIR not set, no coverage data emitted";
+/// The end of a text in every program that is built with `-cover`: Go's `runtime/coverage` prints it. The hooks search for
+/// all of the text, which this program must not have: else they signal it too, and wait for its counters.
+const COVERED: &[u8] = b"no coverage data emitted";
 
 /// How much of a program is searched at a time, in bytes.
 const WINDOW: u64 = 1 << 20;
