@@ -14,7 +14,7 @@ pub use deferred::{Deferred, RunState, StateArgs};
 pub use output::{print, print_text, say};
 pub use progress::Progress;
 pub use seen::{CollectNote, SeenPod, SeenPods};
-pub use shutdown::{Request, Shutdown, Signal};
+pub use shutdown::{INTERRUPT, Request, Shutdown};
 
 use std::ffi::OsString;
 use std::io::IsTerminal;

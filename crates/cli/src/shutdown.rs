@@ -4,37 +4,14 @@
 use podcov_exit::Exit;
 use tokio::sync::watch;
 
-/// A signal that asks the process to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGINT: Ctrl-C.
-    Interrupt,
-    /// SIGTERM: what `kill` sends.
-    Terminate,
-    /// SIGHUP: the terminal was closed.
-    Hangup,
-    /// SIGQUIT: Ctrl-\.
-    Quit,
-}
-
-impl Signal {
-    /// The number that POSIX systems give it.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Hangup => 1,
-            Self::Interrupt => 2,
-            Self::Quit => 3,
-            Self::Terminate => 15,
-        }
-    }
-}
+/// The number of SIGINT.
+pub const INTERRUPT: u8 = 2;
 
 /// A request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// The signal.
-    pub signal: Signal,
+    /// The number of the signal that was sent: SIGINT, SIGTERM, SIGHUP or SIGQUIT.
+    pub signal: u8,
     /// Whether the terminal sent it, so that every process of its foreground group has got it.
     pub from_terminal: bool,
 }
@@ -62,8 +39,8 @@ impl Shutdown {
         Self { requests: watch::channel(Vec::new()).1 }
     }
 
-    /// The signal of the first request, now or when it comes.
-    pub async fn requested(&self) -> Signal {
+    /// The number of the first request's signal, now or when it comes.
+    pub async fn requested(&self) -> u8 {
         self.nth(0).await.signal
     }
 
@@ -84,7 +61,7 @@ impl Shutdown {
     pub async fn or_stop<T>(&self, work: impl Future<Output = T>) -> Result<T, Exit> {
         tokio::select! {
             biased;
-            signal = self.requested() => Err(Exit::Signalled(signal.number())),
+            signal = self.requested() => Err(Exit::Signalled(signal)),
             done = work => Ok(done),
         }
     }
@@ -134,12 +111,7 @@ fn listen(sender: watch::Sender<Vec<Request>>) -> std::io::Result<()> {
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut counts = Counts::default();
         for origin in signals.forever() {
-            let signal = match origin.signal {
-                SIGINT => Signal::Interrupt,
-                SIGHUP => Signal::Hangup,
-                SIGQUIT => Signal::Quit,
-                _ => Signal::Terminate,
-            };
+            let signal = u8::try_from(origin.signal).expect("the number of one of these signals");
             let from = match origin.process {
                 // Without a sending process the signal comes from the kernel, that is, from the terminal.
                 None => Sender::Terminal,
@@ -162,7 +134,7 @@ fn listen(sender: watch::Sender<Vec<Request>>) -> std::io::Result<()> {
     // Windows has only Ctrl-C, which goes to every process of the console.
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
-            let request = Request { signal: Signal::Interrupt, from_terminal: true };
+            let request = Request { signal: INTERRUPT, from_terminal: true };
             sender.send_modify(|all| all.push(request));
         }
     });

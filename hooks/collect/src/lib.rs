@@ -101,13 +101,13 @@ async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Ex
 /// Runs `work` unless a signal is `requested` before it is done, and waits for the tasks that it has left behind: so long
 /// they may write to the staging folder.
 async fn until_settled<T>(
-    requested: impl Future<Output = podcov_cli::Signal>,
+    requested: impl Future<Output = u8>,
     work: impl AsyncFnOnce(TaskTracker) -> T,
 ) -> std::result::Result<T, Exit> {
     let tracker = TaskTracker::new();
     let done = tokio::select! {
         biased;
-        signal = requested => Err(Exit::Signalled(signal.number())),
+        signal = requested => Err(Exit::Signalled(signal)),
         done = work(tracker.clone()) => Ok(done),
     };
     tracker.close();
@@ -399,11 +399,11 @@ mod tests {
                 found.send(folder.exists()).unwrap();
             });
             let _dropped = Dropped(dropped);
-            signal.send(podcov_cli::Signal::Interrupt).unwrap();
+            signal.send(podcov_cli::INTERRUPT).unwrap();
             std::future::pending::<()>().await;
         })
         .await;
-        assert_eq!(stopped, Err(Exit::Signalled(podcov_cli::Signal::Interrupt.number())));
+        assert_eq!(stopped, Err(Exit::Signalled(podcov_cli::INTERRUPT)));
         assert!(was_found.recv().unwrap(), "it was there when the task ended");
         drop(staging);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -53,7 +53,7 @@ pub(crate) async fn run(command: &Command<'_>, shutdown: &Shutdown) -> Result<Co
             request = shutdown.nth(requests) => {
                 requests += 1;
                 // A guard that has ended needs no signal.
-                let _ = pipe.write_all(&[request.signal.number()]);
+                let _ = pipe.write_all(&[request.signal]);
             }
         }
     };

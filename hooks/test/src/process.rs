@@ -3,22 +3,21 @@
 
 use std::process::ExitStatus;
 
-use podcov_cli::Signal;
 use tokio::process::Child;
 
-/// Sends a process a signal.
+/// Sends a process a signal, by its number.
 #[cfg(unix)]
-pub(crate) fn pass_on(child: &Child, signal: Signal) {
+pub(crate) fn pass_on(child: &Child, signal: u8) {
     use rustix::process::{Pid, Signal, kill_process};
     let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-    if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal.number().into())) {
+    if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(signal.into())) {
         // It may have ended in the meantime.
         let _ = kill_process(pid, signal);
     }
 }
 
 #[cfg(not(unix))]
-pub(crate) fn pass_on(_child: &Child, _signal: Signal) {}
+pub(crate) fn pass_on(_child: &Child, _signal: u8) {}
 
 /// The signal that ended a process.
 #[cfg(unix)]
