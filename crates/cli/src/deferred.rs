@@ -55,8 +55,10 @@ impl StateArgs {
 /// The state that the hooks of one run share.
 #[derive(Debug, Clone)]
 pub struct RunState {
-    dir: PathBuf,
-    name: String,
+    pub(crate) dir: PathBuf,
+    /// The run's name in files' names.
+    pub(crate) name: String,
+    /// With the failures.
     file: PathBuf,
 }
 
@@ -81,15 +83,6 @@ struct Content {
 }
 
 impl RunState {
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// The run's name in files' names.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Records a failure, in place of an earlier one of the same hook.
     ///
     /// # Errors

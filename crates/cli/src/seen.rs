@@ -146,13 +146,13 @@ impl RunState {
     /// The file of a new note. A run's name has no dot.
     fn new_note(&self, kind: &str, now: SystemTime) -> PathBuf {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.dir().join(format!("{kind}-{}.{}.{}.json", self.name(), since.as_nanos(), std::process::id()))
+        self.dir.join(format!("{kind}-{}.{}.{}.json", self.name, since.as_nanos(), std::process::id()))
     }
 
     /// The files of the run's notes of a kind.
     fn notes(&self, kind: &str) -> io::Result<Vec<PathBuf>> {
-        let prefix = format!("{kind}-{}.", self.name());
-        let entries = match fs::read_dir(self.dir()) {
+        let prefix = format!("{kind}-{}.", self.name);
+        let entries = match fs::read_dir(&self.dir) {
             Err(error) if is_absent(&error) => return Ok(Vec::new()),
             entries => entries?,
         };

@@ -33,12 +33,6 @@ impl Shutdown {
         Ok(Self { requests })
     }
 
-    /// A `Shutdown` without requests.
-    #[must_use]
-    pub fn never() -> Self {
-        Self { requests: watch::channel(Vec::new()).1 }
-    }
-
     /// The number of the first request's signal, now or when it comes.
     pub async fn requested(&self) -> u8 {
         self.nth(0).await.signal

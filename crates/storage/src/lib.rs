@@ -19,4 +19,3 @@ pub use fetch::{Fetched, Limits};
 pub use manifest::{MANIFEST, Manifest, StoredFile};
 pub use origin::Origin;
 pub use read::Start;
-pub use write::Verified;

@@ -8,15 +8,6 @@ use tokio::time::Instant;
 
 use crate::{Error, MANIFEST, Manifest, Origin, Storage, StoredFile};
 
-/// The evidence that an object is complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verified {
-    /// It was read back.
-    ReadBack,
-    /// The server said so: the credentials may write only.
-    ServersWord,
-}
-
 impl Storage {
     /// Uploads a file and reads it back; tries again until that succeeds or the deadline has passed.
     ///
@@ -28,14 +19,15 @@ impl Storage {
         name: &str,
         bytes: Bytes,
         deadline: Instant,
-    ) -> Result<(StoredFile, Verified), Error> {
+    ) -> Result<StoredFile, Error> {
         let path = origin.path(&self.folder, name);
-        let verified = self.until(deadline, async || {
+        let put = self.until(deadline, async || {
             self.store.put(&path, bytes.clone().into()).await?;
             let mut back = match self.store.get(&path).await {
                 Ok(object) => object.into_stream(),
+                // The credentials may write only: the server's word must do.
                 Err(StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
-                    return Ok(Verified::ServersWord);
+                    return Ok(());
                 }
                 // The next try puts it there again.
                 Err(StoreError::NotFound { .. }) => {
@@ -50,14 +42,14 @@ impl Storage {
                 len += piece.len();
             }
             if (right, len) == (bytes.len(), bytes.len()) {
-                Ok(Verified::ReadBack)
+                Ok(())
             } else {
                 let all = bytes.len();
                 Err(Error::Corrupt(format!("{name} was read back with {right} of {all} bytes right")))
             }
         });
-        let verified = verified.await?;
-        Ok((StoredFile::of(name, &bytes), verified))
+        put.await?;
+        Ok(StoredFile::of(name, &bytes))
     }
 
     /// Uploads the manifest of a start, once all that it lists is there.

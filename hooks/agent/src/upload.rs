@@ -189,6 +189,6 @@ async fn put(
         read => read.map_err(|e| e.to_string())?,
     };
     covdata::check(parsed, &bytes).map_err(|e| format!("it is not whole: {e}"))?;
-    let (stored, _) = storage.put(origin, name, bytes.into(), deadline).await.map_err(|e| e.to_string())?;
+    let stored = storage.put(origin, name, bytes.into(), deadline).await.map_err(|e| e.to_string())?;
     Ok(Some(stored))
 }

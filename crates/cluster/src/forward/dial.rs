@@ -1,6 +1,6 @@
 //! One connection to a port of a pod, for a hook's own use.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use tokio::io::DuplexStream;
 
@@ -18,23 +18,19 @@ pub struct Dialled {
 
 /// Why a connection to a pod ended, if it failed. Known once nothing more comes.
 #[derive(Debug, Clone, Default)]
-pub struct DialFailure(Arc<Mutex<Option<String>>>);
+pub struct DialFailure(Arc<OnceLock<String>>);
 
 impl DialFailure {
     /// The kubelet's words.
     #[must_use]
     pub fn message(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.get().cloned()
     }
 
     /// Whether nothing listens there.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.message().is_some_and(|message| took_nothing(&message))
-    }
-
-    fn set(&self, message: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
     }
 }
 
@@ -59,8 +55,8 @@ impl Cluster {
 
 async fn carry(mut tunnel: Tunnel, far: DuplexStream, failure: DialFailure) {
     let (mut from_hook, mut to_hook) = tokio::io::split(far);
-    match pump(&mut from_hook, &mut to_hook, &mut tunnel, &mut Exchange::of_hook()).await {
-        Ok(message) => message.into_iter().for_each(|message| failure.set(message)),
-        Err(error) => failure.set(error.to_string()),
+    let outcome = pump(&mut from_hook, &mut to_hook, &mut tunnel, &mut Exchange::of_hook()).await;
+    if let Some(message) = outcome.unwrap_or_else(|error| Some(error.to_string())) {
+        failure.0.set(message).expect("a connection ends once");
     }
 }
