@@ -198,3 +198,79 @@ fn a_file_where_the_folder_would_be_survives() {
     );
     assert_eq!(fs::read_to_string(dir.path().join("out")).unwrap(), "mine");
 }
+
+/// A report of ours in a folder.
+fn own_report(out: &Path) -> OwnFolder {
+    write(out, "manifest.json", &report(VERSION).to_string());
+    write(out, &format!("ns/pod/app/{META}"), "meta");
+    let Ownership::Ours(own) = inspect_report(out) else { panic!("it is ours") };
+    own
+}
+
+#[test]
+fn what_is_no_folder_is_not_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "file", "mine");
+    let why = |path: &str| match inspect_report(&dir.path().join(path)) {
+        Ownership::Foreign(why) => why,
+        other => panic!("{path}: {other:?}"),
+    };
+    assert_eq!(why("file"), "it is not a folder");
+    assert!(why("file/below").contains("file/below"), "nothing can be known of it");
+    #[cfg(unix)]
+    {
+        own_report(&dir.path().join("out"));
+        fs::os::unix::fs::symlink("out", dir.path().join("link")).unwrap();
+        assert_eq!(why("link"), "it is not a folder");
+    }
+    assert!(matches!(inspect_report(&dir.path().join("new")), Ownership::Nothing));
+}
+
+/// A file of a staging folder has a coverage file's name, and is where podcov-collect puts such files.
+#[test]
+fn only_coverage_files_in_their_places_make_a_staging_folder_ours() {
+    for (path, ours) in [
+        (format!("ns/pod/app/{META}"), true),
+        (format!("ns/pod/{META}"), false),
+        (format!("ns/pod/app/deeper/{META}"), false),
+        ("ns/pod/app/notes.txt".to_owned(), false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(
+            dir.path(),
+            "manifest.json",
+            &json!({"version": VERSION, "podcov": "", "containers": []}).to_string(),
+        );
+        write(dir.path(), &path, "");
+        assert_eq!(matches!(inspect_staging(dir.path()), Ownership::Ours(_)), ours, "{path}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(inspect_staging(dir.path()), Ownership::Nothing));
+}
+
+#[test]
+fn what_is_gone_needs_no_removal_and_what_has_come_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let own = own_report(&out);
+    fs::remove_file(out.join("ns/pod/app").join(META)).unwrap();
+    own.remove(&out).unwrap();
+    assert!(!out.exists());
+
+    let own = own_report(&out);
+    fs::remove_file(out.join("ns/pod/app").join(META)).unwrap();
+    write(&out, &format!("ns/pod/app/{META}/notes.txt"), "mine");
+    let before = picture(&out);
+    own.remove(&out).unwrap_err();
+    assert_eq!(picture(&out), before, "with the manifest, that tells that the rest is ours");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_mount_is_seen() {
+    assert!(is_mounted(Path::new("/proc"), Path::new("/")));
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("plain")).unwrap();
+    assert!(!is_mounted(&dir.path().join("plain"), dir.path()));
+    assert!(!is_mounted(&dir.path().join("nothing"), dir.path()));
+}
