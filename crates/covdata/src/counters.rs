@@ -37,7 +37,7 @@ pub struct Segment<'a> {
     /// The number of functions: the announced number, which the parser has compared with the found one.
     entries: u64,
     encoding: Encoding,
-    pub(crate) payload: &'a [u8],
+    payload: &'a [u8],
 }
 
 /// The counters of one function that ran.
@@ -78,7 +78,11 @@ impl<'a> CounterFile<'a> {
 
     /// Parses, and passes each function's counters to the sink. If the file is not whole, the error may come after the sink
     /// has received some of them.
-    pub(crate) fn read_into<S: Sink>(bytes: &'a [u8], sink: &mut S) -> Result<Self, S::Error> {
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), and those of the sink.
+    pub fn read_into<S: CounterSink>(bytes: &'a [u8], sink: &mut S) -> Result<Self, S::Error> {
         let mut cursor = Cursor::new(bytes);
         let whole = bytes.first_chunk::<HEADER>();
         let header = whole.ok_or(Error::Truncated { offset: 0, what: "the header" })?;
@@ -144,7 +148,7 @@ impl<'a> CounterFile<'a> {
 }
 
 impl<'a> Segment<'a> {
-    fn read_into<S: Sink>(
+    fn read_into<S: CounterSink>(
         cursor: &mut Cursor<'a>,
         encoding: Encoding,
         sink: &mut S,
@@ -202,9 +206,16 @@ impl<'a> Segment<'a> {
         (0..args.len()).map_while(|n| args.get(format!("argv{n}").as_bytes()).copied()).collect()
     }
 
+    /// The functions as they stand in the file.
+    #[must_use]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
     /// All facts about the process.
-    pub(crate) fn args(&self) -> Args {
-        Args {
+    #[must_use]
+    pub fn args(&self) -> ProcessArgs {
+        ProcessArgs {
             command_line: self.command_line().into_iter().map(<[u8]>::to_vec).collect(),
             goos: self.goos().map(<[u8]>::to_vec),
             goarch: self.goarch().map(<[u8]>::to_vec),
@@ -225,6 +236,12 @@ impl<'a> FunctionCounters<'a> {
 }
 
 impl<'a> FunctionCountersIter<'a> {
+    /// Functions as they stand in a segment whose numbers are written as ULEB128, which is how Go writes them.
+    #[must_use]
+    pub fn of_uleb128(bytes: &'a [u8]) -> Self {
+        Self { cursor: Cursor::new(bytes), encoding: Encoding::Uleb }
+    }
+
     #[inline]
     fn read(&mut self) -> Result<FunctionCounters<'a>, Error> {
         let left = self.encoding.read(&mut self.cursor)?;
@@ -263,15 +280,23 @@ impl Iterator for Counters<'_> {
 
 impl ExactSizeIterator for Counters<'_> {}
 
-/// Receives the counters of a file while it is parsed.
-pub(crate) trait Sink {
+/// Receives the counters of a file while it is parsed: see [`CounterFile::read_into`]. This is the fastest way to add up
+/// counters.
+pub trait CounterSink {
+    /// What stops the reading: an error in the file, or one of the sink's own.
     type Error: From<Error>;
 
     /// Gives the number of bytes and of functions, at most `left`, that need not be decoded; `None` if the next function is
-    /// to be decoded. `position` is the offset of `rest` from the first function.
+    /// to be decoded. `rest` begins with the next function and goes to the end of the file, and `position` is its offset from
+    /// the first function. Called only where numbers are written as ULEB128.
     fn repeats(&mut self, position: usize, rest: &[u8], left: u64) -> Option<(usize, u64)>;
 
-    /// The slice to put a function's counters into, with an element for each; `None` if they are only checked.
+    /// The slice to put a function's counters into, with an element for each; `None` if they are only checked. `package` and
+    /// `function` are as in [`FunctionCounters`], and `counters` is the number of its counters.
+    ///
+    /// # Errors
+    ///
+    /// Those that stop the reading.
     fn place(
         &mut self,
         package: u32,
@@ -286,7 +311,7 @@ pub(crate) trait Sink {
 /// A sink that drops all counters, to check a file.
 struct NullSink;
 
-impl Sink for NullSink {
+impl CounterSink for NullSink {
     type Error = Error;
 
     fn repeats(&mut self, _: usize, _: &[u8], _: u64) -> Option<(usize, u64)> {
@@ -321,7 +346,7 @@ impl Encoding {
 
 /// Reads functions into a sink. `may_be_short` says whether a byte below 128 is a number.
 #[inline]
-fn each_function<'a, S: Sink>(
+fn each_function<'a, S: CounterSink>(
     from: &mut Cursor<'a>,
     entries: u64,
     sink: &mut S,
@@ -376,17 +401,20 @@ fn each_function<'a, S: Sink>(
     Ok(())
 }
 
-/// The facts about a process in a segment.
+/// The facts about a process in a [`Segment`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Args {
-    pub(crate) command_line: Vec<Vec<u8>>,
-    pub(crate) goos: Option<Vec<u8>>,
-    pub(crate) goarch: Option<Vec<u8>>,
+pub struct ProcessArgs {
+    /// As [`Segment::command_line`].
+    pub command_line: Vec<Vec<u8>>,
+    /// As [`Segment::goos`].
+    pub goos: Option<Vec<u8>>,
+    /// As [`Segment::goarch`].
+    pub goarch: Option<Vec<u8>>,
 }
 
-impl Args {
+impl ProcessArgs {
     /// Keeps only the facts that are the same for another process. Go: `argstate.Merge` in `cmd/covdata`.
-    pub(crate) fn keep_common(&mut self, other: &Self) {
+    pub fn keep_common(&mut self, other: &Self) {
         if self.command_line != other.command_line {
             self.command_line.clear();
         }

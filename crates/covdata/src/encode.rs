@@ -7,13 +7,16 @@
 
 use std::collections::HashMap;
 
-use crate::counters::{Args, MAGIC};
-use crate::meta::{self, Function, Package};
+use crate::counters::{MAGIC, ProcessArgs};
+use crate::meta;
 use crate::{Error, Granularity, MetaHash, Mode, Unit};
 
-/// Gives a meta-data file of these packages, and its hash. Go: `metaMerge.emitMeta` in `cmd/covdata`, which hashes only
-/// the packages.
-pub(crate) fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity) -> (MetaHash, Vec<u8>) {
+/// Gives a meta-data file of these packages, and its hash. The packages are as [`Package::bytes`](crate::Package::bytes) or
+/// [`PackageBuilder::finish`] give them.
+///
+/// Go: `metaMerge.emitMeta` in `cmd/covdata`, which hashes only the packages.
+#[must_use]
+pub fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity) -> (MetaHash, Vec<u8>) {
     let mut hash = Fnv::new();
     for package in packages {
         hash.write(&Fnv::of(package));
@@ -50,7 +53,8 @@ pub(crate) fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity
 }
 
 /// Builds a package of a meta-data file. Go: `encodemeta.CoverageMetaDataBuilder`.
-pub(crate) struct PackageBuilder<'a> {
+#[derive(Debug)]
+pub struct PackageBuilder<'a> {
     header: [u32; 3],
     strings: Strings<'a>,
     /// Where each function starts in `functions`.
@@ -60,41 +64,51 @@ pub(crate) struct PackageBuilder<'a> {
 }
 
 impl<'a> PackageBuilder<'a> {
-    /// A package of this name, path and module, without functions.
-    pub(crate) fn new(package: &Package<'a>) -> Self {
+    /// A package without functions: its name in the package clause, its import path, and the path of its module.
+    #[must_use]
+    pub fn new(name: &'a str, path: &'a str, module: &'a str) -> Self {
         let mut strings = Strings::new();
         let mut hash = Fnv::new();
-        let header = [package.path, package.name, package.module].map(|text| {
+        let [path, name, module] = [path, name, module].map(|text| {
             hash.write(text.as_bytes());
             strings.index(text.as_bytes())
         });
-        let header = [header[1], header[0], header[2]];
-        Self { header, strings, offsets: Vec::new(), functions: Vec::new(), hash }
+        Self { header: [name, path, module], strings, offsets: Vec::new(), functions: Vec::new(), hash }
     }
 
-    /// Adds a function of a package, and gives its number.
-    pub(crate) fn add(&mut self, package: &Package<'a>, function: &Function<'a>) -> u32 {
-        let [name, file] = [function.name, function.file].map(|index| package.string(index).as_bytes());
+    /// Adds a function, and gives its number. See [`Function`](crate::Function) for its name, its file and `literal`.
+    pub fn add(
+        &mut self,
+        name: &'a str,
+        file: &'a str,
+        literal: bool,
+        units: impl ExactSizeIterator<Item = Unit>,
+    ) -> u32 {
+        let [name, file] = [name, file].map(str::as_bytes);
         self.hash.write(name);
         self.hash.write(file);
         self.offsets.push(self.functions.len());
         let out = &mut self.functions;
-        uleb(out, function.units().len());
+        uleb(out, units.len());
         uleb(out, self.strings.index(name) as usize);
         uleb(out, self.strings.index(file) as usize);
-        for Unit { start_line, start_column, end_line, end_column, statements } in function.units() {
+        for Unit { start_line, start_column, end_line, end_column, statements } in units {
             for number in [start_line, start_column, end_line, end_column, statements] {
                 uleb(out, number as usize);
                 self.hash.write(&number.to_le_bytes());
             }
         }
-        uleb(out, usize::from(function.literal));
-        self.hash.write(&u32::from(function.literal).to_le_bytes());
+        uleb(out, usize::from(literal));
+        self.hash.write(&u32::from(literal).to_le_bytes());
         (self.offsets.len() - 1) as u32
     }
 
     /// The package's bytes.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] where a part exceeds 32 bits.
+    pub fn finish(self) -> Result<Vec<u8>, Error> {
         let strings = self.strings.table();
         let functions_at = meta::PACKAGE_HEADER + 4 * self.offsets.len() + strings.len();
         let total = functions_at + self.functions.len();
@@ -117,8 +131,9 @@ impl<'a> PackageBuilder<'a> {
     }
 }
 
-/// Builds a counter file. Go: `encodecounter.CoverageDataWriter`.
-pub(crate) struct CounterFileBuilder {
+/// Builds a counter file, segment by segment. Go: `encodecounter.CoverageDataWriter`.
+#[derive(Debug)]
+pub struct CounterFileBuilder {
     out: Vec<u8>,
     segments: u32,
     /// The offset of the current segment, which begins with its number of functions.
@@ -133,7 +148,8 @@ impl CounterFileBuilder {
     }
 
     /// A file of a binary's counters, written as ULEB128.
-    pub(crate) fn new(hash: MetaHash) -> Self {
+    #[must_use]
+    pub fn new(hash: MetaHash) -> Self {
         let mut header = MAGIC.to_vec();
         header.extend(1u32.to_le_bytes());
         header.extend(hash.0);
@@ -143,7 +159,11 @@ impl CounterFileBuilder {
 
     /// Begins a segment with the facts about its process. Go writes the string with index 0 empty, the keys
     /// sorted, and counts the padding as part of the arguments.
-    pub(crate) fn begin(&mut self, args: &Args) -> Result<(), Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] where they exceed 32 bits.
+    pub fn begin(&mut self, args: &ProcessArgs) -> Result<(), Error> {
         let mut strings = Strings::new();
         let pairs = args.pairs();
         let mut list = Vec::new();
@@ -165,8 +185,9 @@ impl CounterFileBuilder {
         Ok(())
     }
 
-    /// Adds a function's counters to the segment, if it ran.
-    pub(crate) fn function(
+    /// Adds a function's counters to the segment, if it ran. `package` and `function` are as in
+    /// [`FunctionCounters`](crate::FunctionCounters).
+    pub fn function(
         &mut self,
         package: usize,
         function: usize,
@@ -191,7 +212,7 @@ impl CounterFileBuilder {
     }
 
     /// Ends the segment.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.out[self.segment..self.segment + 8].copy_from_slice(&self.functions.to_le_bytes());
         self.functions = 0;
         self.segments += 1;
@@ -202,12 +223,14 @@ impl CounterFileBuilder {
     }
 
     /// The file's bytes.
-    pub(crate) fn finish(self) -> Vec<u8> {
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
         self.out
     }
 }
 
 /// Builds a string table. The string with index 0 is empty.
+#[derive(Debug)]
 struct Strings<'a> {
     list: Vec<&'a [u8]>,
     numbers: HashMap<&'a [u8], u32>,
@@ -241,7 +264,7 @@ fn length(length: usize) -> Result<[u8; 4], Error> {
     u32::try_from(length).map(u32::to_le_bytes).map_err(|_| Error::malformed(0, "a part exceeds 32 bits"))
 }
 
-pub(crate) fn uleb(out: &mut Vec<u8>, mut value: usize) {
+fn uleb(out: &mut Vec<u8>, mut value: usize) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -250,6 +273,7 @@ pub(crate) fn uleb(out: &mut Vec<u8>, mut value: usize) {
 }
 
 /// FNV-128a, which identifies packages and binaries. Go: `hash/fnv`.
+#[derive(Debug)]
 struct Fnv(u128);
 
 impl Fnv {

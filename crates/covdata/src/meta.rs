@@ -9,10 +9,11 @@
 use std::fmt;
 
 use crate::cursor::Cursor;
-use crate::{Error, MetaHash, parallel};
+use crate::{Error, MetaHash};
 
 /// A meta-data file, borrowed from its bytes.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct MetaFile<'a> {
     /// The binary's hash, which its counter files repeat.
     pub hash: MetaHash,
@@ -23,6 +24,10 @@ pub struct MetaFile<'a> {
     /// The packages, in the order that counter files refer to them by index.
     pub packages: Vec<Package<'a>>,
 }
+
+/// The bytes of a package, not yet parsed, for [`MetaFile::parse_with`].
+#[derive(Debug, Clone)]
+pub struct PackageBytes<'a>(Cursor<'a>);
 
 /// A package of a [`MetaFile`].
 #[derive(Debug, Clone)]
@@ -39,9 +44,9 @@ pub struct Package<'a> {
     /// of them into memory takes longer than decoding them again.
     places: Vec<Place>,
     /// How many units its functions have in total.
-    pub(crate) units: usize,
+    units: usize,
     /// The package's bytes in the file.
-    pub(crate) blob: &'a [u8],
+    blob: &'a [u8],
 }
 
 /// The position of a function of a [`Package`].
@@ -123,27 +128,32 @@ impl<'a> MetaFile<'a> {
     /// [`Error::Length`] if the length is not the one in the header; otherwise [`Error::Truncated`],
     /// [`Error::Malformed`] or [`Error::Version`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
-        let (file, blobs) = Self::parse_header(bytes)?;
-        file.with_packages(blobs.into_iter().map(Package::parse))
+        Self::parse_with(bytes, |packages| packages.iter().map(PackageBytes::parse).collect())
     }
 
-    /// As [`parse`](Self::parse), on all processors if the file is large.
-    pub(crate) fn parse_in_parallel(bytes: &'a [u8]) -> Result<Self, Error> {
-        let (file, blobs) = Self::parse_header(bytes)?;
-        file.with_packages(parallel::map_bytes(&blobs, bytes.len(), |blob| Package::parse(blob.clone())))
-    }
-
-    /// Adds the packages, or gives the first error in the file.
-    fn with_packages(
-        mut self,
-        packages: impl IntoIterator<Item = Result<Package<'a>, Error>>,
+    /// As [`parse`](Self::parse), with packages that `parse_all` parses: on several threads, for example, which this crate
+    /// starts none of. It gives the result of [`PackageBytes::parse`] for each package, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse).
+    ///
+    /// # Panics
+    ///
+    /// If `parse_all` gives more or fewer results than there are packages.
+    pub fn parse_with(
+        bytes: &'a [u8],
+        parse_all: impl FnOnce(&[PackageBytes<'a>]) -> Vec<Result<Package<'a>, Error>>,
     ) -> Result<Self, Error> {
-        self.packages = packages.into_iter().collect::<Result<_, _>>()?;
-        Ok(self)
+        let (mut file, blobs) = Self::parse_header(bytes)?;
+        let packages = parse_all(&blobs);
+        assert_eq!(packages.len(), blobs.len(), "a result for each package");
+        file.packages = packages.into_iter().collect::<Result<_, _>>()?;
+        Ok(file)
     }
 
     /// Parses what comes before the packages, and finds the bytes of each package.
-    fn parse_header(bytes: &'a [u8]) -> Result<(Self, Vec<Cursor<'a>>), Error> {
+    fn parse_header(bytes: &'a [u8]) -> Result<(Self, Vec<PackageBytes<'a>>), Error> {
         let mut cursor = Cursor::new(bytes);
         if cursor.array("the header")? != MAGIC {
             return Err(Error::malformed(0, "not the first bytes of a meta-data file"));
@@ -191,9 +201,20 @@ impl<'a> MetaFile<'a> {
                 gap.ok_or_else(|| Error::malformed(at, format!("package offset {offset} points backwards")))?;
             cursor.bytes(gap, "the data before a package")?;
             let length = usize::try_from(lengths.u64("a package's length")?).unwrap_or(usize::MAX);
-            blobs.push(cursor.part(length, "a package")?);
+            blobs.push(PackageBytes(cursor.part(length, "a package")?));
         }
         Ok((Self { hash, mode, granularity, packages: Vec::new() }, blobs))
+    }
+}
+
+impl<'a> PackageBytes<'a> {
+    /// Parses the package.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Truncated`] or [`Error::Malformed`].
+    pub fn parse(&self) -> Result<Package<'a>, Error> {
+        Package::parse(self.0.clone())
     }
 }
 
@@ -255,11 +276,24 @@ impl<'a> Package<'a> {
         self.places.iter().map(|place| Function::read(self.blob, place))
     }
 
-    /// How many units a function has; `None` if there is no such function.
+    /// How many units all functions have.
+    #[must_use]
+    pub fn unit_count(&self) -> usize {
+        self.units
+    }
+
+    /// How many units a function has, by its index; `None` if there is no such function. Faster than decoding the function.
     #[inline]
-    pub(crate) fn units_of(&self, function: usize) -> Option<u32> {
+    #[must_use]
+    pub fn unit_count_of(&self, function: usize) -> Option<u32> {
         let start = self.places.get(function)?.start as usize;
         Cursor::new(&self.blob[start..]).uleb("a function's number of units").ok()
+    }
+
+    /// The package as it stands in the file. Equal bytes are equal packages.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.blob
     }
 
     /// The string of an index from [`Function::name`] or [`Function::file`]; empty for an index that is out of range.
@@ -303,8 +337,9 @@ impl<'a> Function<'a> {
         self.units.clone()
     }
 
-    /// The units as they stand in the file.
-    pub(crate) fn units_bytes(&self) -> &'a [u8] {
+    /// The units as they stand in the file. Equal bytes are equal units.
+    #[must_use]
+    pub fn units_bytes(&self) -> &'a [u8] {
         &self.units.bytes[..self.units_len]
     }
 }
@@ -347,20 +382,22 @@ impl Unit {
 
     /// Its first line and column, as one number to compare.
     #[inline]
-    pub(crate) fn start(&self) -> u64 {
+    #[must_use]
+    pub fn start(&self) -> u64 {
         pair(self.start_line, self.start_column)
     }
 
     /// Its last line and the column after its end, as one number to compare.
     #[inline]
-    pub(crate) fn end(&self) -> u64 {
+    #[must_use]
+    pub fn end(&self) -> u64 {
         pair(self.end_line, self.end_column)
     }
 }
 
 /// Joins two numbers into one, so that a single comparison is enough.
 #[inline]
-pub(crate) fn pair(high: u32, low: u32) -> u64 {
+fn pair(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
@@ -409,7 +446,8 @@ impl Mode {
     }
 
     /// Merges the count `new` into the count `sum`. Go: `internal/coverage/cmerge`.
-    pub(crate) fn merge(self, sum: &mut u32, new: u32) {
+    #[inline]
+    pub fn merge(self, sum: &mut u32, new: u32) {
         if self == Self::Set {
             *sum = u32::from(*sum != 0 || new != 0);
         } else {
@@ -418,7 +456,9 @@ impl Mode {
     }
 
     /// The count for a sum over any number of runs.
-    pub(crate) fn count(self, sum: u64) -> u32 {
+    #[inline]
+    #[must_use]
+    pub fn count(self, sum: u64) -> u32 {
         if self == Self::Set { u32::from(sum != 0) } else { u32::try_from(sum).unwrap_or(u32::MAX) }
     }
 }

@@ -7,12 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::Error;
-
-/// The hash over a binary's meta-data, which identifies the binary. Shown as 32
-/// hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MetaHash(pub [u8; 16]);
+use crate::{Error, MetaHash};
 
 /// The base name of a coverage file, parsed. [`Display`](fmt::Display) gives the same name back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,7 +74,8 @@ impl FileName {
 
     /// Whether a base name starts like that of a coverage file, valid or not. Files with other names are none of podcov's
     /// business.
-    pub(crate) fn looks_like_one(base: &str) -> bool {
+    #[must_use]
+    pub fn looks_like_one(base: &str) -> bool {
         let base = base.strip_prefix("tmp.").unwrap_or(base);
         // People use names such as `coverprofile.out` for text profiles of their own, and CI jobs `coverprofile.1.out`.
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -111,18 +107,6 @@ impl fmt::Display for FileName {
             Self::TemporaryMeta { hash, nanos } => write!(f, "tmp.covmeta.{hash}{nanos}"),
             Self::TemporaryCounters { hash, pid, nanos } => write!(f, "tmp.covcounters.{hash}.{pid}.{nanos}"),
         }
-    }
-}
-
-impl fmt::Display for MetaHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for MetaHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MetaHash({self})")
     }
 }
 

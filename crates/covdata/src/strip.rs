@@ -21,7 +21,7 @@ pub fn strip_args(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         let mut args = segment.args();
         args.command_line.clear();
         out.begin(&args)?;
-        out.payload(segment.function_count(), segment.payload);
+        out.payload(segment.function_count(), segment.payload());
         out.end();
     }
     Ok(out.finish())

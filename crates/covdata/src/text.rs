@@ -6,66 +6,52 @@
 //!
 //! Unlike Go's reader, this one accepts several profiles concatenated by `cat`, with further lines for the mode.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, btree_map};
-use std::io::{self, Write};
 
-use crate::counts::merge_blocks;
-use crate::index::BlockFacts;
-use crate::{Block, FileProfile, Mode, Profile, Unit};
+use crate::{Mode, TextError, Unit};
 
-/// The blocks of a text profile, or of several that were added up.
+/// A text profile, borrowed from its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextProfile {
-    pub(crate) mode: Mode,
-    /// By name.
-    pub(crate) files: BTreeMap<String, TextFile>,
+#[non_exhaustive]
+pub struct TextProfile<'a> {
+    /// What a count counts. Of several modes the latest in the order set, count, atomic.
+    pub mode: Mode,
+    /// The source files, in the order of the first line of each.
+    pub files: Vec<TextFile<'a>>,
 }
 
 /// A source file of a [`TextProfile`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TextFile {
-    /// Each once, sorted. The counts are plain sums, also in mode set: a block that ran in three profiles has 3.
-    pub(crate) blocks: Vec<Block>,
-    /// Facts about the file's blocks in each single profile.
-    pub(crate) own: BlockFacts,
+pub struct TextFile<'a> {
+    /// Import path, slash, base name; or a path.
+    pub name: &'a str,
+    /// Its blocks as they stand in the profile, in any order, and some of them several times.
+    pub blocks: Vec<TextBlock>,
 }
 
-/// Why text is not a valid text profile.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TextError {
-    /// The first line does not name a mode, so this is no text profile.
-    #[error("not a text profile: its first line is not `mode: set`, `mode: count` or `mode: atomic`")]
-    NoMode,
-    /// Some lines are neither a block nor a mode. They are left out.
-    #[error("{}", bad_lines(*first, *lines))]
-    BadLines {
-        /// The number of the first one, from 1.
-        first: usize,
-        /// How many there are.
-        lines: usize,
-    },
+/// A block of a [`TextFile`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextBlock {
+    /// Where it is, and its number of statements.
+    pub unit: Unit,
+    /// How often it ran; [`u32::MAX`] for that many or more.
+    pub count: u32,
 }
 
-fn bad_lines(first: usize, lines: usize) -> String {
-    let more = if lines > 1 { format!(" and {} more", lines - 1) } else { String::new() };
-    format!("line {first}{more}: not `file:line.column,line.column statements count`; left out")
-}
-
-impl TextProfile {
+impl<'a> TextProfile<'a> {
     /// Parses a profile. Malformed lines are left out, and reported as the second result.
     ///
     /// # Errors
     ///
     /// [`TextError::NoMode`] if the first line does not name the mode.
-    pub fn parse(text: &[u8]) -> Result<(Self, Option<TextError>), TextError> {
+    pub fn parse(text: &'a [u8]) -> Result<(Self, Option<TextError>), TextError> {
         // Some editors write a byte order mark at the start.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let mut lines =
             text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let mut mode = lines.next().and_then(mode).ok_or(TextError::NoMode)?;
-        let mut files: Vec<(&str, Vec<Block>)> = Vec::new();
+        let mut files = Vec::<TextFile<'_>>::new();
         let mut numbers = HashMap::<&str, usize>::new();
         let mut current = ("", usize::MAX);
         let (mut first_bad, mut bad) = (0, 0);
@@ -87,95 +73,53 @@ impl TextProfile {
                 let number = match numbers.entry(file) {
                     Entry::Occupied(entry) => *entry.get(),
                     Entry::Vacant(entry) => {
-                        files.push((file, Vec::new()));
+                        files.push(TextFile { name: file, blocks: Vec::new() });
                         *entry.insert(files.len() - 1)
                     }
                 };
                 current = (file, number);
             }
-            files[current.1].1.push(block);
+            files[current.1].blocks.push(block);
         }
-        let files = files.into_iter().map(|(name, mut blocks)| {
-            merge_blocks(&mut blocks, mode);
-            if mode == Mode::Set {
-                // Go writes no other count, but a tool that adds up profiles may.
-                blocks.iter_mut().for_each(|block| block.count = block.count.min(1));
-            }
-            (name.to_owned(), TextFile { own: BlockFacts::of(&blocks), blocks })
-        });
         let error = (bad > 0).then_some(TextError::BadLines { first: first_bad, lines: bad });
-        Ok((Self { mode, files: files.collect() }, error))
-    }
-
-    /// Adds another profile.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.mode = self.mode.max(other.mode);
-        for (name, new) in other.files {
-            match self.files.entry(name) {
-                btree_map::Entry::Vacant(entry) => drop(entry.insert(new)),
-                btree_map::Entry::Occupied(entry) => {
-                    let file = entry.into_mut();
-                    file.blocks.extend(new.blocks);
-                    // A plain sum, because the result's mode may not be this profile's: then each run in mode set counts.
-                    merge_blocks(&mut file.blocks, Mode::Count);
-                    file.own = file.own.or(new.own);
-                }
-            }
-        }
+        Ok((Self { mode, files }, error))
     }
 }
 
-/// The import path of a file's package, taken from the file's name: its folder.
-pub(crate) fn package_of(file: &str) -> &str {
-    file.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-impl Profile<'_> {
-    /// Writes a text profile, in Go's order.
+impl TextBlock {
+    /// Writes the block's line: its file, place, number of statements and count, and a newline.
     ///
-    /// # Errors
+    /// ```
+    /// use covdata::{TextBlock, Unit};
     ///
-    /// Errors of `out`.
-    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        let Some(mode) = self.mode() else { return Ok(()) };
-        writeln!(out, "mode: {mode}")?;
-        let mut text = Vec::new();
-        for file in self.files() {
-            text.clear();
-            write_blocks(file, &mut text);
-            out.write_all(&text)?;
+    /// let unit = Unit { start_line: 3, start_column: 13, end_line: 5, end_column: 2, statements: 2 };
+    /// let mut text = b"mode: count\n".to_vec();
+    /// TextBlock { unit, count: 7 }.write("example.com/shop/main.go", &mut text);
+    /// assert_eq!(text, b"mode: count\nexample.com/shop/main.go:3.13,5.2 2 7\n");
+    /// ```
+    #[inline]
+    pub fn write(&self, file: &str, out: &mut Vec<u8>) {
+        let Self { unit, count } = self;
+        let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
+        out.extend_from_slice(file.as_bytes());
+        // The line is built here and then copied at once. It has six numbers of up to ten digits, each after a separator, and
+        // a newline; `put` may write one byte more after a number.
+        let mut numbers = [0; 6 * 11 + 2];
+        let mut len = 0;
+        for (before, value) in [
+            (b':', start_line),
+            (b'.', start_column),
+            (b',', end_line),
+            (b'.', end_column),
+            (b' ', statements),
+            (b' ', *count),
+        ] {
+            numbers[len] = before;
+            len = put(value, &mut numbers, len + 1);
         }
-        Ok(())
+        numbers[len] = b'\n';
+        out.extend_from_slice(&numbers[..=len]);
     }
-}
-
-/// Writes a file's blocks, a line each.
-pub(crate) fn write_blocks(file: &FileProfile<'_>, out: &mut Vec<u8>) {
-    file.blocks.iter().for_each(|block| write_block(file.name, block, out));
-}
-
-/// Writes a block's line.
-#[inline]
-fn write_block(file: &str, Block { unit, count, .. }: &Block, out: &mut Vec<u8>) {
-    let Unit { start_line, start_column, end_line, end_column, statements } = *unit;
-    out.extend_from_slice(file.as_bytes());
-    // The line is built here and then copied at once. It has six numbers of up to ten digits, each after a separator, and
-    // a newline; `put` may write one byte more after a number.
-    let mut numbers = [0; 6 * 11 + 2];
-    let mut len = 0;
-    for (before, value) in [
-        (b':', start_line),
-        (b'.', start_column),
-        (b',', end_line),
-        (b'.', end_column),
-        (b' ', statements),
-        (b' ', *count),
-    ] {
-        numbers[len] = before;
-        len = put(value, &mut numbers, len + 1);
-    }
-    numbers[len] = b'\n';
-    out.extend_from_slice(&numbers[..=len]);
 }
 
 /// Writes a number at a position, and gives the position after it.
@@ -220,7 +164,7 @@ fn mode(line: &[u8]) -> Option<Mode> {
 }
 
 /// Parses a line from its end, because a file's name may have any characters.
-fn block(line: &[u8]) -> Option<(&str, Block)> {
+fn block(line: &[u8]) -> Option<(&str, TextBlock)> {
     let (line, count) = last(line, b' ')?;
     let (line, statements) = last(line, b' ')?;
     let (line, end_column) = last(line, b'.')?;
@@ -236,7 +180,7 @@ fn block(line: &[u8]) -> Option<(&str, Block)> {
         statements: narrow(statements)?,
     };
     let file = str::from_utf8(file).ok().filter(|file| !file.is_empty())?;
-    Some((file, Block { unit, count: u32::try_from(count).unwrap_or(u32::MAX), function: None }))
+    Some((file, TextBlock { unit, count: u32::try_from(count).unwrap_or(u32::MAX) }))
 }
 
 /// Splits off the last number and the separator before it.
@@ -257,26 +201,30 @@ mod tests {
 
     fn parse(text: &str) -> (Vec<String>, Option<TextError>) {
         let (profile, error) = TextProfile::parse(text.as_bytes()).unwrap();
-        let lines = profile.files.iter().flat_map(|(file, TextFile { blocks, .. })| {
-            blocks.iter().map(move |Block { unit: u, count, .. }| {
+        let lines = profile.files.iter().flat_map(|TextFile { name, blocks }| {
+            blocks.iter().map(move |TextBlock { unit: u, count }| {
                 let (start, end) = ((u.start_line, u.start_column), (u.end_line, u.end_column));
-                format!("{file} {start:?} {end:?} {} {count}", u.statements)
+                format!("{name} {start:?} {end:?} {} {count}", u.statements)
             })
         });
         (lines.collect(), error)
     }
 
     #[test]
-    fn blocks_are_merged_and_sorted() {
+    fn blocks_are_by_file() {
         let (lines, error) = parse(
             "mode: count\nm/b.go:3.1,4.2 1 2\nm/a.go:9.1,9.5 1 0\nm/b.go:1.10,2.2 3 1\r\nm/b.go:3.1,4.2 1 5\n",
         );
         assert_eq!(
             lines,
-            ["m/a.go (9, 1) (9, 5) 1 0", "m/b.go (1, 10) (2, 2) 3 1", "m/b.go (3, 1) (4, 2) 1 7"]
+            [
+                "m/b.go (3, 1) (4, 2) 1 2",
+                "m/b.go (1, 10) (2, 2) 3 1",
+                "m/b.go (3, 1) (4, 2) 1 5",
+                "m/a.go (9, 1) (9, 5) 1 0",
+            ]
         );
         assert_eq!(error, None);
-        assert_eq!(parse("mode: set\na.go:1.1,2.2 1 1\na.go:1.1,2.2 1 1").0, ["a.go (1, 1) (2, 2) 1 1"]);
     }
 
     #[test]
@@ -294,7 +242,7 @@ mod tests {
             let [start_line, start_column, end_line, end_column, statements] = [value; 5];
             let unit = Unit { start_line, start_column, end_line, end_column, statements };
             let mut line = Vec::new();
-            write_block("a.go", &Block { unit, count: value, function: None }, &mut line);
+            TextBlock { unit, count: value }.write("a.go", &mut line);
             let expected = format!("a.go:{value}.{value},{value}.{value} {value} {value}\n");
             assert_eq!(String::from_utf8(line), Ok(expected));
         }
@@ -304,7 +252,8 @@ mod tests {
     fn concatenated_profiles() {
         let (profile, error) =
             TextProfile::parse(b"mode: set\na.go:1.1,2.2 1 1\nmode: count\na.go:1.1,2.2 1 4\n").unwrap();
-        assert_eq!((profile.mode, profile.files["a.go"].blocks[0].count, error), (Mode::Count, 5, None));
+        let counts: Vec<_> = profile.files[0].blocks.iter().map(|block| block.count).collect();
+        assert_eq!((profile.mode, profile.files.len(), counts, error), (Mode::Count, 1, vec![1, 4], None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use covdata::Coverage;
+use podcov_profile::Coverage;
 
 use crate::summary::percent;
 use crate::text;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use covdata::Coverage;
+use podcov_profile::Coverage;
 use serde::Deserialize;
 
 use crate::changes::ChangedFile;

@@ -4,7 +4,7 @@
 
 use std::io::{self, Write};
 
-use covdata::{Coverage, Finding};
+use podcov_profile::{Coverage, Finding};
 use serde::{Deserialize, Serialize};
 
 use crate::Report;
@@ -159,7 +159,7 @@ pub fn document(report: &Report<'_>) -> Document {
     }
 }
 
-pub(crate) fn block(block: &covdata::Block) -> [u32; 6] {
+pub(crate) fn block(block: &podcov_profile::Block) -> [u32; 6] {
     let unit = block.unit;
     [unit.start_line, unit.start_column, unit.end_line, unit.end_column, unit.statements, block.count]
 }

@@ -1,6 +1,6 @@
 //! Reports on Go coverage, for people and for tools.
 //!
-//! A [`Report`] is a [`Profile`](covdata::Profile) with its source files, which [`Sources`] finds. Each format is a
+//! A [`Report`] is a [`Profile`](podcov_profile::Profile) with its source files, which [`Sources`] finds. Each format is a
 //! module with a function that writes it.
 //!
 //! Percentages are of statements, as Go's. Formats that know lines alone count lines: see [`line_counts`].

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 
-use covdata::{FileProfile, Unit};
+use covdata::Unit;
+use podcov_profile::FileProfile;
 
 use crate::golang::{self, FunctionExtent};
 
@@ -93,7 +94,7 @@ const MAX_LENGTH: u32 = 1 << 14;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use covdata::Block;
+    use podcov_profile::Block;
 
     fn file(blocks: &[(u32, u32, u32, u32, u32, u32)]) -> FileProfile<'static> {
         let blocks =

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use covdata::Coverage;
+use podcov_profile::Coverage;
 
 use crate::summary::percent;
 use crate::{Report, ReportFile, text};
@@ -102,7 +102,7 @@ mod tests {
     fn no_change_is_none_down() {
         let written = |now: u64| {
             let text = format!("mode: set\nm/a.go:1.1,2.2 {now} 1\nm/a.go:3.1,4.2 {} 0\n", 10_000 - now);
-            let mut builder = covdata::Builder::new();
+            let mut builder = podcov_profile::Builder::new();
             builder.add_text_bytes("a.out", text);
             let files = builder.load();
             let data = files.read().0;

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use covdata::{
+use covdata::Unit;
+use podcov_profile::{
     Block, Coverage, FileProfile, Finding, FunctionBlocks, PackageProfile, Profile, ProfileFunction,
-    RenamedFile, Unit, parallel,
+    RenamedFile, parallel,
 };
 
 use crate::glob::Globs;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use covdata::{Coverage, Percent};
+use podcov_profile::{Coverage, Percent};
 
 use crate::text;
 
@@ -36,7 +36,7 @@ pub fn percent(coverage: Coverage) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use covdata::PackagePercent;
+    use podcov_profile::PackagePercent;
 
     #[test]
     fn columns_are_aligned_and_names_harmless() {

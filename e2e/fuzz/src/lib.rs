@@ -5,9 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use covdata::{
-    Block, Builder, CounterFile, FileName, FileProfile, MetaFile, TextProfile, Unit, check, strip_args,
-};
+use covdata::{CounterFile, FileName, MetaFile, TextProfile, Unit, check, strip_args};
+use podcov_profile::{Block, Builder, FileProfile};
 use podcov_unpack::{Rules, unpack};
 use report::changes::Changes;
 use report::{GoMod, functions, is_generated, line_counts};

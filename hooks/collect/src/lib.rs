@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use accumulate::accumulate;
 use anyhow::{Context, Result};
-use covdata::{Builder, MetaFile, Percent, Problem, Reason};
+use covdata::MetaFile;
 use deleted::DeletedPods;
 use fs_err as fs;
 use futures_util::StreamExt;
@@ -25,6 +25,7 @@ use lives::Written;
 use podcov_cli::{Progress, RunState, Shutdown, count, count_of, print, print_text, say};
 use podcov_cluster::{Cluster, Container, CoverVolume, Error, Found, History, Skipped, Target, Unlisted};
 use podcov_exit::{Exit, Failure, ResultExt};
+use podcov_profile::{Builder, Percent, Problem, Reason};
 use sift::sift;
 use tokio_util::task::TaskTracker;
 

@@ -5,13 +5,13 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use covdata::Coverage;
 use fs_err as fs;
 use jiff::Timestamp;
 use podcov_cli::say;
 use podcov_cluster::{Container, Skipped};
 use podcov_control::EndedProcesses;
 use podcov_exit::{Exit, Failure};
+use podcov_profile::Coverage;
 use podcov_unpack::TakenFile;
 use serde::{Deserialize, Serialize};
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use covdata::Data;
 use podcov_exit::{Exit, Failure, ResultExt};
+use podcov_profile::Data;
 use report::summary::Summary;
 
 use crate::input::{InputArgs, NothingSelected};
@@ -121,7 +121,7 @@ pub(crate) fn intersect(args: &SetOperation) -> Result<Exit> {
 
 fn set_operation<'f>(
     args: &SetOperation,
-    files: &'f covdata::Files,
+    files: &'f podcov_profile::Files,
     operation: fn(&mut Data<'f>, &Data<'_>),
 ) -> Result<Exit> {
     if files.inputs() < 2 {

@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use covdata::{Builder, Coverage};
 use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
+use podcov_profile::{Builder, Coverage};
 use report::changes::{ChangedFile, Changes, GitError};
 use report::gate::{Rules, changed_total, check};
 use report::{Report, gate, summary};

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use covdata::{
-    Builder, Coverage, Data, FileName, Files, Finding, Findings, Percent, Problem, Profile, RenamedFile,
-};
+use covdata::FileName;
 use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
+use podcov_profile::{
+    Builder, Coverage, Data, Files, Finding, Findings, Percent, Problem, Profile, RenamedFile,
+};
 use podcov_storage::Address;
 use report::{Filter, Glob, NoSource, Report, Sources, changes};
 

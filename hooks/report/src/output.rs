@@ -7,9 +7,10 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
-use covdata::{FileName, NewFile};
+use covdata::FileName;
 use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
+use podcov_profile::NewFile;
 use tempfile::NamedTempFile;
 
 /// The format of a file that is written.

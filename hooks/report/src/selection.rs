@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use covdata::PackagePattern;
+use podcov_profile::PackagePattern;
 
 /// The patterns of `--pkg`. Relative patterns (`./...`) are resolved through `go.mod`, as the `go` command does; Go's covdata
 /// tool accepts them, but they match nothing.

@@ -1,8 +1,4 @@
-//! Coverage files by real programs, judged by Go's own tool, and bytes that no program would write.
+//! Coverage files by real programs, and parts of them.
 
-mod differential;
+mod files;
 mod fixtures;
-mod go;
-mod problems;
-mod properties;
-mod releases;

@@ -7,9 +7,9 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use covdata::parallel;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use podcov_profile::parallel;
 use serde::Serialize;
 
 use crate::{Report, ReportFile, json};

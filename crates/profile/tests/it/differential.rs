@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use covdata::{
-    Builder, CounterFile, Coverage, Data, FileName, NewFile, PackagePattern, Profile, Reason, strip_args,
-};
+use covdata::{CounterFile, FileName, strip_args};
+use podcov_profile::{Builder, Coverage, Data, NewFile, PackagePattern, Profile, Reason};
 use tempfile::TempDir;
 
 use crate::go;
@@ -118,7 +117,7 @@ fn two_builds_of_a_changed_program() {
 fn mixed<'a>(profile: &Profile<'a>) -> Vec<&'a str> {
     profile
         .files()
-        .filter(|file| file.finding == Some(covdata::Finding::Mixed))
+        .filter(|file| file.finding == Some(podcov_profile::Finding::Mixed))
         .map(|file| file.name)
         .collect()
 }

@@ -6,10 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use covdata::{Mode, Unit};
+
+use crate::Data;
 use crate::counts::{counts_of, merge_blocks};
 use crate::index::{BlockFacts, Partition};
-use crate::text::TextFile;
-use crate::{Block, Data, Mode, Profile, Unit};
+use crate::profile::{Block, Profile};
+use crate::texts::TextFileCounts;
 
 impl Data<'_> {
     /// Removes the coverage that other data have too: sets the count of each block that ran there to 0.
@@ -38,7 +41,7 @@ impl Data<'_> {
                 }
             }
         }
-        for (name, TextFile { blocks, .. }) in self.text.iter_mut().flat_map(|text| &mut text.files) {
+        for (name, TextFileCounts { blocks, .. }) in self.text.iter_mut().flat_map(|text| &mut text.files) {
             let file = ran.files.get(name);
             for block in blocks {
                 if !keep(file.is_some_and(|file| file.has(&block.unit))) {

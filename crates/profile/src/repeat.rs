@@ -6,10 +6,10 @@
 
 use std::sync::Arc;
 
+use covdata::{CounterFile, CounterSink, Error, FunctionCountersIter};
+
 use crate::binary::{Binary, BinaryCounts};
-use crate::counters::Sink;
-use crate::cursor::Cursor;
-use crate::{CounterFile, Error, Reason};
+use crate::problem::Reason;
 
 /// The counters of a binary's runs, being added up.
 pub(crate) struct Adder<'a> {
@@ -60,7 +60,7 @@ impl<'a> Adder<'a> {
                     self.counted.keep_common(Some(segment.args()));
                 }
                 if let ([segment], true, None) = (file.segments(), self.keep, &self.reference) {
-                    self.reference = first.whole(segment.payload);
+                    self.reference = first.whole(segment.payload());
                 }
                 Ok(())
             }
@@ -79,11 +79,9 @@ impl<'a> Adder<'a> {
         let Self { mut counted, reference, .. } = self;
         for (bytes, repeats) in reference.iter().flat_map(Reference::repeated) {
             // These bytes were decoded once before, so nothing is cut off.
-            let mut cursor = Cursor::new(bytes);
-            let mut number = || cursor.uleb("a counter").unwrap_or_default();
-            let (_, package, function) = (number(), number(), number());
-            for sum in counted.place(package, function).into_iter().flatten() {
-                *sum += u64::from(number()) * repeats;
+            for function in FunctionCountersIter::of_uleb128(bytes) {
+                let sums = counted.place(function.package, function.function).into_iter().flatten();
+                sums.zip(function.counters()).for_each(|(sum, counter)| *sum += u64::from(counter) * repeats);
             }
         }
         counted
@@ -178,7 +176,7 @@ struct SumSink<'c, 'a, const ADD: bool> {
     comparison: Option<Comparison<'c>>,
 }
 
-impl<const ADD: bool> Sink for SumSink<'_, '_, ADD> {
+impl<const ADD: bool> CounterSink for SumSink<'_, '_, ADD> {
     type Error = Reason;
 
     #[inline]

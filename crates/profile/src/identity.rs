@@ -4,22 +4,16 @@
 //! a package `command-line-arguments` in the data, with the paths that these files had on the machine that built it. So
 //! one file may have two names, and two programs' files may have the same name.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
+
+use covdata::Mode;
 
 use crate::binary::{BinaryCounts, BinaryNames};
 use crate::counts::{join, merge_blocks};
+use crate::data::{Data, RenamedFile};
 use crate::index::BlockFacts;
-use crate::text::{TextFile, TextProfile};
-use crate::{Block, Data, Mode};
-
-/// A file that has another name in the result.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RenamedFile {
-    /// The name in the data.
-    pub from: String,
-    /// The name in the result.
-    pub to: String,
-}
+use crate::profile::Block;
+use crate::texts::TextFileCounts;
 
 /// The package of a program that was built from files.
 const FROM_FILES: &str = "command-line-arguments";
@@ -54,8 +48,7 @@ impl Data<'_> {
             for from in paths {
                 let Some(to) = import_name(&from) else { continue };
                 if let Some(file) = text.files.remove(&from) {
-                    let files = BTreeMap::from([(to.clone(), file)]);
-                    text.add(TextProfile { mode: text.mode, files });
+                    text.add_file(to.clone(), file);
                     renamed.insert((from, to));
                 }
             }
@@ -149,7 +142,10 @@ impl Data<'_> {
     fn blocks_of(&self, name: &str) -> Vec<Block> {
         let mut blocks: Vec<Block> = self.binaries.iter().flat_map(|counted| units(counted, name)).collect();
         blocks.extend(
-            self.text.iter().filter_map(|text| text.files.get(name)).flat_map(|file: &TextFile| &file.blocks),
+            self.text
+                .iter()
+                .filter_map(|text| text.files.get(name))
+                .flat_map(|file: &TextFileCounts| &file.blocks),
         );
         merge_blocks(&mut blocks, Mode::Count);
         blocks

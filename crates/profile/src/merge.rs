@@ -7,14 +7,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use covdata::{Function, Mode, Package};
+
 use crate::binary::BinaryCounts;
 use crate::counts::{join, merge_blocks};
+use crate::data::Data;
 use crate::index::BlockFacts;
-use crate::meta::Package;
-use crate::text::{TextFile, package_of};
-use crate::{
-    Block, Data, FileProfile, Finding, Function, Mode, PackageProfile, Profile, ProfileFunction, parallel,
-};
+use crate::parallel;
+use crate::profile::{Block, FileProfile, Finding, PackageProfile, Profile, ProfileFunction};
+use crate::texts::{TextFileCounts, package_of};
 
 impl Data<'_> {
     /// The counts of every block, over all binaries and text profiles.
@@ -46,7 +47,7 @@ impl Data<'_> {
                 groups.entry(part.path()).or_insert_with(|| Group::new(part.path())).parts.push(part);
             }
         }
-        groups.values_mut().for_each(|group| group.parts.sort_by_key(|part| part.package.blob));
+        groups.values_mut().for_each(|group| group.parts.sort_by_key(|part| part.package.bytes()));
         if let Some(text) = &self.text {
             let mut places = HashMap::new();
             for part in groups.values().flat_map(|group| &group.parts) {
@@ -68,7 +69,7 @@ pub(crate) struct Group<'a> {
     /// In the binaries. Equal ones are next to each other.
     parts: Vec<Part<'a>>,
     /// Its files in the text profiles.
-    texts: Vec<(&'a str, &'a TextFile)>,
+    texts: Vec<(&'a str, &'a TextFileCounts)>,
 }
 
 /// A package in one binary.
@@ -95,7 +96,7 @@ impl<'a> Group<'a> {
 
     /// How many bytes of meta-data it is.
     pub(crate) fn size(&self) -> usize {
-        self.parts.iter().map(|part| part.package.blob.len()).sum()
+        self.parts.iter().map(|part| part.package.bytes().len()).sum()
     }
 }
 
@@ -131,7 +132,7 @@ impl<'a> Merger<'a> {
     /// Merges the inputs of a package.
     pub(crate) fn merge(&mut self, group: &Group<'a>) -> PackageProfile<'a> {
         // A package is mostly the same in all binaries. Then counts are added up before blocks are made of them.
-        for parts in group.parts.chunk_by(|a, b| a.package.blob == b.package.blob) {
+        for parts in group.parts.chunk_by(|a, b| a.package.bytes() == b.package.bytes()) {
             self.add(parts);
         }
         for (name, text) in &group.texts {
@@ -193,7 +194,7 @@ impl<'a> Merger<'a> {
     }
 
     /// Adds a file of a text profile.
-    fn add_text(&mut self, name: &'a str, text: &TextFile) {
+    fn add_text(&mut self, name: &'a str, text: &TextFileCounts) {
         let number = self.file(name);
         let file = &mut self.files[number];
         let most = if self.mode == Mode::Set { 1 } else { u32::MAX };
@@ -267,10 +268,12 @@ impl<'a> MergedFile<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{PackageBuilder, meta_file};
-    use crate::{Builder, Coverage, FileName, Granularity, MetaFile};
+    use covdata::{FileName, Granularity, MetaFile, PackageBuilder, meta_file};
 
-    const META: &[u8] = include_bytes!("../tests/fixtures/count/covmeta.f947a66cccabc27837954e22853b1648");
+    use crate::{Builder, Coverage};
+
+    const META: &[u8] =
+        include_bytes!("../../covdata/tests/fixtures/count/covmeta.f947a66cccabc27837954e22853b1648");
 
     /// The results for a package with these functions of the sample, by number: its coverage, its functions, and its text
     /// profile.
@@ -278,9 +281,11 @@ mod tests {
         let file = MetaFile::parse(META).unwrap();
         let package = file.packages.iter().find(|package| package.path == "sample/lib").unwrap();
         let functions: Vec<_> = package.functions().collect();
-        let mut builder = PackageBuilder::new(package);
+        let mut builder = PackageBuilder::new(package.name, package.path, package.module);
         for number in numbers {
-            builder.add(package, &functions[*number]);
+            let function = &functions[*number];
+            let [name, file] = [function.name, function.file].map(|index| package.string(index));
+            builder.add(name, file, function.literal, function.units());
         }
         let (hash, bytes) = meta_file(&[&builder.finish().unwrap()], Mode::Count, Granularity::PerBlock);
         let mut builder = Builder::new();
@@ -308,7 +313,7 @@ mod tests {
         };
         let total = vec!["total", "(statements)", "0.0%"];
         assert_eq!(functions, [line(0, "Sum"), line(1, "Apply"), line(2, "Classify"), total]);
-        let of_go = include_str!("../tests/fixtures/count/textfmt.txt");
+        let of_go = include_str!("../../covdata/tests/fixtures/count/textfmt.txt");
         let blocks = of_go.lines().filter(|line| line.starts_with("sample/lib/"));
         assert_eq!(all.2.lines().count(), 1 + blocks.count());
         assert_eq!(with_functions(&[0, 1, 1, 2]), all);

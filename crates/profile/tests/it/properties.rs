@@ -1,29 +1,13 @@
 //! Any bytes give a value or an error. A panic, or an allocation that ends the process, fails a test.
 
-use covdata::{Builder, FileName, check};
+use covdata::FileName;
 use podcov_fuzz::{coverage, text};
+use podcov_profile::Builder;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use crate::fixtures::{FOLDERS, files, folder, meta};
 use crate::go;
-
-#[test]
-fn a_file_cut_off_anywhere_is_an_error() {
-    for (name, bytes) in FOLDERS.into_iter().flat_map(files) {
-        for len in 0..bytes.len() {
-            assert!(check(&name, &bytes[..len]).is_err(), "{name} cut off at {len}");
-        }
-    }
-}
-
-#[test]
-fn a_file_with_more_behind_it_is_an_error() {
-    for (name, bytes) in files("set") {
-        assert!(check(&name, &[bytes.as_slice(), b"\0"].concat()).is_err(), "{name}");
-        assert!(check(&name, &[bytes.as_slice(), &bytes].concat()).is_err(), "{name}");
-    }
-}
 
 #[test]
 fn any_byte_may_be_any_of_the_telling_values() {
@@ -138,12 +122,5 @@ proptest! {
             bytes[offset] = value;
         }
         text(&bytes);
-    }
-
-    #[test]
-    fn a_name_is_given_back(name in "(tmp\\.)?cov(meta|counters)\\.[0-9a-f]{31,33}(\\.?[0-9]{1,3}){0,3}") {
-        if let Ok(parsed) = name.parse::<FileName>() {
-            prop_assert_eq!(parsed.to_string(), name);
-        }
     }
 }

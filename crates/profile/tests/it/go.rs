@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use covdata::{Builder, Data, Findings, Problem, Profile};
+use podcov_profile::{Builder, Data, Findings, Problem, Profile};
 
 /// The profile and the problems of a builder's files. Names are borrowed from the files, which stay in memory until the
 /// process ends.
@@ -34,7 +34,7 @@ pub(crate) fn read_dirs<P: AsRef<Path>>(
 
 /// The sources of a Go module in `tests/programs`.
 pub(crate) fn program(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../covdata/tests/programs").join(name)
 }
 
 /// Runs `go` in a folder and gives what it printed.

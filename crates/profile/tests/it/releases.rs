@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use covdata::{Builder, Coverage, Finding, Profile};
+use podcov_profile::{Builder, Coverage, Finding, Profile};
 use proptest::prelude::*;
 
 use crate::go::{self, read, text};
 
 /// The text profiles of one program, a run each. 1.27.1 gives each piece of a block the statements of the whole.
-const GO_1_26: &str = include_str!("../fixtures/releases/go1.26.8.txt");
-const GO_1_27_1: &str = include_str!("../fixtures/releases/go1.27.1.txt");
-const GO_1_27: &str = include_str!("../fixtures/releases/go1.27.3.txt");
+const GO_1_26: &str = include_str!("../../../covdata/tests/fixtures/releases/go1.26.8.txt");
+const GO_1_27_1: &str = include_str!("../../../covdata/tests/fixtures/releases/go1.27.1.txt");
+const GO_1_27: &str = include_str!("../../../covdata/tests/fixtures/releases/go1.27.3.txt");
 
 fn profile_of(texts: &[&str]) -> Profile<'static> {
     let mut builder = Builder::new();

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::{Mode, Unit};
+use covdata::{Mode, Unit};
 
 /// The merged counts of any number of runs of any number of binaries, and of text profiles. Names are borrowed from
-/// the [`Data`].
+/// the [`Data`](crate::Data).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Profile<'a> {
     pub(crate) mode: Option<Mode>,

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use covdata::{Builder, CounterFile, Error, FileName, Problem, Profile, Reason, TextError, check};
+use covdata::{CounterFile, Error, FileName, TextError, check};
+use podcov_profile::{Builder, Problem, Profile, Reason};
 
 use crate::fixtures::{files, folder, meta};
 use crate::go::{read, read_dirs};
@@ -221,7 +222,7 @@ fn blocks_of_different_versions_are_recognised() {
         assert!(problems.is_empty(), "{problems:?}");
         profile
             .files()
-            .filter(|file| file.finding == Some(covdata::Finding::Mixed))
+            .filter(|file| file.finding == Some(podcov_profile::Finding::Mixed))
             .map(|file| file.name.to_owned())
             .collect::<Vec<_>>()
     };

@@ -1,5 +1,4 @@
-//! The content of coverage files and text profiles, and the operations on it: merge, select and
-//! combine.
+//! The coverage files of a result: merged, selected, combined.
 //!
 //! Go: `cmd/covdata`, files `merge.go` and `metamerge.go`.
 
@@ -8,61 +7,15 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::binary::BinaryCounts;
-use crate::encode::{self, CounterFileBuilder, PackageBuilder};
-use crate::meta::Package;
-use crate::text::package_of;
-use crate::{Error, FileName, MetaHash, Mode, RenamedFile, TextProfile};
+use covdata::{CounterFileBuilder, Error, FileName, MetaHash, Mode, Package, PackageBuilder, meta_file};
 
-/// The counters of any number of runs of any number of binaries, and text profiles.
-#[derive(Debug, Clone, Default)]
-pub struct Data<'a> {
-    /// Sorted by hash.
-    pub(crate) binaries: Vec<BinaryCounts<'a>>,
-    /// All text profiles, added up.
-    pub(crate) text: Option<TextProfile>,
-    /// The files that were renamed.
-    pub(crate) renamed: Vec<RenamedFile>,
-}
+use crate::Data;
+use crate::binary::BinaryCounts;
 
 /// A coverage file that is to be written: its name and its bytes.
 pub type NewFile<'d> = (FileName, Cow<'d, [u8]>);
 
-impl<'a> Data<'a> {
-    /// Whether there are neither binaries nor text profiles.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.binaries.is_empty() && self.text.is_none()
-    }
-
-    /// Whether there are text profiles in it, which coverage files cannot hold.
-    #[must_use]
-    pub fn has_text(&self) -> bool {
-        self.text.is_some()
-    }
-
-    /// The import paths of all packages, some of them several times.
-    pub fn package_paths(&self) -> impl Iterator<Item = &str> {
-        let binaries = self
-            .binaries
-            .iter()
-            .flat_map(|counted| (0..counted.binary.file.packages.len()).map(|package| counted.path(package)));
-        let files = self.text.iter().flat_map(|text| text.files.keys());
-        binaries.chain(files.map(|name| package_of(name)))
-    }
-
-    /// The names of all source files, some of them several times.
-    pub fn file_names(&self) -> impl Iterator<Item = &str> {
-        let binaries = self.binaries.iter().flat_map(|counted| {
-            let packages = counted.binary.file.packages.iter().enumerate();
-            packages.flat_map(move |(index, package)| {
-                package.functions().map(move |function| counted.file(index, &function))
-            })
-        });
-        let texts = self.text.iter().flat_map(|text| text.files.keys());
-        binaries.chain(texts.map(String::as_str))
-    }
-
+impl Data<'_> {
     /// The coverage files that `go tool covdata merge` writes: for each binary its meta-data and one counter file.
     ///
     /// # Errors
@@ -89,8 +42,8 @@ impl<'a> Data<'a> {
             let packages =
                 file.packages.iter().enumerate().filter(|(index, _)| is_selected(counted.path(*index)));
             let (numbers, blobs): (Vec<usize>, Vec<&[u8]>) =
-                packages.map(|(number, package)| (number, package.blob)).unzip();
-            let (hash, meta) = encode::meta_file(&blobs, file.mode, file.granularity);
+                packages.map(|(number, package)| (number, package.bytes())).unzip();
+            let (hash, meta) = meta_file(&blobs, file.mode, file.granularity);
             let counters = counted.select(hash, numbers)?;
             out.extend(pair(hash, Cow::Owned(meta), counters));
         }
@@ -132,7 +85,7 @@ impl<'a> Data<'a> {
             packages.into_iter().map(|package| (package.counts, package.builder)).unzip();
         let blobs = builders.into_iter().map(PackageBuilder::finish).collect::<Result<Vec<_>, _>>()?;
         let blobs: Vec<&[u8]> = blobs.iter().map(Vec::as_slice).collect();
-        let (hash, meta) = encode::meta_file(&blobs, mode, first.binary.file.granularity);
+        let (hash, meta) = meta_file(&blobs, mode, first.binary.file.granularity);
 
         let mut args = binaries.iter().filter_map(|counted| counted.args.clone());
         let mut common = args.next().unwrap_or_default();
@@ -160,7 +113,8 @@ struct CombinedPackage<'a> {
 
 impl<'a> CombinedPackage<'a> {
     fn new(package: &Package<'a>) -> Self {
-        Self { builder: PackageBuilder::new(package), numbers: HashMap::new(), counts: Vec::new() }
+        let builder = PackageBuilder::new(package.name, package.path, package.module);
+        Self { builder, numbers: HashMap::new(), counts: Vec::new() }
     }
 
     fn add(
@@ -173,7 +127,7 @@ impl<'a> CombinedPackage<'a> {
             let [name, file] = [function.name, function.file].map(|index| package.string(index));
             match self.numbers.entry((name, file, function.units_bytes(), function.literal)) {
                 Entry::Vacant(entry) => {
-                    entry.insert(self.builder.add(package, &function));
+                    entry.insert(self.builder.add(name, file, function.literal, function.units()));
                     let mut all: Vec<u32> = counts.collect();
                     all.resize(function.units().len(), 0);
                     self.counts.push(all);

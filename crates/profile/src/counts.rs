@@ -1,7 +1,9 @@
 //! Counts of a file's blocks, as they are in the inputs and on an index of blocks.
 
+use covdata::Mode;
+
 use crate::index::{Partition, by_place, order};
-use crate::{Block, Mode, ProfileFunction};
+use crate::profile::{Block, ProfileFunction};
 
 /// Sorts blocks, and merges those that are the same.
 pub(crate) fn merge_blocks(blocks: &mut Vec<Block>, mode: Mode) {

@@ -5,9 +5,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
-use crate::func::Columns;
+use crate::go::func::Columns;
+use crate::go::text::write_blocks;
 use crate::merge::{Group, Merger};
-use crate::text::write_blocks;
 use crate::{Data, Findings, PackagePercent, PackageProfile, Percent, parallel};
 
 impl Data<'_> {

@@ -11,14 +11,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use covdata::{CounterFile, Error, FileName, MetaHash, TextProfile};
 use fs_err as fs;
 
 use crate::binary::{Binary, BinaryCounts};
 use crate::bytes::Bytes;
+use crate::data::Data;
+use crate::parallel;
+use crate::problem::{Problem, Reason};
 use crate::repeat::Adder;
-use crate::{
-    CounterFile, Data, Error, FileName, MetaHash, Problem, Reason, TextProfile, parallel, same_hash,
-};
+use crate::texts::TextCounts;
 
 /// Collects the names of coverage files, in any order and from anywhere.
 #[derive(Debug, Default)]
@@ -290,14 +292,14 @@ fn map_parts<T: Sync, R: Send>(files: &[T], worth: usize, map: impl Fn(&[T]) -> 
 }
 
 /// Reads text profiles and adds them up.
-fn read_texts(files: &[File]) -> (Option<TextProfile>, Vec<Problem>) {
+fn read_texts(files: &[File]) -> (Option<TextCounts>, Vec<Problem>) {
     let (mut sum, mut problems, mut buffer) = (None, Vec::new(), Vec::new());
     for file in files {
         let parsed =
             file.read(&mut buffer).map_err(Reason::from).and_then(|bytes| Ok(TextProfile::parse(bytes)?));
         match parsed {
             Ok((profile, bad)) => {
-                add_text(&mut sum, Some(profile));
+                add_text(&mut sum, Some(TextCounts::of(&profile)));
                 problems.extend(bad.map(|error| Problem::new(&file.path, error)));
             }
             Err(reason) => problems.push(Problem::new(&file.path, reason)),
@@ -306,7 +308,7 @@ fn read_texts(files: &[File]) -> (Option<TextProfile>, Vec<Problem>) {
     (sum, problems)
 }
 
-fn add_text(sum: &mut Option<TextProfile>, new: Option<TextProfile>) {
+fn add_text(sum: &mut Option<TextCounts>, new: Option<TextCounts>) {
     match (sum, new) {
         (Some(sum), Some(new)) => sum.add(new),
         (sum @ None, new) => *sum = new,
@@ -444,4 +446,9 @@ fn folder(path: &Path) -> &Path {
 
 fn base_name(path: &Path) -> Option<&str> {
     path.file_name()?.to_str().filter(|base| FileName::looks_like_one(base))
+}
+
+/// Checks the hash of a file that is parsed already.
+fn same_hash(expected: MetaHash, found: MetaHash) -> Result<(), Error> {
+    if found == expected { Ok(()) } else { Err(Error::OtherHash { expected, found }) }
 }

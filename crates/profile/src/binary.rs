@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::counters::Args;
-use crate::encode::CounterFileBuilder;
-use crate::{Error, Function, MetaFile, MetaHash};
+use covdata::{CounterFileBuilder, Error, Function, MetaFile, MetaHash, PackageBytes, ProcessArgs};
+
+use crate::parallel;
 
 /// A binary: its meta-data file, and the number of its first function in each package.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct BinaryCounts<'a> {
     /// runs than there can be. The first entry, with no units, is for all functions that never ran.
     sums: Vec<u64>,
     /// The facts about the process (command line, system, architecture) that are the same in all runs.
-    pub(crate) args: Option<Args>,
+    pub(crate) args: Option<ProcessArgs>,
     /// Names that replace those in the meta-data, if a package and its files are renamed.
     pub(crate) names: Option<BinaryNames>,
 }
@@ -49,17 +49,19 @@ pub(crate) struct BinaryNames {
 impl<'a> Binary<'a> {
     /// Parses a meta-data file.
     pub(crate) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, Error> {
-        let file = MetaFile::parse_in_parallel(bytes)?;
+        let parse =
+            |packages: &[PackageBytes<'a>]| parallel::map_bytes(packages, bytes.len(), PackageBytes::parse);
+        let file = MetaFile::parse_with(bytes, parse)?;
         let mut packages = vec![0];
         let (mut functions, mut units) = (0, 0);
         for package in &file.packages {
             functions += package.functions().len();
-            units += package.units;
+            units += package.unit_count();
             packages.push(functions);
         }
         // `BinaryCounts::sums` has at most this length: one number a function and a unit, and the first entry.
         if u32::try_from(functions + units + 1).is_err() {
-            return Err(Error::malformed(0, "more units than 32 bits count"));
+            return Err(Error::Malformed { offset: 0, what: "more units than 32 bits count".into() });
         }
         Ok(Self { path, bytes, file, packages })
     }
@@ -137,7 +139,7 @@ impl<'a> BinaryCounts<'a> {
     /// Adds an entry for a function that did not run so far, and gives its index.
     #[cold]
     fn new_place(&mut self, package: usize, function: usize) -> Option<u32> {
-        let units = self.binary.file.packages[package].units_of(function)?;
+        let units = self.binary.file.packages[package].unit_count_of(function)?;
         // `Binary::new` has checked that the length fits into 32 bits.
         let start = self.sums.len() as u32;
         self.sums.push(u64::from(units));
@@ -183,7 +185,7 @@ impl<'a> BinaryCounts<'a> {
     }
 
     /// Keeps only those facts about the process that are the same in these runs too.
-    pub(crate) fn keep_common(&mut self, args: Option<Args>) {
+    pub(crate) fn keep_common(&mut self, args: Option<ProcessArgs>) {
         match (&mut self.args, args) {
             (Some(own), Some(args)) => own.keep_common(&args),
             (own @ None, args) => *own = args,

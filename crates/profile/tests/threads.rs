@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use covdata::{Builder, FileName, MetaHash, check};
+use covdata::{FileName, MetaHash, check};
+use podcov_profile::Builder;
 
 /// The size of a new thread's stack. With this one, which no machine has, none can be started.
 const STACK: (&str, &str) = ("RUST_MIN_STACK", "281474976710656");
@@ -28,7 +29,7 @@ fn main() {
 
 /// Checks and reads a meta-data file of more than 256 KiB, from which on threads are worth it, with its counters.
 fn check_and_read() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/count");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../covdata/tests/fixtures/count");
     let mut builder = Builder::new();
     for entry in fs_err::read_dir(&fixture).expect("a fixture") {
         let path = entry.expect("an entry").path();

@@ -13,8 +13,9 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use crate::meta::pair;
-use crate::{Block, Unit};
+use covdata::Unit;
+
+use crate::profile::Block;
 
 /// The blocks of a file that all inputs agree on: the finest ones. They do not overlap.
 #[derive(Debug)]
@@ -259,5 +260,6 @@ pub(crate) fn by_place(unit: &Unit) -> impl Ord + use<> {
 #[inline]
 pub(crate) fn order(unit: &Unit) -> impl Ord + use<> {
     // Two numbers are compared at once.
+    let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
     (pair(unit.start_line, unit.end_line), pair(unit.start_column, unit.end_column), unit.statements)
 }
