@@ -350,16 +350,7 @@ fn explain_after_signal(
     fault: &Fault,
     fate: &Fate,
 ) -> String {
-    let end = describe_end(target, signal, fate);
-    match fault {
-        Fault::Final(why) if !has_ended => format!("{why}; {end}"),
-        _ => end,
-    }
-}
-
-/// Why a container that ended after the signal has no new counter file.
-fn describe_end(target: &Target, signal: Signal, fate: &Fate) -> String {
-    match (fate, target.volume) {
+    let end = match (fate, target.volume) {
         (Fate::Restarting(_) | Fate::Restarted, CoverVolume::None) => {
             lost_without_volume(target, signal, &fate.to_string())
         }
@@ -367,6 +358,10 @@ fn describe_end(target: &Target, signal: Signal, fate: &Fate) -> String {
             "{fate} after {signal}; does the program handle that signal? If it is meant to end on it, Kubernetes may \
              take longer to start it again: see --timeout"
         ),
+    };
+    match fault {
+        Fault::Final(why) if !has_ended => format!("{why}; {end}"),
+        _ => end,
     }
 }
 

@@ -96,11 +96,8 @@ impl DeletedPods {
             .map(|error| Loss::new(format!("which pods were deleted during the run is not known: {error}")));
         let lost = self.fates.iter().filter_map(|(pod, fate)| {
             let PodFate::Lost { told } = fate else { return None };
-            let but = if pod.has_lasting_volume {
-                ", but for what it wrote to its volume (--include-older)"
-            } else {
-                ""
-            };
+            let but = ", but for what it wrote to its volume (--include-older)";
+            let but = if pod.has_lasting_volume { but } else { "" };
             let (namespace, pod) = (pod.namespace.clone(), pod.pod.clone());
             let message =
                 format!("pod {namespace}/{pod} was deleted during the run; what it had counted is lost{but}");

@@ -11,10 +11,6 @@ mod routes;
 
 use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
-#[cfg(unix)]
-use std::io::IsTerminal;
-#[cfg(unix)]
-use std::process::ExitCode;
 
 use anyhow::Result;
 use futures_util::future::try_join_all;
@@ -34,7 +30,7 @@ pub use args::Args;
 ///
 /// `main` calls it first; see the module `guard`.
 #[cfg(unix)]
-pub fn guard() -> Option<ExitCode> {
+pub fn guard() -> Option<std::process::ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next()? != guard::GUARD {
         return None;
@@ -106,7 +102,7 @@ async fn run_command(command: &Command<'_>, shutdown: &Shutdown) -> Result<Comma
     // At a terminal it needs no guard: a command in a background process group could not read from it, and Ctrl-C reaches
     // every process of the foreground group anyway.
     #[cfg(unix)]
-    if !std::io::stdin().is_terminal() {
+    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return guard::run(command, shutdown).await;
     }
     foreground::run(command, shutdown).await

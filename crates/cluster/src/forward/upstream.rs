@@ -24,20 +24,16 @@ impl Upstream {
     /// Opens a tunnel to the port on a pod.
     pub(super) async fn open(&self, pod: &Pod) -> Result<Tunnel, Error> {
         let port = self.backend.port_on(pod, &self.remote)?;
-        self.tunnels.open(&self.cluster, &self.id(pod), port).await
+        self.tunnels.open(&self.cluster, &PodId::of(pod, &self.backend.namespace), port).await
     }
 
     /// Opens the shared connection to a pod before its first tunnel needs it. False where connections cannot be shared.
     pub(super) async fn warm(&self, pod: &Pod) -> Result<bool, Error> {
-        self.tunnels.warm(&self.cluster, &self.id(pod)).await
+        self.tunnels.warm(&self.cluster, &PodId::of(pod, &self.backend.namespace)).await
     }
 
     /// Has later tunnels to a pod use another connection than those that are there now.
     pub(super) async fn retire(&self, pod: &Pod) {
-        self.tunnels.retire(&self.id(pod)).await;
-    }
-
-    fn id<'a>(&'a self, pod: &'a Pod) -> PodId<'a> {
-        PodId::of(pod, &self.backend.namespace)
+        self.tunnels.retire(&PodId::of(pod, &self.backend.namespace)).await;
     }
 }
