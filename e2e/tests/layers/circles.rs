@@ -61,6 +61,7 @@ fn what_is_no_circle() {
         ("use crate::b;", "/// crate::a\nconst C: &str = \"crate::a\";"),
         ("use crate::b;", "#[cfg(test)]\nmod tests { use crate::a; }"),
         ("use crate::b;", "use other::a;"),
+        ("use crate::b;", "fn f(a: A) -> impl Ord + use<> { 1 }"),
     ] {
         assert!(circles(&[root, ("a.rs", a), ("b.rs", b)]).is_empty(), "{a} {b}");
     }

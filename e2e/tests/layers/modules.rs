@@ -51,7 +51,8 @@ impl Modules {
                     children.push((name.clone(), child_file(&tokens[..i], file, folder, name)));
                     i += 3;
                 }
-                [word, ..] if word.is("use") => {
+                // `impl Trait + use<…>` imports nothing.
+                [word, next, ..] if word.is("use") && *next != Token::Mark('<') => {
                     let is_public = i > 0 && (tokens[i - 1].is("pub") || tokens[i - 1] == Token::Mark(')'));
                     let length =
                         rest.iter().position(|token| *token == Token::Mark(';')).expect("a `use` ends");
