@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use covdata::Unit;
 
-use crate::profile::Block;
+use crate::profile::{Block, FileProfile};
 
 /// The blocks of a file that all inputs agree on: the finest ones. They do not overlap.
 #[derive(Debug)]
@@ -116,8 +116,14 @@ fn is_sum(whole: &Unit, parts: &[Unit], next: Option<u64>) -> bool {
     if !before.iter().all(is_by_lines) {
         return false;
     }
+    // An older block ends at column 1 only at a label, and begins at the brace or after the block before it: gofmt puts the
+    // first statement further left, in a later line. A block of 1.27 begins at its first statement.
+    let is_older = whole.start_line < first.start_line && first.start_column < whole.start_column;
+    if whole.end_column == 1 && !is_older {
+        return false;
+    }
     if sum == u64::from(whole.statements) {
-        // An older block ends at column 1 only at a label, which it counts, and so does the one piece of 1.27.1.
+        // The older block counts the label, and so does the one piece of 1.27.1.
         return (whole.end_column != 1 || before.is_empty())
             && (is_by_lines(last) || last.end() == whole.end());
     }
@@ -206,9 +212,8 @@ pub(crate) struct BlockFacts {
     pub(crate) overlap: bool,
     /// Whether some have the same place, and different numbers of statements.
     pub(crate) same_place: bool,
-    /// Whether Go 1.27.0 or 1.27.1 has cut one block into pieces that each have its number of statements: more than gofmt
-    /// leaves in the lines of one.
-    pub(crate) repeated: bool,
+    /// Whether Go 1.27.0 or 1.27.1 has cut one block into pieces that each have its number of statements.
+    pub(crate) repetition: Option<Repetition>,
 }
 
 impl BlockFacts {
@@ -224,8 +229,7 @@ impl BlockFacts {
                 facts.overlap |= b.start() < a.end();
                 facts.same_place |= place(a) == place(b);
             }
-            facts.repeated |=
-                a.end_column == 1 && a.statements == b.statements && (is_too_full(a) || is_too_full(b));
+            facts.repetition = facts.repetition.max(repetition(a, b));
         }
         facts
     }
@@ -237,14 +241,39 @@ impl BlockFacts {
             in_order: self.in_order && other.in_order,
             overlap: self.overlap || other.overlap,
             same_place: self.same_place || other.same_place,
-            repeated: self.repeated || other.repeated,
+            repetition: self.repetition.max(other.repetition),
         }
     }
 }
 
-/// Whether a block has more statements than gofmt leaves in its lines. A label may be one more, in the line after them.
-fn is_too_full(unit: &Unit) -> bool {
-    unit.end_column == 1 && unit.end_line.saturating_sub(unit.start_line).saturating_add(1) < unit.statements
+/// Whether Go 1.27.0 or 1.27.1 has given each piece of a block the number of statements of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Repetition {
+    /// Two blocks in a row have one number, which may be right. The source tells.
+    Possible,
+    /// It is more than gofmt leaves in the lines of one of them.
+    Certain,
+}
+
+impl FileProfile<'_> {
+    /// Whether numbers of statements are repeated; `None` if they are not.
+    #[must_use]
+    pub fn repetition(&self) -> Option<Repetition> {
+        BlockFacts::of(&self.blocks).repetition
+    }
+}
+
+/// Whether two blocks in a row may be pieces of one.
+fn repetition(a: &Unit, b: &Unit) -> Option<Repetition> {
+    if a.end_column != 1 || a.statements != b.statements || a.statements < 2 {
+        return None;
+    }
+    // A label may be one more, in the line after the block.
+    let is_too_full = |unit: &Unit| {
+        unit.end_column == 1
+            && unit.end_line.saturating_sub(unit.start_line).saturating_add(1) < unit.statements
+    };
+    Some(if is_too_full(a) || is_too_full(b) { Repetition::Certain } else { Repetition::Possible })
 }
 
 fn place(unit: &Unit) -> (u64, u64) {

@@ -12,7 +12,7 @@ use covdata::{Function, Mode, Package};
 use crate::binary::BinaryCounts;
 use crate::counts::{join, merge_blocks};
 use crate::data::Data;
-use crate::index::BlockFacts;
+use crate::index::{BlockFacts, Repetition};
 use crate::parallel;
 use crate::profile::{Block, FileProfile, Finding, PackageProfile, Profile, ProfileFunction};
 use crate::texts::{TextFileCounts, package_of};
@@ -260,7 +260,7 @@ impl<'a> MergedFile<'a> {
                 None => Some(Finding::Mixed),
             };
         }
-        finding = finding.max(facts.repeated.then_some(Finding::Repeated));
+        finding = finding.max((facts.repetition == Some(Repetition::Certain)).then_some(Finding::Repeated));
         FileProfile { name, blocks, finding }
     }
 }

@@ -110,16 +110,26 @@ pub(crate) fn has_line_directive(source: &str, name: &str) -> bool {
     files.any(|file| file.rsplit(['/', '\\']).next() == Some(name))
 }
 
-/// Where each statement begins that Go's coverage counts: line and column from 1, in order. That is each one of a block's
-/// or a case's list, an `if` after `else`, and a label only together with a loop, switch or select. `None` if the
-/// source has a syntax error.
+/// A statement that Go's coverage counts. Line and column from 1, as in [`FunctionExtent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Statement {
+    /// Where it starts.
+    pub(crate) start: (u32, u32),
+    /// The position after its last byte.
+    pub(crate) end: (u32, u32),
+}
+
+/// The statements that Go's coverage counts, by their start. That is each one of a block's or a case's list, an `if` after
+/// `else`, and a label only together with a loop, switch or select. `None` if the source has a syntax error.
 #[must_use]
-pub(crate) fn statements(source: &str) -> Option<Vec<(u32, u32)>> {
+pub(crate) fn statements(source: &str) -> Option<Vec<Statement>> {
     let mut parser = Parser::new();
     if parser.set_language(&tree_sitter_go::LANGUAGE.into()).is_err() {
         return None;
     }
     let tree = parser.parse(source, None).filter(|tree| !tree.root_node().has_error())?;
+    let statement =
+        |node: Node<'_>| Statement { start: place(node.start_position()), end: place(node.end_position()) };
     let mut found = Vec::new();
     let mut nodes = vec![tree.root_node()];
     while let Some(node) = nodes.pop() {
@@ -127,8 +137,8 @@ pub(crate) fn statements(source: &str) -> Option<Vec<(u32, u32)>> {
         if node.kind() == "statement_list" {
             let statements =
                 children.iter().filter(|child| !matches!(child.kind(), "comment" | "empty_statement"));
-            found.extend(statements.map(|statement| {
-                let inner = statement.named_child(1).filter(|_| statement.kind() == "labeled_statement");
+            found.extend(statements.map(|node| {
+                let inner = node.named_child(1).filter(|_| node.kind() == "labeled_statement");
                 let is_loop = |inner: &Node<'_>| {
                     matches!(
                         inner.kind(),
@@ -138,12 +148,12 @@ pub(crate) fn statements(source: &str) -> Option<Vec<(u32, u32)>> {
                             | "select_statement"
                     )
                 };
-                place(inner.filter(|inner| !is_loop(inner)).unwrap_or(*statement).start_position())
+                statement(inner.filter(|inner| !is_loop(inner)).unwrap_or(*node))
             }));
         }
         // For Go, an `if` after `else` is a block of its own.
         let after_else = node.child_by_field_name("alternative").filter(|node| node.kind() == "if_statement");
-        found.extend(after_else.map(|node| place(node.start_position())));
+        found.extend(after_else.map(statement));
         nodes.extend(children);
     }
     found.sort_unstable();
@@ -285,7 +295,9 @@ mod tests {
             (21, 3),
             (23, 2),
         ];
-        assert_eq!(statements(source).as_deref(), Some(&expected[..]));
+        let found = statements(source).expect("it is valid");
+        assert_eq!(found.iter().map(|statement| statement.start).collect::<Vec<_>>(), expected);
+        assert_eq!((found[1].end, found[4].end), ((8, 3), (10, 5)), "an if with its else, and x--");
         assert_eq!(statements("package p\n\nfunc f() {\n\ta(\n\tb()\n}\n"), None, "a syntax error");
     }
 

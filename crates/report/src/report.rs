@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 use covdata::Unit;
@@ -11,7 +12,7 @@ use podcov_profile::{
 };
 
 use crate::glob::Globs;
-use crate::golang;
+use crate::golang::{self, Statement};
 use crate::sources::{Found, Sources, read_text};
 
 /// A profile, and where the source of each of its files is.
@@ -321,7 +322,7 @@ impl SourceFacts {
         Self {
             lines: function_lines(package, file, &extents),
             extents: unnamed.then_some(extents),
-            statements: statement_counts(&file.blocks, &source),
+            statements: file.repetition().and_then(|_| statement_counts(&file.blocks, &source)),
         }
     }
 
@@ -364,23 +365,43 @@ fn function_lines(
     lines.into_iter().collect()
 }
 
-/// The number of statements of each of these blocks by the source, if several blocks have the number of all together: Go
-/// 1.27.0 and 1.27.1 give each piece of a block the number of the whole.
-fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
-    let may_repeat = |pair: &[Block]| {
-        let [a, b] = [pair[0].unit, pair[1].unit];
-        a.end_column == 1 && a.statements == b.statements && a.statements > 1
-    };
-    if !blocks.windows(2).any(may_repeat) {
-        return None;
+/// The statements that begin in a block.
+fn within(statements: &[Statement], block: &Block) -> Range<usize> {
+    let bound = |place| statements.partition_point(|statement| statement.start < place);
+    let start = bound((block.unit.start_line, block.unit.start_column));
+    start..bound(end(block)).max(start)
+}
+
+impl Sources {
+    /// Whether these are the blocks of the source of a file, as far as that can be told: whether each statement of the source
+    /// is in a block, and each block has the number of its statements.
+    #[must_use]
+    pub fn fits(&self, name: &str, blocks: &[Block]) -> bool {
+        self.find(name)
+            .file
+            .and_then(|path| read_text(&path).ok())
+            .is_some_and(|source| fits(blocks, source.as_ref()))
     }
-    let starts = golang::statements(source)?;
-    let count = |block: &Block| {
-        let bound = |line, column| starts.partition_point(|start| *start < (line, column));
-        let Unit { start_line, start_column, end_line, end_column, .. } = block.unit;
-        bound(end_line, end_column).saturating_sub(bound(start_line, start_column)) as u32
-    };
-    let right: Vec<u32> = blocks.iter().map(count).collect();
+}
+
+fn fits(blocks: &[Block], source: &str) -> bool {
+    let Some(statements) = golang::statements(source) else { return false };
+    let own = || blocks.iter().map(|block| block.unit.statements).collect();
+    let numbers = statement_counts(blocks, source).unwrap_or_else(own);
+    let right = blocks.iter().map(|block| within(&statements, block).len());
+    misfit(blocks, source).is_none()
+        && right.clone().sum::<usize>() == statements.len()
+        // Up to Go 1.26 a label or a bare block counts as a statement of the block before it.
+        && right.zip(numbers).all(|(right, number)| number as usize == right || number as usize == right + 1)
+}
+
+/// The number of statements of each of these blocks by the source, if several blocks have the number of all together: Go
+/// 1.27.0 and 1.27.1 give each piece of a block the number of the whole. Asked where
+/// [`FileProfile::repetition`] tells that this may be so.
+fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
+    let statements = golang::statements(source)?;
+    let within: Vec<_> = blocks.iter().map(|block| within(&statements, block)).collect();
+    let right: Vec<u32> = within.iter().map(|range| range.len() as u32).collect();
     let mut counts: Vec<u32> = blocks.iter().map(|block| block.unit.statements).collect();
     if right == counts {
         // Lines of several statements are not repeated numbers.
@@ -389,8 +410,16 @@ fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
     let (mut start, mut repeated) = (0, false);
     while start < blocks.len() {
         let number = counts[start];
-        let (mut end, mut sum) = (start, 0);
-        while end < blocks.len() && number > 1 && counts[end] == number && (sum < number || right[end] == 0) {
+        let (mut end, mut sum, mut last_end) = (start, 0, (0, 0));
+        while end < blocks.len() && number > 1 && counts[end] == number {
+            let Unit { start_line, start_column, .. } = blocks[end].unit;
+            // A piece in which no statement begins is in the middle of one: in a list of several lines, for example.
+            let is_middle = right[end] == 0 && (start_line, start_column) < last_end;
+            if !is_middle && (right[end] == 0 || sum >= number) {
+                break;
+            }
+            let ends = statements[within[end].clone()].iter().map(|statement| statement.end);
+            last_end = ends.fold(last_end, Ord::max);
             sum += right[end];
             end += 1;
         }
@@ -431,4 +460,36 @@ fn name_functions(
     };
     functions.extend(extents.iter().map(named));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(start_line: u32, end_line: u32, statements: u32) -> Block {
+        let unit = Unit { start_line, start_column: 2, end_line, end_column: 1, statements };
+        Block { unit, count: 1, function: None }
+    }
+
+    #[test]
+    fn a_piece_in_the_middle_of_a_statement_has_none() {
+        let source = "package p\n\nfunc f() {\n\ta()\n\tb(\n\t\t1,\n\n\t\t2,\n\t)\n}\n";
+        assert_eq!(statement_counts(&[block(4, 7, 2), block(8, 10, 2)], source), Some(vec![2, 0]));
+    }
+
+    #[test]
+    fn blocks_fit_the_source_that_they_are_of() {
+        let source = "package p\n\nfunc f() {\n\ta()\n\tb()\n}\n\nfunc g() {\n\tc()\n}\n";
+        assert!(fits(&[block(4, 6, 2), block(9, 10, 1)], source));
+        assert!(!fits(&[block(4, 6, 2)], source), "a function has no block");
+        assert!(!fits(&[block(4, 6, 4), block(9, 10, 1)], source), "more statements");
+        assert!(!fits(&[block(4, 6, 2), block(9, 30, 1)], source), "more lines");
+    }
+
+    /// In the source of now, the second block's statements are comments.
+    #[test]
+    fn a_block_of_another_version_keeps_its_statements() {
+        let source = "package p\n\nfunc f() {\n\ta()\n\tb()\n\t// c()\n\t// d()\n}\n";
+        assert_eq!(statement_counts(&[block(4, 6, 2), block(6, 8, 2)], source), None);
+    }
 }

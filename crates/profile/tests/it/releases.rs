@@ -133,6 +133,10 @@ fn another_source_is_not_another_release() {
         ("a.go:5.10,9.2 2 1\n", "a.go:5.10,6.9 1 1\na.go:6.9,8.3 1 0\n"),
         ("a.go:5.2,9.1 2 1\n", "a.go:5.2,6.1 1 1\na.go:7.2,8.1 1 0\n"),
         ("a.go:5.10,9.2 1 1\n", "a.go:6.2,7.1 1 1\na.go:7.2,8.1 1 0\n"),
+        // Two versions by Go 1.27: a block ends at column 1, but not at a label.
+        ("a.go:2.2,6.1 3 1\n", "a.go:2.2,3.1 1 1\na.go:4.2,5.1 1 1\n"),
+        ("a.go:2.2,6.1 3 1\n", "a.go:3.2,4.1 1 1\na.go:5.2,6.1 1 1\n"),
+        ("a.go:2.2,6.1 3 1\n", "a.go:2.2,5.1 3 1\n"),
         // One less, without a block that begins where the coarser one ends.
         ("a.go:3.2,4.2 2 1\na.go:4.3,5.2 1 1\n", "a.go:3.2,4.1 1 1\n"),
         // One block of a file that does not fit decides for the whole file.
