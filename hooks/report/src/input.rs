@@ -148,12 +148,19 @@ impl InputArgs {
         }
         let sources = self.sources()?;
         let known: HashSet<String> = data.file_names().map(str::to_owned).collect();
-        data.identify(|name| {
+        let import_name = |name: &str| {
             let file = sources.find(name).file?;
             let import = format!("{}/{}", sources.package_of(&file)?, file.file_name()?.to_str()?);
             let is_mapped = self.map.iter().any(|(from, _)| name.starts_with(from.as_str()));
             (is_mapped || known.contains(&import)).then_some(import)
-        });
+        };
+        for RenamedFile { from, to } in data.identify(import_name, |name, blocks| sources.fits(name, blocks))
+        {
+            self.messages.warn(format_args!(
+                "different programs were built from {from}, and the source does not tell which of them has {to}: they are \
+                 reported separately"
+            ));
+        }
         for RenamedFile { from, to } in data.renamed() {
             tracing::info!("{from} is reported as {to}");
         }
@@ -356,7 +363,7 @@ impl InputArgs {
     }
 
     /// Reports findings about files, each kind once.
-    fn say_findings(&self, findings: &[(&str, Finding)]) {
+    pub(crate) fn say_findings(&self, findings: &[(&str, Finding)]) {
         for kind in [Finding::Joined, Finding::Repeated, Finding::LineDirectives, Finding::Mixed] {
             let mut files = findings.iter().filter(|(_, finding)| *finding == kind).map(|(file, _)| *file);
             let Some(first) = files.next() else { continue };
@@ -432,7 +439,7 @@ impl InputArgs {
 }
 
 /// The findings about the files of a profile.
-fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
+pub(crate) fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
     profile.files().filter_map(|file| Some((file.name, file.finding?))).collect()
 }
 

@@ -114,3 +114,43 @@ fn programs_of_which_nothing_tells_their_module_are_told_apart_by_their_blocks()
     statements.sort_unstable();
     assert_eq!(statements, ["1 of 1", "2 of 2"], "{lines:?}");
 }
+
+#[test]
+fn of_two_programs_the_one_that_fits_the_mapped_source_has_its_name() {
+    let desk = empty_desk();
+    for (name, body) in [("a", "println(1)"), ("b", "println(2)\n\tprintln(3)")] {
+        desk.write(&format!("{name}/go.mod"), &format!("module example.com/{name}\n\ngo 1.22\n"));
+        desk.write(&format!("{name}/x/x.go"), "package x\n\nfunc X() {\n\tprintln(0)\n}\n");
+        desk.write(
+            &format!("{name}/main.go"),
+            &format!(
+                "package main\n\nimport \"example.com/{name}/x\"\n\nfunc main() {{\n\tx.X()\n\t{body}\n}}\n"
+            ),
+        );
+        built_from_files(&desk, name, &["main.go"], &format!("data-{name}"));
+    }
+    let workspace = desk.path("workspace").display().to_string();
+    let report = || desk.report(&format!("data-b data-a --map {workspace}=a --root a"));
+    let ended = report();
+    let x = "100.0%  1 of 1  example.com/a/x\n100.0%  1 of 1  example.com/b/x\n";
+    let total = "coverage: 100.0% of statements\n";
+    assert_eq!(
+        ended.stdout,
+        format!(
+            "100.0%  3 of 3  command-line-arguments (example.com/b)\n100.0%  2 of 2  example.com/a\n{x}{total}"
+        ),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("different programs"), "{}", ended.stderr);
+    desk.write("a/main.go", "package main\n\nfunc main() {\n}\n");
+    let ended = report();
+    let apart = "100.0%  2 of 2  command-line-arguments (example.com/a)\n\
+                 100.0%  3 of 3  command-line-arguments (example.com/b)\n";
+    assert_eq!(ended.stdout, format!("{apart}{x}{total}"), "{}", ended.stderr);
+    let warning = format!(
+        "different programs were built from {workspace}/main.go, and the source does not tell which of them has \
+         example.com/a/main.go: they are reported separately"
+    );
+    assert!(ended.stderr.contains(&warning), "{}", ended.stderr);
+}
