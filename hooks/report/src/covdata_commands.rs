@@ -7,7 +7,7 @@ use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::Data;
 use report::summary::Summary;
 
-use crate::input::{InputArgs, NothingSelected};
+use crate::input::{InputArgs, NothingSelected, findings};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -155,6 +155,10 @@ fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result
             .into());
     }
     let is_selected = |path: &str| input.selects(path);
+    if combine {
+        // Each binary alone has the blocks that its release of Go makes, but one binary of all has one kind.
+        input.say_findings(&findings(&data.profile()));
+    }
     let files = match (combine, input.selects_all()) {
         (true, _) => data.combined_files(is_selected),
         (false, false) => data.selected_files(is_selected),

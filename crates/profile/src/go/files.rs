@@ -3,14 +3,17 @@
 //! Go: `cmd/covdata`, files `merge.go` and `metamerge.go`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use covdata::{CounterFileBuilder, Error, FileName, MetaHash, Mode, Package, PackageBuilder, meta_file};
+use covdata::{
+    CounterFileBuilder, Error, FileName, Function, MetaHash, Mode, Package, PackageBuilder, Unit, meta_file,
+};
 
-use crate::Data;
 use crate::binary::BinaryCounts;
+use crate::index::Partition;
+use crate::{Data, FileProfile, Finding};
 
 /// A coverage file that is to be written: its name and its bytes.
 pub type NewFile<'d> = (FileName, Cow<'d, [u8]>);
@@ -51,7 +54,8 @@ impl Data<'_> {
     }
 
     /// The coverage files of one binary with the functions of all, each once, as `go tool covdata merge -pcombine` writes
-    /// them. Of the binaries' modes, the latest in the order set, count, atomic is used.
+    /// them. Of the binaries' modes, the latest in the order set, count, atomic is used. Where several releases of Go cut a
+    /// file into blocks differently, its functions have the blocks that all agree on.
     ///
     /// # Errors
     ///
@@ -63,6 +67,7 @@ impl Data<'_> {
         let mode = binaries.iter().map(|counted| counted.binary.file.mode).max();
         let (Some(first), Some(mode)) = (binaries.first(), mode) else { return Ok(Vec::new()) };
 
+        let partitions = self.partitions();
         let mut packages = Vec::<CombinedPackage<'_>>::new();
         let mut numbers = HashMap::new();
         for counted in &binaries {
@@ -78,7 +83,9 @@ impl Data<'_> {
                     packages.push(CombinedPackage::new(package));
                     packages.len() - 1
                 });
-                packages[number].add(package, counted.counts(index), mode);
+                packages[number].add(package, counted.counts(index), mode, |function| {
+                    partitions.get(counted.file(index, function))
+                });
             }
         }
         let (counts, builders): (Vec<_>, Vec<_>) =
@@ -100,13 +107,43 @@ impl Data<'_> {
         out.end();
         Ok(pair(hash, Cow::Owned(meta), out.finish()).into())
     }
+
+    /// The blocks of the files that several releases of Go cut into blocks differently.
+    fn partitions(&self) -> HashMap<String, Partition> {
+        let profile = self.profile();
+        let joined = profile.files().filter(|file| file.finding == Some(Finding::Joined));
+        let partition = |file: &FileProfile<'_>| {
+            let units = file.blocks.iter().map(|block| block.unit);
+            Some((file.name.to_owned(), Partition::of(units)?))
+        };
+        let mut partitions: HashMap<_, _> = joined.filter_map(partition).collect();
+        for counted in &self.binaries {
+            // A malformed file may have one block in many functions. Each would get all of its parts.
+            let mut sizes = HashMap::<&str, (usize, usize)>::new();
+            for (index, package) in counted.binary.file.packages.iter().enumerate() {
+                for function in package.functions() {
+                    let file = counted.file(index, &function);
+                    let Some(partition) = partitions.get(file) else { continue };
+                    let (units, parts) = sizes.entry(file).or_default();
+                    *units += function.units().len();
+                    *parts += function.units().map(|unit| partition.parts(&unit).len()).sum::<usize>();
+                }
+            }
+            for (file, (units, parts)) in sizes {
+                if partitions.get(file).is_some_and(|partition| parts > partition.units().len() + units) {
+                    partitions.remove(file);
+                }
+            }
+        }
+        partitions
+    }
 }
 
 /// Combines a package of several binaries into one.
 struct CombinedPackage<'a> {
     builder: PackageBuilder<'a>,
     /// The number of each different function: its name, file, units and literal flag.
-    numbers: HashMap<(&'a str, &'a str, &'a [u8], bool), u32>,
+    numbers: HashMap<(&'a str, &'a str, Vec<Unit>, bool), u32>,
     /// For each function, the count of each unit.
     counts: Vec<Vec<u32>>,
 }
@@ -117,20 +154,28 @@ impl<'a> CombinedPackage<'a> {
         Self { builder, numbers: HashMap::new(), counts: Vec::new() }
     }
 
-    fn add(
+    /// Adds a package of a binary. `partition` gives the blocks of a function's file, where they are not the function's own.
+    fn add<'p>(
         &mut self,
         package: &Package<'a>,
         counts: impl Iterator<Item = impl Iterator<Item = u32>>,
         mode: Mode,
+        partition: impl Fn(&Function<'_>) -> Option<&'p Partition>,
     ) {
         for (function, counts) in package.functions().zip(counts) {
             let [name, file] = [function.name, function.file].map(|index| package.string(index));
-            match self.numbers.entry((name, file, function.units_bytes(), function.literal)) {
+            // The counts of a function that never ran are left out.
+            let counts = counts.chain(std::iter::repeat(0));
+            let (units, counts): (Vec<Unit>, Vec<u32>) = match partition(&function) {
+                Some(partition) => on_partition(partition, function.units().zip(counts)),
+                None => function.units().zip(counts).unzip(),
+            };
+            match self.numbers.entry((name, file, units, function.literal)) {
                 Entry::Vacant(entry) => {
-                    entry.insert(self.builder.add(name, file, function.literal, function.units()));
-                    let mut all: Vec<u32> = counts.collect();
-                    all.resize(function.units().len(), 0);
-                    self.counts.push(all);
+                    let units = entry.key().2.iter().copied();
+                    let number = self.builder.add(name, file, function.literal, units);
+                    entry.insert(number);
+                    self.counts.push(counts);
                 }
                 Entry::Occupied(entry) => {
                     for (sum, new) in self.counts[*entry.get() as usize].iter_mut().zip(counts) {
@@ -140,6 +185,19 @@ impl<'a> CombinedPackage<'a> {
             }
         }
     }
+}
+
+/// A function's blocks and their counts on a partition. Of several pieces of one block, the one that ran most tells how often
+/// it began.
+fn on_partition(partition: &Partition, blocks: impl Iterator<Item = (Unit, u32)>) -> (Vec<Unit>, Vec<u32>) {
+    let mut counts = BTreeMap::new();
+    for (unit, count) in blocks {
+        for part in partition.parts(&unit) {
+            let most = counts.entry(part).or_insert(count);
+            *most = count.max(*most);
+        }
+    }
+    counts.into_iter().map(|(part, count)| (partition.units()[part], count)).unzip()
 }
 
 /// The two files of a binary. As in Go, the counter file's name has process 0, because no single process wrote it.
@@ -157,4 +215,56 @@ fn numbered(mut files: Vec<NewFile<'static>>) -> Vec<NewFile<'static>> {
         }
     }
     files
+}
+
+#[cfg(test)]
+mod tests {
+    use covdata::Granularity;
+
+    use super::*;
+    use crate::{Builder, Coverage};
+
+    /// The files of a program with one function: its blocks, each with its count.
+    fn program(blocks: &[(Unit, u32)]) -> [(String, Vec<u8>); 2] {
+        let mut package = PackageBuilder::new("p", "m/p", "m");
+        package.add("f", "m/p/a.go", false, blocks.iter().map(|(unit, _)| *unit));
+        let (hash, meta) = meta_file(&[&package.finish().unwrap()], Mode::Count, Granularity::PerBlock);
+        let mut counters = CounterFileBuilder::new(hash);
+        counters.begin(&Default::default()).unwrap();
+        counters.function(0, 0, blocks.iter().map(|(_, count)| *count));
+        counters.end();
+        let name = FileName::Counters { hash, pid: 1, nanos: 1 };
+        [(FileName::Meta { hash }.to_string(), meta), (name.to_string(), counters.finish())]
+    }
+
+    fn unit(start: (u32, u32), end: (u32, u32), statements: u32) -> Unit {
+        Unit { start_line: start.0, start_column: start.1, end_line: end.0, end_column: end.1, statements }
+    }
+
+    #[test]
+    fn one_binary_of_several_releases_has_each_statement_once() {
+        let old = [(unit((1, 10), (9, 2), 3), 2)];
+        let new = [(unit((2, 2), (4, 1), 1), 5), (unit((6, 2), (8, 1), 2), 0)];
+        for programs in [[&old[..], &new], [&new, &old]] {
+            let mut builder = Builder::new();
+            for (name, bytes) in programs.into_iter().flat_map(program) {
+                builder.add_file(name, bytes);
+            }
+            let files = builder.load();
+            let (data, problems) = files.read();
+            assert!(problems.is_empty(), "{problems:?}");
+            let mut builder = Builder::new();
+            for (name, bytes) in data.combined_files(|_| true).unwrap() {
+                builder.add_file(name.to_string(), bytes);
+            }
+            let files = builder.load();
+            let (combined, problems) = files.read();
+            assert!(problems.is_empty(), "{problems:?}");
+            let mut text = Vec::new();
+            combined.write_text(|_| true, &mut text).unwrap();
+            let expected = "mode: count\nm/p/a.go:2.2,4.1 1 7\nm/p/a.go:6.2,8.1 2 2\n";
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+            assert_eq!(combined.percent(|_| true).0.total(), Coverage { covered: 3, total: 3 });
+        }
+    }
 }
