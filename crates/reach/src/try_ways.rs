@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use podcov_cluster::{Fate, Pauses};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::fault::Fault;
 use crate::way::Way;
@@ -79,10 +79,13 @@ pub(crate) async fn try_ways<'a, T>(
         let mut now = fate().await;
         if is_restarting(now.as_ref()) && !matches!(fault, Fault::Final(_)) {
             let deadline = *restart_deadline.get_or_insert_with(|| Instant::now() + limits.restart);
-            while is_restarting(now.as_ref()) && Instant::now() < deadline {
-                sleep(limits.pause).await;
-                now = fate().await;
-            }
+            let _ = timeout_at(deadline, async {
+                while is_restarting(now.as_ref()) {
+                    sleep(limits.pause).await;
+                    now = fate().await;
+                }
+            })
+            .await;
             if matches!(now, None | Some(Fate::Restarted)) {
                 // A way that has asked the program for something goes on with that.
                 if let Fault::Absent(_) = fault {
