@@ -21,7 +21,19 @@ pub fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity) -> (M
     for package in packages {
         hash.write(&Fnv::of(package));
     }
-    let hash = hash.sum();
+    let hash = MetaHash(hash.sum());
+    (hash, meta_file_with_hash(hash, packages, mode, granularity))
+}
+
+/// Gives a meta-data file of these packages with a hash that is known, as that of a program that runs:
+/// [`MetaHash::of_program`].
+#[must_use]
+pub fn meta_file_with_hash(
+    hash: MetaHash,
+    packages: &[&[u8]],
+    mode: Mode,
+    granularity: Granularity,
+) -> Vec<u8> {
     // A string table that holds nothing but "", which nothing refers to.
     let strings = [1, 0];
     let strings_at = meta::HEADER + 16 * packages.len();
@@ -33,7 +45,7 @@ pub fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity) -> (M
     out.extend(1u32.to_le_bytes());
     out.extend((total as u64).to_le_bytes());
     out.extend((packages.len() as u64).to_le_bytes());
-    out.extend(hash);
+    out.extend(hash.0);
     out.extend((strings_at as u32).to_le_bytes());
     out.extend((strings.len() as u32).to_le_bytes());
     out.extend([mode.to_byte(), granularity.to_byte(), 0, 0, 0, 0, 0, 0]);
@@ -49,7 +61,7 @@ pub fn meta_file(packages: &[&[u8]], mode: Mode, granularity: Granularity) -> (M
     for package in packages {
         out.extend_from_slice(package);
     }
-    (MetaHash(hash), out)
+    out
 }
 
 /// Builds a package of a meta-data file. Go: `encodemeta.CoverageMetaDataBuilder`.
@@ -270,6 +282,25 @@ fn uleb(out: &mut Vec<u8>, mut value: usize) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+impl MetaHash {
+    /// The hash of a program that runs: of its packages' hashes, which the compiler made, in the order in which they are
+    /// initialized, of the mode and of the granularity. Go 1.24 and later; up to Go 1.23 it is the MD5 of the same.
+    ///
+    /// Go: `prepareForMetaEmit` in `internal/coverage/cfile`.
+    #[must_use]
+    pub fn of_program(
+        packages: impl IntoIterator<Item = [u8; 16]>,
+        mode: Mode,
+        granularity: Granularity,
+    ) -> Self {
+        let mut hash = Fnv::new();
+        packages.into_iter().for_each(|package| hash.write(&package));
+        hash.write(mode.to_string().as_bytes());
+        hash.write(granularity.to_string().as_bytes());
+        Self(hash.sum())
+    }
 }
 
 /// FNV-128a, which identifies packages and binaries. Go: `hash/fnv`.

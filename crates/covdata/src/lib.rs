@@ -63,7 +63,7 @@ pub use check::check;
 pub use counters::{
     CounterFile, CounterSink, Counters, FunctionCounters, FunctionCountersIter, ProcessArgs, Segment,
 };
-pub use encode::{CounterFileBuilder, PackageBuilder, meta_file};
+pub use encode::{CounterFileBuilder, PackageBuilder, meta_file, meta_file_with_hash};
 pub use error::{Error, TextError};
 pub use hash::MetaHash;
 pub use meta::{Function, Granularity, MetaFile, Mode, Package, PackageBytes, Unit, Units};

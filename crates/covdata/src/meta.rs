@@ -174,16 +174,10 @@ impl<'a> MetaFile<'a> {
         let (mode_at, mode) = (cursor.position(), cursor.u8("the header")?);
         let mode = Mode::from_byte(mode)
             .ok_or_else(|| Error::malformed(mode_at, format!("no counter mode has number {mode}")))?;
-        let granularity = match cursor.u8("the header")? {
-            1 => Granularity::PerBlock,
-            2 => Granularity::PerFunction,
-            other => {
-                return Err(Error::malformed(
-                    mode_at + 1,
-                    format!("no counter granularity has number {other}"),
-                ));
-            }
-        };
+        let granularity = cursor.u8("the header")?;
+        let granularity = Granularity::from_byte(granularity).ok_or_else(|| {
+            Error::malformed(mode_at + 1, format!("no counter granularity has number {granularity}"))
+        })?;
         cursor.bytes(6, "the header")?;
 
         let entries =
@@ -434,7 +428,9 @@ impl Mode {
         }
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// The mode of this number. Go: `CounterMode` in `internal/coverage/defs.go`.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Set,
             2 => Self::Count,
@@ -464,11 +460,31 @@ impl Mode {
 }
 
 impl Granularity {
+    /// The granularity of this number. Go: `CounterGranularity` in `internal/coverage/defs.go`.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::PerBlock),
+            2 => Some(Self::PerFunction),
+            _ => None,
+        }
+    }
+
     pub(crate) fn to_byte(self) -> u8 {
         match self {
             Self::PerBlock => 1,
             Self::PerFunction => 2,
         }
+    }
+}
+
+impl fmt::Display for Granularity {
+    /// Its name in Go: `CounterGranularity.String`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PerBlock => "perblock",
+            Self::PerFunction => "perfunc",
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use covdata::{CounterFile, FileName, MetaFile, TextProfile, Unit, check, strip_args};
+use livecov::{Facts, Range, Reader, Source, Step};
 use podcov_profile::{Block, Builder, FileProfile};
 use podcov_unpack::{Rules, unpack};
 use report::changes::Changes;
@@ -150,5 +151,40 @@ pub fn tar(bytes: &[u8]) {
         let bytes = fs_err::read(folder.join(&name)).expect("a file that was just written");
         let name: FileName = name.parse().expect("only such names are taken");
         assert_eq!(check(&name, &bytes), Ok(()));
+    }
+}
+
+/// Where a program's file is in memory, in the corpus of [`memory`].
+const BASE: u64 = 0x40_0000;
+
+/// The memory of a process: its program's file, byte for byte, from [`BASE`] on.
+pub fn memory(bytes: &[u8]) {
+    let read = |range: Range| {
+        let start = match range.source {
+            Source::File => range.start,
+            Source::Memory => range.start.wrapping_sub(BASE),
+        };
+        let start = usize::try_from(start).unwrap_or(usize::MAX).min(bytes.len());
+        let length = usize::try_from(range.length).unwrap_or(usize::MAX).min(bytes.len() - start);
+        bytes[start..start + length].to_vec()
+    };
+    // The end of the bytes is where the program's headers are in memory, too.
+    let mut reader = Reader::new(&bytes[bytes.len().saturating_sub(16)..]);
+    let mut steps = 0;
+    let program = loop {
+        match reader.step() {
+            Ok(Step::Read(ranges)) => {
+                steps += 1;
+                assert!(steps < 100, "it goes on and on");
+                ranges.into_iter().for_each(|range| reader.give(range, read(range)));
+            }
+            Ok(Step::Done(program)) => break program,
+            Err(_) => return,
+        }
+    };
+    assert_eq!(check(&program.meta_name(), program.meta()), Ok(()));
+    let counters = read(program.counters());
+    if let Ok(snapshot) = program.snapshot(&counters, &counters, &Facts::default()) {
+        assert_eq!(check(&snapshot.name, &snapshot.bytes), Ok(()));
     }
 }

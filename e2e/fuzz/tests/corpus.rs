@@ -5,13 +5,14 @@ use std::path::Path;
 #[test]
 fn everything_in_the_corpus_is_read() {
     type Reader = fn(&[u8]);
-    let readers: [(&str, Reader); 6] = [
+    let readers: [(&str, Reader); 7] = [
         ("coverage", podcov_fuzz::coverage),
         ("text", podcov_fuzz::text),
         ("gomod", podcov_fuzz::gomod),
         ("source", podcov_fuzz::source),
         ("diff", podcov_fuzz::diff),
         ("tar", podcov_fuzz::tar),
+        ("memory", podcov_fuzz::memory),
     ];
     for (name, read) in readers {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);

@@ -4,5 +4,6 @@ mod control;
 mod folders;
 mod processes;
 mod restart;
+mod snapshot;
 mod storage;
 mod support;

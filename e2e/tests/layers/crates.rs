@@ -9,8 +9,8 @@ use serde::Deserialize;
 const LAYERS: [&[&str]; 7] = [
     // What the rest is made of: Go's formats, protocols, exit codes.
     &["covdata", "podcov-control", "podcov-exit", "podcov-spdy"],
-    // What many files of one format are together.
-    &["podcov-profile"],
+    // What many files of one format are together, and what a process would write.
+    &["livecov", "podcov-profile"],
     // One outside thing each: what is read, a cluster, storage, an archive.
     &["report", "podcov-cluster", "podcov-storage", "podcov-unpack"],
     // The ways into a container.

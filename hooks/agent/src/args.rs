@@ -34,6 +34,16 @@ pub(crate) enum Command {
     },
     /// Copy this program into a folder: for an init container that provides it to other containers
     Install(InstallArgs),
+    /// Write the coverage of running Go programs to standard output as a tar archive, read from their memory: no signal is
+    /// sent, nothing is stopped, and any mode of -cover will do
+    Snapshot(SnapshotArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SnapshotArgs {
+    /// The process to read; may be given several times [default: every Go program built with -cover that runs here]
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Vec<u32>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -18,6 +18,7 @@ mod program;
 mod restart;
 mod run;
 mod signals;
+mod snapshot;
 mod tarball;
 mod upload;
 mod write_timeout;
@@ -39,6 +40,7 @@ pub fn main() -> ExitCode {
         }
         Command::Exec { program } => Ok(program::become_program(&program)),
         Command::Install(args) => install::install(&args.dir).map(|()| 0),
+        Command::Snapshot(args) => snapshot::main(&args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

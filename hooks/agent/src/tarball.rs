@@ -13,13 +13,16 @@ use crate::files;
 /// A block of a tar archive; its end is two of zeros.
 const BLOCK: usize = 512;
 
+/// The end of an archive.
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+
 /// Sends an archive of the folder's coverage files, one piece for each file. An error ends it.
 pub(crate) async fn send(folder: PathBuf, pieces: mpsc::Sender<io::Result<Bytes>>) {
     let outcome = match files::list(&folder) {
         Ok(listed) => send_files(folder, listed.into_keys(), &pieces).await,
         Err(error) => Err(error),
     };
-    let last = outcome.map(|()| Bytes::from_static(&[0; 2 * BLOCK]));
+    let last = outcome.map(|()| Bytes::from_static(&END));
     // The receiver hung up, which is no error.
     let _ = pieces.send(last).await;
 }
@@ -45,7 +48,8 @@ async fn send_files(
     Ok(())
 }
 
-fn entry(name: &str, mut bytes: Vec<u8>) -> io::Result<Bytes> {
+/// A file of an archive: its header and its bytes.
+pub(crate) fn entry(name: &str, mut bytes: Vec<u8>) -> io::Result<Bytes> {
     let mut header = Header::new_ustar();
     header.set_path(name)?;
     header.set_size(bytes.len() as u64);

@@ -1,0 +1,111 @@
+//! Where the meta-data is.
+//!
+//! Each package built with `-cover` tells the runtime of its meta-data when it is initialized. The runtime keeps a list
+//! of them, in a slice whose address only symbols tell. It is found by its content: the first element points to
+//! meta-data that begins with the length and the hash which the element has too.
+//!
+//! Go: `Meta.List` in `internal/coverage/rtcov`, `covMeta.metaList` in `runtime/covermeta.go` before Go 1.21.
+
+use covdata::{Granularity, Mode};
+
+use crate::Error;
+use crate::elf::{Executable, word};
+use crate::known::{Known, Stop};
+use crate::range::Range;
+
+/// The meta-data of a package in memory. Go: `rtcov.CovMetaBlob`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blob {
+    /// Where it is.
+    pub(crate) range: Range,
+    /// The compiler's hash of it.
+    pub(crate) hash: [u8; 16],
+    /// The number that the compiler uses for some packages of the runtime, which run before they are initialized.
+    /// Negative; -1 for all others.
+    pub(crate) number: i64,
+    pub(crate) mode: Mode,
+    pub(crate) granularity: Granularity,
+}
+
+/// The size of an element of the list.
+const ELEMENT: u64 = 64;
+
+/// The most elements that a list can have: more than any program has packages.
+const MOST: u64 = 1 << 17;
+
+/// The size of the header of a package's meta-data. Go: `MetaSymbolHeader` in `internal/coverage/defs.go`.
+const HEADER: u64 = 44;
+
+/// Where the list's slice may be: in a variable without an initial value.
+const SECTIONS: [&str; 2] = [".bss", ".data"];
+
+/// Finds the list. `NotStarted` if there is none.
+pub(crate) fn find(executable: &Executable, known: &Known) -> Result<Vec<Blob>, Stop> {
+    for section in SECTIONS.iter().filter_map(|name| executable.section(name)) {
+        let candidates = slices(known.get(section.in_memory())?);
+        let firsts: Vec<Range> = candidates.iter().map(|list| Range::memory(list.start, ELEMENT)).collect();
+        let firsts = known.parts(&firsts)?;
+        let candidates: Vec<(Range, Blob)> = candidates
+            .into_iter()
+            .zip(firsts)
+            .filter_map(|(list, first)| Some((list, element(first)?)))
+            .collect();
+        let headers: Vec<Range> =
+            candidates.iter().map(|(_, first)| Range { length: HEADER, ..first.range }).collect();
+        let headers = known.parts(&headers)?;
+        let matching =
+            candidates.into_iter().zip(headers).filter(|((_, first), header)| first.begins(header));
+        // The slice may have been copied: the longest is the newest.
+        let list = matching.map(|((list, _), _)| list).max_by_key(|list| list.length);
+        if let Some(list) = list {
+            let elements = known.get(list)?.as_chunks::<{ ELEMENT as usize }>().0;
+            let blobs: Option<Vec<Blob>> = elements.iter().map(|bytes| element(bytes)).collect();
+            let blobs = blobs.ok_or(Error::Layout { go: None })?;
+            return Ok(blobs);
+        }
+    }
+    Err(Error::NotStarted.into())
+}
+
+/// The arrays of everything that may be a slice of such elements: an address, a length, and a capacity.
+fn slices(bytes: &[u8]) -> Vec<Range> {
+    let words = bytes.as_chunks::<8>().0;
+    let slices = words.windows(3).filter_map(|window| {
+        let [start, length, capacity] = [0, 1, 2].map(|at| word(&window[at]));
+        let is_slice = is_address(start) && 0 < length && length <= capacity && capacity <= MOST;
+        is_slice.then(|| Range::memory(start, length * ELEMENT))
+    });
+    slices.collect()
+}
+
+/// Whether a program's variable that holds pointers may be at this address.
+fn is_address(address: u64) -> bool {
+    (0x1_0000..1 << 56).contains(&address) && address.is_multiple_of(8)
+}
+
+/// Parses an element of the list.
+fn element(bytes: &[u8]) -> Option<Blob> {
+    let bytes = bytes.first_chunk::<{ ELEMENT as usize }>()?;
+    let (address, length) = (word(bytes), word(&bytes[8..]) as u32);
+    let is_valid = (0x1_0000..1 << 56).contains(&address) && u64::from(length) >= HEADER;
+    if !is_valid {
+        return None;
+    }
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&bytes[12..28]);
+    Some(Blob {
+        range: Range::memory(address, u64::from(length)),
+        hash,
+        number: word(&bytes[48..]).cast_signed(),
+        mode: Mode::from_byte(bytes[56])?,
+        granularity: Granularity::from_byte(bytes[57])?,
+    })
+}
+
+impl Blob {
+    /// Whether a package's meta-data, which begins so, is this one.
+    pub(crate) fn begins(&self, bytes: &[u8]) -> bool {
+        let Some(header) = bytes.first_chunk::<{ HEADER as usize }>() else { return false };
+        u64::from(word(header) as u32) == self.range.length && header[16..32] == self.hash
+    }
+}

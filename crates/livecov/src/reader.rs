@@ -1,0 +1,159 @@
+//! Finds the counters and the meta-data of a process.
+
+use md5::{Digest, Md5};
+
+use covdata::{FileName, Granularity, MetaFile, MetaHash, Mode};
+
+use crate::build::BuildInfo;
+use crate::elf::Executable;
+use crate::known::{Known, Stop};
+use crate::metalist::{self, Blob};
+use crate::range::Range;
+use crate::{Error, module};
+
+/// A process whose counters and meta-data are being found.
+///
+/// ```
+/// # fn bytes_of(range: &livecov::Range) -> Vec<u8> { Vec::new() }
+/// # let auxv = [];
+/// use livecov::{Error, Reader, Step};
+///
+/// fn find(auxv: &[u8]) -> Result<livecov::Program, Error> {
+///     let mut reader = Reader::new(auxv);
+///     loop {
+///         match reader.step()? {
+///             Step::Read(ranges) => ranges.iter().for_each(|range| reader.give(*range, bytes_of(range))),
+///             Step::Done(program) => return Ok(*program),
+///         }
+///     }
+/// }
+/// // There is nothing in this file.
+/// assert_eq!(find(&auxv).unwrap_err(), Error::NotElf);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Reader {
+    auxv: Vec<u8>,
+    known: Known,
+}
+
+/// What comes next.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// These bytes are needed.
+    Read(Vec<Range>),
+    /// Everything is found.
+    Done(Box<Program>),
+}
+
+/// A program in a process's memory: its meta-data, and where its counters are.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// What its file has about its build.
+    pub build: BuildInfo,
+    /// As Go names its processor: GOARCH.
+    pub(crate) architecture: &'static str,
+    /// The counters in memory.
+    pub(crate) counters: Range,
+    pub(crate) hash: MetaHash,
+    /// The meta-data file.
+    pub(crate) meta: Vec<u8>,
+    pub(crate) granularity: Granularity,
+    /// For each package, the number that the compiler uses for it before it is initialized; negative, -1 if it has none.
+    pub(crate) numbers: Vec<i64>,
+}
+
+impl Reader {
+    /// A reader of a process. `auxv` is the content of its `/proc/PID/auxv`.
+    #[must_use]
+    pub fn new(auxv: &[u8]) -> Self {
+        Self { auxv: auxv.to_vec(), known: Known::default() }
+    }
+
+    /// Gives the bytes of a range that was asked for. What cannot be read is left off at the end, so there may be none.
+    pub fn give(&mut self, range: Range, bytes: Vec<u8>) {
+        self.known.add(range, bytes);
+    }
+
+    /// Goes on with what is known. It never asks for a range twice.
+    ///
+    /// # Errors
+    ///
+    /// All of [`Error`], but [`Error::NewPackages`].
+    pub fn step(&self) -> Result<Step, Error> {
+        match self.find() {
+            Ok(program) => Ok(Step::Done(Box::new(program))),
+            Err(Stop::Need(ranges)) => Ok(Step::Read(ranges)),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Runs from the start each time: with all bytes known this takes little, and needs no state.
+    fn find(&self) -> Result<Program, Stop> {
+        let known = &self.known;
+        let executable = Executable::read(&self.auxv, known)?;
+        let build = BuildInfo::read(&executable, known)?;
+        let counters = module::counters(&executable, &build, known)?;
+        let blobs = metalist::find(&executable, known)?;
+        let ranges: Vec<Range> = blobs.iter().map(|blob| blob.range).collect();
+        let packages = known.parts(&ranges)?;
+        if let Some((blob, _)) = blobs.iter().zip(&packages).find(|(blob, package)| !blob.begins(package)) {
+            return Err(Error::Unreadable(blob.range).into());
+        }
+        // Packages of a test's own main do not count. Go: `modeClash` in `internal/coverage/cfile`.
+        let counts = |blob: &&Blob| !matches!(blob.mode, Mode::RegOnly | Mode::TestMain);
+        let first = blobs.iter().find(counts).or(blobs.first()).ok_or(Error::NotStarted)?;
+        let hash = hash(&blobs, first, build.go.as_deref());
+        let meta = covdata::meta_file_with_hash(hash, &packages, first.mode, first.granularity);
+        MetaFile::parse(&meta)?;
+        Ok(Program {
+            build,
+            architecture: executable.architecture,
+            counters,
+            hash,
+            meta,
+            granularity: first.granularity,
+            numbers: blobs.iter().map(|blob| blob.number).collect(),
+        })
+    }
+}
+
+/// The hash of a program's meta-data: up to Go 1.23 by MD5.
+fn hash(blobs: &[Blob], first: &Blob, go: Option<&str>) -> MetaHash {
+    let hashes = blobs.iter().map(|blob| blob.hash);
+    let release = go.and_then(|go| go.strip_prefix("go1."));
+    let minor = release.and_then(|release| release.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    if minor.is_none_or(|minor: u32| minor >= 24) {
+        return MetaHash::of_program(hashes, first.mode, first.granularity);
+    }
+    let mut hash = Md5::new();
+    hashes.for_each(|package| hash.update(package));
+    hash.update(first.mode.to_string());
+    hash.update(first.granularity.to_string());
+    MetaHash(hash.finalize().into())
+}
+
+impl Program {
+    /// The name of its meta-data file.
+    #[must_use]
+    pub fn meta_name(&self) -> FileName {
+        FileName::Meta { hash: self.hash }
+    }
+
+    /// The bytes of its meta-data file.
+    #[must_use]
+    pub fn meta(&self) -> &[u8] {
+        &self.meta
+    }
+
+    /// How many packages have told the runtime of their meta-data.
+    #[must_use]
+    pub fn packages(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Where its counters are in memory.
+    #[must_use]
+    pub fn counters(&self) -> Range {
+        self.counters
+    }
+}

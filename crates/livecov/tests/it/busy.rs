@@ -1,0 +1,110 @@
+//! A program that is never quiet: new functions begin all the time while it is read.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use livecov::process::Process;
+
+use crate::programs::{Build, Counters, LOCAL, Running, STRIPPED, counters, written};
+
+/// How many functions there are.
+const FUNCTIONS: usize = 5000;
+
+/// Eight threads call functions that have run before, and now and then one that has not.
+const MAIN: &str = r#"
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"sync/atomic"
+)
+
+var known atomic.Int64
+
+func work(seed uint64) {
+	for calls := 0; ; calls++ {
+		seed = seed*6364136223846793005 + 1442695040888963407
+		limit := known.Load()
+		if calls%200 == 0 && limit < int64(len(functions)) {
+			limit = known.Add(1)
+		}
+		if limit > int64(len(functions)) {
+			limit = int64(len(functions))
+		}
+		functions[(seed>>33)%uint64(limit)](int(seed>>40) % 3)
+	}
+}
+
+func main() {
+	known.Store(1)
+	for worker := uint64(0); worker < 8; worker++ {
+		go work(worker)
+	}
+	fmt.Println("ready")
+	bufio.NewScanner(os.Stdin).Scan()
+}
+"#;
+
+fn write_module(dir: &Path) {
+    let mut functions = "package main\n\nvar functions = []func(int) int{\n".to_owned();
+    for number in 0..FUNCTIONS {
+        writeln!(functions, "\tf{number},").expect("a string takes everything");
+    }
+    functions += "}\n";
+    for number in 0..FUNCTIONS {
+        // Of different numbers of counters, so that no function can be taken for another.
+        let branches: String = (0..number % 5)
+            .map(|branch| format!("\tif x == {branch} {{\n\t\treturn {branch}\n\t}}\n"))
+            .collect();
+        writeln!(functions, "\nfunc f{number}(x int) int {{\n{branches}\treturn x\n}}")
+            .expect("a string takes everything");
+    }
+    for (name, text) in
+        [("go.mod", "module busy\n\ngo 1.20\n"), ("main.go", MAIN), ("functions.go", &functions)]
+    {
+        fs_err::write(dir.join(name), text).expect("a file");
+    }
+}
+
+fn by_function(counters: Counters) -> BTreeMap<(u32, u32), Vec<u32>> {
+    counters.into_iter().map(|(package, function, counters)| ((package, function), counters)).collect()
+}
+
+/// Whether no counter has fallen, and none of a function that is known is missing.
+fn grew(before: &BTreeMap<(u32, u32), Vec<u32>>, after: &BTreeMap<(u32, u32), Vec<u32>>) -> bool {
+    before.iter().all(|(function, counters)| {
+        after.get(function).is_some_and(|later| {
+            later.len() == counters.len()
+                && later.iter().zip(counters).all(|(later, counter)| later >= counter)
+        })
+    })
+}
+
+#[test]
+fn counters_only_grow_and_are_of_their_function() {
+    let dir = tempfile::tempdir().expect("a folder");
+    write_module(dir.path());
+    let build = Build { toolchain: LOCAL, cgo: false, flags: STRIPPED };
+    let program = build.build(dir.path(), &["-cover", "-covermode=atomic"], dir.path());
+    let data = dir.path().join("data");
+    fs_err::create_dir(&data).expect("a folder");
+    let running = Running::start(&program, Some(&data));
+    let process = Process::open(running.child.id()).expect("a process");
+    let mut program = None;
+    let mut snapshots = Vec::new();
+    for _ in 0..200 {
+        let snapshot = process.snapshot(&mut program).expect("a snapshot");
+        snapshots.push(by_function(counters(&snapshot.bytes)));
+    }
+    running.end();
+    let [_, (_, own)] = written(&data);
+    snapshots.push(by_function(counters(&own)));
+    for (number, pair) in snapshots.windows(2).enumerate() {
+        assert!(grew(&pair[0], &pair[1]), "snapshot {number}");
+    }
+    let [first, last] = [&snapshots[0], &snapshots[199]].map(BTreeMap::len);
+    assert!(first < last, "no function began in between: {first} {last}");
+}

@@ -1,0 +1,84 @@
+//! A program that works when it is told to: while it waits, its counters are what it writes at its end.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use covdata::FileName;
+use livecov::Error;
+use livecov::process::{Process, ProcessError};
+
+use crate::programs::{
+    Build, EXTERNAL, EXTERNAL_PIE, LOCAL, PIE, PLAIN, Running, STRIPPED, content, counters, module, written,
+};
+
+fn same_as_written(build: &Build, mode: &str) {
+    let what = format!("{} {mode} cgo {} {:?}", build.toolchain, build.cgo, build.flags);
+    let dir = tempfile::tempdir().expect("a folder");
+    let program = build.build(&module("quiet"), &["-cover", &format!("-covermode={mode}")], dir.path());
+    let data = dir.path().join("data");
+    fs_err::create_dir(&data).expect("a folder");
+    let mut running = Running::start(&program, Some(&data));
+    let (_, before) = running.snapshot().unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(running.work("one two"), "words 3");
+    assert_eq!(running.work("# one"), "a comment 3");
+    let (read, snapshot) = running.snapshot().unwrap_or_else(|error| panic!("{what}: {error}"));
+    let pid = running.child.id();
+    running.end();
+    let [meta, own] = written(&data);
+    assert_eq!((read.meta_name(), read.meta()), (meta.0, meta.1.as_slice()), "{what}");
+    // Go numbers the strings of its arguments in no fixed order.
+    assert_eq!(content(&snapshot.bytes), content(&own.1), "{what}");
+    assert_eq!(snapshot.bytes.len(), own.1.len(), "{what}");
+    let (FileName::Counters { hash, pid: of, .. }, FileName::Counters { hash: own_hash, .. }) =
+        (snapshot.name, own.0)
+    else {
+        panic!("{:?} {:?}", snapshot.name, own.0)
+    };
+    assert_eq!((hash, of), (own_hash, pid), "{what}");
+    assert!(counters(&before.bytes).len() < counters(&snapshot.bytes).len(), "{what}");
+    assert!(read.build.go.as_deref().is_some_and(|go| go.starts_with("go1.")), "{what}: {:?}", read.build);
+    assert_eq!(read.build.module.as_deref(), Some("quiet"), "{what}");
+}
+
+#[test]
+fn a_snapshot_is_what_the_program_writes() {
+    for (toolchain, mode, cgo, flags) in [
+        ("go1.20.14", "set", false, STRIPPED),
+        ("go1.20.14", "atomic", true, EXTERNAL_PIE),
+        ("go1.22.12", "count", false, STRIPPED),
+        ("go1.22.12", "set", true, EXTERNAL),
+        ("go1.24.0", "atomic", false, PIE),
+        (LOCAL, "set", false, STRIPPED),
+        (LOCAL, "count", false, PIE),
+        (LOCAL, "atomic", true, EXTERNAL_PIE),
+        (LOCAL, "set", true, EXTERNAL),
+        (LOCAL, "count", true, PLAIN),
+        ("go1.27.3", "set", false, STRIPPED),
+        ("go1.27.3", "count", false, PIE),
+        ("go1.27.3", "atomic", true, EXTERNAL_PIE),
+    ] {
+        same_as_written(&Build { toolchain, cgo, flags }, mode);
+    }
+}
+
+#[test]
+fn programs_without_counters_say_so() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for flags in [PLAIN, PIE] {
+        let program = Build { toolchain: LOCAL, cgo: false, flags }.build(&module("quiet"), &[], dir.path());
+        let running = Running::start(&program, None);
+        let error = running.snapshot().expect_err("it was built without -cover");
+        assert!(matches!(error, ProcessError::Coverage(Error::NotCovered)), "{error}");
+        running.end();
+    }
+    // `cat` waits for its input.
+    let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat");
+    let (mut input, output) = (cat.stdin.take().expect("a pipe"), cat.stdout.take().expect("a pipe"));
+    writeln!(input, "x").expect("it reads");
+    // Once it has answered, it is no fork of this process any more.
+    BufReader::new(output).read_line(&mut String::new()).expect("an answer");
+    let error = Process::open(cat.id()).expect("a process").program().expect_err("it is no Go program");
+    assert!(matches!(error, ProcessError::Coverage(Error::NotGo)), "{error}");
+    drop(input);
+    assert!(cat.wait().expect("a child").success());
+}

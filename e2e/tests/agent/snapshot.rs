@@ -1,0 +1,143 @@
+//! `podcov-agent snapshot`: coverage out of the memory of a program that never writes it.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use covdata::FileName;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::support::{BASH, HUNG, wrapped};
+
+/// Starts a program without GOCOVERDIR, says its number, and becomes podcov-agent when told to: as the program's parent
+/// it may read its memory on every node.
+const PARENT: &str = r#"
+unset GOCOVERDIR
+{ echo $BASHPID; exec "$0" "${@:2}"; } >&2 &
+read -r
+exec "$1" snapshot --pid $!
+"#;
+
+/// A program whose parent is to become podcov-agent.
+struct Parent {
+    child: Child,
+    program: Program,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Parent {
+    async fn start(program: &Path, args: &[&str]) -> Result<Self> {
+        let mut command = Command::new(BASH);
+        command.args(["-c", PARENT]).arg(program).arg(podcov_e2e::program("podcov-agent")).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("no stderr")?).lines();
+        let number = lines.next_line().await?.context("no number")?.parse()?;
+        let program = Program(Pid::from_raw(number).context("no process has this number")?);
+        Ok(Self { child, program, lines })
+    }
+
+    /// Reads lines of the program up to this one.
+    async fn hear(&mut self, expected: &str) -> Result<()> {
+        while self.lines.next_line().await?.with_context(|| format!("it never said {expected:?}"))?
+            != expected
+        {}
+        Ok(())
+    }
+
+    /// Becomes podcov-agent. Gives its exit code, what it writes, and what it says.
+    async fn snapshot(mut self) -> Result<(Option<i32>, Vec<u8>, String)> {
+        self.child.stdin.take().context("no input")?.write_all(b"\n").await?;
+        let mut archive = Vec::new();
+        let all = async {
+            self.child.stdout.take().context("no output")?.read_to_end(&mut archive).await?;
+            anyhow::Ok(self.child.wait().await?)
+        };
+        let status = tokio::time::timeout(HUNG, all).await.context("it hangs")??;
+        drop(self.program);
+        let mut said = String::new();
+        while let Some(line) = self.lines.next_line().await? {
+            said += &format!("{line}\n");
+        }
+        Ok((status.code(), archive, said))
+    }
+}
+
+/// A process that is killed when it is no longer needed.
+struct Program(Pid);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
+/// Unpacks an archive into a folder.
+fn unpack(archive: &[u8], dir: &Path) -> Result<Vec<FileName>> {
+    let mut names = Vec::new();
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.to_str().context("a name")?.to_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        let parsed: FileName = name.parse().ok().with_context(|| name.clone())?;
+        covdata::check(&parsed, &bytes)?;
+        fs_err::write(dir.join(&name), bytes)?;
+        names.push(parsed);
+    }
+    Ok(names)
+}
+
+#[tokio::test]
+async fn a_program_that_never_writes_has_coverage() -> Result<()> {
+    for mode in ["set", "atomic"] {
+        let mut parent = Parent::start(&wrapped(mode)?, &["forever"]).await?;
+        parent.hear("ready").await?;
+        // When it has said that, all that it does until the next signal has run before.
+        kill_process(parent.program.0, Signal::USR2)?;
+        parent.hear("user defined signal 2").await?;
+        let number = parent.program.0.as_raw_nonzero().get().unsigned_abs();
+        let (code, archive, said) = parent.snapshot().await?;
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{mode}");
+        let dir = tempfile::tempdir()?;
+        let names = unpack(&archive, dir.path())?;
+        assert!(
+            matches!(names[..], [FileName::Counters { pid, .. }, FileName::Meta { .. }] if pid == number),
+            "{mode}: {names:?}"
+        );
+        let functions = std::process::Command::new(podcov_e2e::program("podcov-report"))
+            .args(["func", "-i"])
+            .arg(dir.path())
+            .output()?;
+        let functions = String::from_utf8(functions.stdout)?;
+        let of = |name: &str| {
+            let line = functions.lines().find(|line| line.split_whitespace().nth(1) == Some(name));
+            line.and_then(|line| line.split_whitespace().last())
+        };
+        assert_eq!(of("main"), Some("100.0%"), "{mode}: {functions}");
+        // 14 of 23 statements: one is for `exit`, four are for `input`, two for SIGUSR1, two for SIGTERM.
+        assert_eq!(of("run"), Some("60.9%"), "{mode}: {functions}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_has_no_coverage_is_named() -> Result<()> {
+    // It says `ready` when it is no fork of the shell any more.
+    let parent = async |program: &str, args: &[&str]| -> Result<Parent> {
+        let mut parent = Parent::start(Path::new(program), args).await?;
+        parent.hear("ready").await?;
+        Ok(parent)
+    };
+    let waiting = parent(BASH, &["-c", "echo ready; exec sleep infinity"]).await?;
+    let number = waiting.program.0.as_raw_nonzero();
+    let (code, archive, said) = waiting.snapshot().await?;
+    let expected = format!(
+        "podcov-agent: error: process {number}: it is no Go program\npodcov-agent: error: no snapshot could be taken\n"
+    );
+    assert_eq!((code, archive.as_slice(), said.as_str()), (Some(4), &b""[..], expected.as_str()));
+    Ok(())
+}
