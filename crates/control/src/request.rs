@@ -13,6 +13,7 @@ const FLUSH: &str = "/flush";
 const STOP: &str = "/stop";
 const RESET: &str = "/reset";
 const COVERAGE: &str = "/coverage";
+const SNAPSHOT: &str = "/snapshot";
 
 /// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub enum Request {
     Reset,
     /// Send the coverage files, maybe after the program has done something. The answer is a tar archive.
     Coverage(Option<Action>),
+    /// Read the counters in the memory of the program and of all processes that it has started. The answer is a tar archive.
+    Snapshot,
 }
 
 /// What a program is to do.
@@ -45,7 +48,7 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotARequest {
     /// There is no such path.
-    #[error("there are /identity, /health, /flush, /stop, /reset and /coverage")]
+    #[error("there are /identity, /health, /flush, /stop, /reset, /coverage and /snapshot")]
     Path,
     /// The path takes another method.
     #[error("that takes a {0}")]
@@ -60,7 +63,7 @@ impl Request {
     #[must_use]
     pub fn method(&self) -> &'static str {
         match self {
-            Self::Identity(_) | Self::Health | Self::Coverage(None) => GET,
+            Self::Identity(_) | Self::Health | Self::Coverage(None) | Self::Snapshot => GET,
             Self::Do(_) | Self::Reset | Self::Coverage(Some(_)) => POST,
         }
     }
@@ -98,6 +101,7 @@ impl Request {
             COVERAGE if method == GET => nothing().map(|()| Self::Coverage(None)),
             COVERAGE if method == POST => after(query).map(|action| Self::Coverage(Some(action))),
             COVERAGE => Err(NotARequest::Method("GET, or a POST with ?after=")),
+            SNAPSHOT => takes(GET).and_then(|()| nothing()).map(|()| Self::Snapshot),
             _ => Err(NotARequest::Path),
         }
     }
@@ -145,6 +149,7 @@ impl fmt::Display for Request {
             Self::Coverage(Some(Action::Flush { signal: Some(signal) })) => {
                 write!(f, "{COVERAGE}?after=flush&signal={}", signal.name())
             }
+            Self::Snapshot => f.write_str(SNAPSHOT),
         }
     }
 }
@@ -176,6 +181,7 @@ mod tests {
                 Request::Coverage(Some(Action::Flush { signal })),
                 "POST /coverage?after=flush&signal=RTMIN+1".into(),
             ),
+            (Request::Snapshot, "GET /snapshot".into()),
         ] {
             assert_eq!(format!("{} {request}", request.method()), text);
             assert_eq!(parse(request.method(), &request.to_string()), Ok(request));
@@ -192,6 +198,7 @@ mod tests {
             ("POST", "/health"),
             ("GET", "/stop"),
             ("PUT", "/coverage"),
+            ("POST", "/snapshot"),
             ("get", "/health"),
         ] {
             assert!(matches!(parse(method, path), Err(NotARequest::Method(_))), "{method} {path}");
@@ -201,6 +208,7 @@ mod tests {
             ("GET", "/identity?nonce=0"),
             ("GET", "/health?x"),
             ("GET", "/coverage?after=stop"),
+            ("GET", "/snapshot?pid=1"),
             ("POST", "/coverage"),
             ("POST", "/coverage?after=reset"),
             ("POST", "/coverage?after=stop&signal=USR1"),

@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::support::{BASH, HUNG, wrapped};
+use crate::control::{ask, start};
+use crate::support::{BASH, Bench, HUNG, wrapped};
 
 /// Starts a program without GOCOVERDIR, says its number, and becomes podcov-agent when told to: as the program's parent
 /// it may read its memory on every node.
@@ -139,5 +140,38 @@ async fn what_has_no_coverage_is_named() -> Result<()> {
         "podcov-agent: error: process {number}: it is no Go program\npodcov-agent: error: no snapshot could be taken\n"
     );
     assert_eq!((code, archive.as_slice(), said.as_str()), (Some(4), &b""[..], expected.as_str()));
+    Ok(())
+}
+
+/// The agent is the parent of what it has started, and of what that has started.
+#[tokio::test]
+async fn the_control_endpoint_gives_what_is_in_memory() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let program = wrapped("set")?.display().to_string();
+    // bash has no coverage, and its child writes none.
+    let (agent, port) = start(&mut bench, BASH, &["-c", r#""$0" forever; exit 3"#, &program]).await?;
+    let answer = ask(port, "GET", "/snapshot", "").await?;
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    let dir = tempfile::tempdir()?;
+    let names = unpack(&answer.body, dir.path())?;
+    let [FileName::Counters { pid, .. }, FileName::Meta { .. }] = names[..] else { panic!("{names:?}") };
+    let summary =
+        std::process::Command::new(podcov_e2e::program("podcov-report")).arg(dir.path()).output()?;
+    assert!(String::from_utf8(summary.stdout)?.contains("example.com/podcov/e2e/wrapped"));
+    drop(Program(Pid::from_raw(pid.cast_signed()).context("no process has this number")?));
+    assert_eq!(agent.end().await?.code, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_control_endpoint_names_what_is_missing() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let (agent, port) = start(&mut bench, BASH, &["-c", "echo ready; read -r; exit 3"]).await?;
+    let answer = ask(port, "GET", "/snapshot", "").await?;
+    assert_eq!(
+        (answer.status, answer.error()?),
+        (409, "no process here is a Go program built with -cover".to_owned())
+    );
+    assert_eq!(agent.end().await?.code, 3);
     Ok(())
 }

@@ -43,6 +43,7 @@ use crate::args::RunArgs;
 use crate::files::CoverFolder;
 use crate::flush::Flush;
 use crate::program::{Program, State};
+use crate::snapshot::Snapshots;
 use crate::write_timeout::WriteTimeout;
 use crate::{NAME, files, tarball};
 
@@ -276,6 +277,7 @@ async fn answer(
             Outcome::Done(_) => coverage(agent),
             failed @ Outcome::Failed(..) => failed.into(),
         },
+        Ok(Request::Snapshot) => snapshot(agent).await,
         Err(error) => {
             let status = match error {
                 NotARequest::Path => StatusCode::NOT_FOUND,
@@ -385,6 +387,28 @@ fn reset(agent: &Agent) -> io::Result<usize> {
 fn coverage(agent: &Arc<Agent>) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::task::spawn_local(tarball::send(agent.folder.path().to_owned(), sender));
+    archive(agent, receiver)
+}
+
+/// The coverage in the memory of the program, and of what it has started.
+async fn snapshot(agent: &Arc<Agent>) -> Response<Body> {
+    // In a thread of its own, for a program may have many megabytes of counters.
+    let taken = match tokio::task::spawn_blocking(Snapshots::of_descendants).await {
+        Ok(Ok(taken)) => taken,
+        Ok(Err(error)) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    let files = match taken.files() {
+        Ok(files) => files,
+        Err(nothing) => return refuse(StatusCode::CONFLICT, &nothing.to_string()),
+    };
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::task::spawn_local(tarball::send_bytes(files, sender));
+    archive(agent, receiver)
+}
+
+/// An answer with the pieces of an archive.
+fn archive(agent: &Arc<Agent>, receiver: mpsc::Receiver<io::Result<Bytes>>) -> Response<Body> {
     let start = (receiver, Bytes::new(), Arc::clone(agent));
     let pieces = futures_util::stream::unfold(start, |(mut receiver, mut file, agent)| async {
         if file.is_empty() {

@@ -1,4 +1,4 @@
-//! The coverage of running programs, read from their memory: a tar archive on standard output.
+//! The coverage of running programs, read from their memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -7,7 +7,7 @@ use anyhow::Result;
 use fs_err as fs;
 use livecov::Error;
 use livecov::process::{Process, ProcessError};
-use podcov_cli::{count, say};
+use podcov_cli::{count_of, say};
 use podcov_exit::{Exit, Failure, ResultExt};
 
 use crate::args::SnapshotArgs;
@@ -16,7 +16,8 @@ use crate::{NAME, tarball};
 /// What a node allows: see "ptrace_scope" in `ptrace(2)`.
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
 
-/// Writes an archive of the coverage of the given processes, or of all that are Go programs built with `-cover`.
+/// Writes an archive of the coverage of the given processes, or of all that are Go programs built with `-cover`, to
+/// standard output.
 ///
 /// # Errors
 /// When there is no such process, or none of them can be read.
@@ -31,34 +32,24 @@ pub(crate) fn main(args: &SnapshotArgs) -> Result<u8> {
         [] => Snapshots::of_all().or_exit(Exit::Usage, "the processes cannot be listed")?,
         pids => Snapshots::of(pids),
     };
-    for failure in &snapshots.failures {
-        say(NAME, format_args!("error: {failure}"));
-    }
-    if !snapshots.refused.is_empty() {
-        let names: Vec<&str> = snapshots.refused.iter().map(String::as_str).collect();
-        let processes = count(names.len(), "process");
-        say(NAME, format_args!("warning: {processes} must not be read: {}", names.join(", ")));
-    }
-    if snapshots.files.is_empty() {
-        return Err(snapshots.nothing().into());
-    }
-    for (name, bytes) in snapshots.files {
+    let is_whole = snapshots.failures.is_empty();
+    for (name, bytes) in snapshots.files()? {
         out.write_all(&tarball::entry(&name, bytes)?)?;
     }
     out.write_all(&tarball::END)?;
     out.flush()?;
-    Ok(if snapshots.failures.is_empty() { Exit::Done.code() } else { Exit::Incomplete.code() })
+    Ok(if is_whole { Exit::Done.code() } else { Exit::Incomplete.code() })
 }
 
 /// The coverage of some processes.
 #[derive(Default)]
-struct Snapshots {
+pub(crate) struct Snapshots {
     /// The bytes of the coverage files, by name.
     files: BTreeMap<String, Vec<u8>>,
     /// Why processes that were asked for, or have coverage, are not there.
     failures: Vec<String>,
     /// The processes that this one must not read, so that it is not known whether they have coverage.
-    refused: BTreeSet<String>,
+    refused: Vec<String>,
 }
 
 impl Snapshots {
@@ -67,21 +58,42 @@ impl Snapshots {
         let mut snapshots = Self::default();
         for &pid in pids {
             if let Err(error) = snapshots.add(pid) {
-                let why = why(&error).unwrap_or_default();
-                snapshots.failures.push(format!("process {pid}: {error}{why}"));
+                let hint = if is_refused(&error) { format!("; {}", rights()) } else { String::new() };
+                snapshots.failures.push(format!("process {pid}: {error}{hint}"));
             }
         }
         snapshots
     }
 
-    /// Of each process that has coverage.
+    /// Of each process here that has coverage.
     fn of_all() -> io::Result<Self> {
+        Ok(Self::of_covered(processes()?.into_keys()))
+    }
+
+    /// Of each process that has coverage among those which this one has started, and those which they have started.
+    pub(crate) fn of_descendants() -> io::Result<Self> {
+        let parents = processes()?;
+        let mut found = BTreeSet::from([std::process::id()]);
+        loop {
+            let children: Vec<u32> = parents
+                .iter()
+                .filter(|(pid, parent)| found.contains(parent) && !found.contains(pid))
+                .map(|(pid, _)| *pid)
+                .collect();
+            if children.is_empty() {
+                return Ok(Self::of_covered(found.into_iter().filter(|pid| *pid != std::process::id())));
+            }
+            found.extend(children);
+        }
+    }
+
+    /// Of those of these processes that have coverage.
+    fn of_covered(pids: impl Iterator<Item = u32>) -> Self {
         let mut snapshots = Self::default();
-        for entry in fs::read_dir("/proc")? {
-            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        for pid in pids {
             match snapshots.add(pid) {
-                Ok(()) => {}
-                Err(ProcessError::Coverage(
+                Ok(())
+                | Err(ProcessError::Coverage(
                     Error::NotElf
                     | Error::NotGo
                     | Error::NotCovered
@@ -90,14 +102,14 @@ impl Snapshots {
                 )) => {}
                 // It has ended, or is a thread of the kernel, which has no program.
                 Err(ProcessError::Io(error))
-                    if error.kind() == ErrorKind::NotFound || command_line(pid).is_empty() => {}
-                Err(ProcessError::Io(error)) if error.kind() == ErrorKind::PermissionDenied => {
-                    snapshots.refused.insert(format!("{pid} ({})", command_line(pid)));
+                    if error.kind() == ErrorKind::NotFound || command(pid).is_empty() => {}
+                Err(error) if is_refused(&error) => {
+                    snapshots.refused.push(format!("{pid} ({})", command(pid)));
                 }
                 Err(error) => snapshots.failures.push(format!("process {pid}: {error}")),
             }
         }
-        Ok(snapshots)
+        snapshots
     }
 
     fn add(&mut self, pid: u32) -> Result<(), ProcessError> {
@@ -110,34 +122,57 @@ impl Snapshots {
         Ok(())
     }
 
-    /// The error if there is no coverage at all.
-    fn nothing(&self) -> Failure {
+    /// The bytes of the files by name, after a line for each process that is not among them.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn files(self) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+        for failure in &self.failures {
+            say(NAME, format_args!("error: {failure}"));
+        }
+        if !self.refused.is_empty() {
+            let processes = count_of(self.refused.len(), "process", "processes");
+            say(NAME, format_args!("warning: {processes} must not be read: {}", self.refused.join(", ")));
+        }
+        if !self.files.is_empty() {
+            return Ok(self.files);
+        }
         if !self.failures.is_empty() {
-            return Failure::new(Exit::Incomplete, "no snapshot could be taken");
+            return Err(Failure::new(Exit::Incomplete, "no snapshot could be taken"));
         }
-        let none = Failure::new(Exit::Incomplete, "no process here is a Go program built with -cover");
-        match self.refused.is_empty() {
-            true => none.with_hint("build it with go build -cover; in a pod, run this in its container"),
-            false => none.with_hint(rights()),
-        }
+        let nothing = Failure::new(Exit::Incomplete, "no process here is a Go program built with -cover");
+        Err(if self.refused.is_empty() {
+            nothing.with_hint("build it with go build -cover; in a pod, run this in its container")
+        } else {
+            nothing.with_hint(rights())
+        })
     }
 }
 
+/// All processes, and the parent of each. See `proc_pid_stat(5)`.
+fn processes() -> io::Result<BTreeMap<u32, u32>> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has ended meanwhile is no process any more.
+        let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else { continue };
+        // The command's name is in parentheses and may contain some.
+        let stat = String::from_utf8_lossy(&stat);
+        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        parents.insert(pid, parent.unwrap_or_default());
+    }
+    Ok(parents)
+}
+
 /// The first word of a process's command line; empty for threads of the kernel and processes that have ended.
-fn command_line(pid: u32) -> String {
+fn command(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(first).into_owned()
 }
 
-/// What may be done about an error.
-fn why(error: &ProcessError) -> Option<String> {
-    match error {
-        ProcessError::Io(error) if error.kind() == ErrorKind::PermissionDenied => {
-            Some(format!("; {}", rights()))
-        }
-        _ => None,
-    }
+fn is_refused(error: &ProcessError) -> bool {
+    matches!(error, ProcessError::Io(error) if error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// Who may read a process's memory on this node.

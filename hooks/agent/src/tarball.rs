@@ -1,5 +1,6 @@
 //! The coverage files as a tar stream.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -25,6 +26,16 @@ pub(crate) async fn send(folder: PathBuf, pieces: mpsc::Sender<io::Result<Bytes>
     let last = outcome.map(|()| Bytes::from_static(&END));
     // The receiver hung up, which is no error.
     let _ = pieces.send(last).await;
+}
+
+/// Sends an archive of files whose bytes are here already, by name.
+pub(crate) async fn send_bytes(files: BTreeMap<String, Vec<u8>>, pieces: mpsc::Sender<io::Result<Bytes>>) {
+    for (name, bytes) in files {
+        if pieces.send(entry(&name, bytes)).await.is_err() {
+            return;
+        }
+    }
+    let _ = pieces.send(Ok(Bytes::from_static(&END))).await;
 }
 
 async fn send_files(
