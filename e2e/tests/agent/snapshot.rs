@@ -1,6 +1,6 @@
 //! `podcov-agent snapshot`: coverage out of the memory of a program that never writes it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -173,5 +173,41 @@ async fn the_control_endpoint_names_what_is_missing() -> Result<()> {
         (409, "no process here is a Go program built with -cover".to_owned())
     );
     assert_eq!(agent.end().await?.code, 3);
+    Ok(())
+}
+
+/// Containers that share their processes have roots of their own.
+#[tokio::test]
+async fn programs_with_another_root_are_read_only_when_they_are_named() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    fs_err::copy(wrapped("set")?, root.path().join("program"))?;
+    let mut command = Command::new("chroot");
+    command.arg(root.path()).args(["/program", "forever"]).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut elsewhere = command.spawn()?;
+    let mut lines = BufReader::new(elsewhere.stdout.take().context("no output")?).lines();
+    let number = elsewhere.id().context("it has ended")?;
+    loop {
+        match lines.next_line().await? {
+            Some(line) if line == "ready" => break,
+            Some(_) => {}
+            None => {
+                writeln!(
+                    std::io::stderr(),
+                    "skipped: a program with another root: chroot is not allowed here"
+                )?;
+                return Ok(());
+            }
+        }
+    }
+    let counters_of_it = |args: &[&str]| -> Result<bool> {
+        let agent = podcov_e2e::program("podcov-agent");
+        let output = std::process::Command::new(agent).arg("snapshot").args(args).output()?;
+        let dir = tempfile::tempdir()?;
+        let names = unpack(&output.stdout, dir.path())?;
+        Ok(names.iter().any(|name| matches!(name, FileName::Counters { pid, .. } if *pid == number)))
+    };
+    assert!(counters_of_it(&["--pid", &number.to_string()])?);
+    assert!(!counters_of_it(&[])?);
+    elsewhere.kill().await?;
     Ok(())
 }

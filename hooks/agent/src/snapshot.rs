@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 
 use anyhow::Result;
 use fs_err as fs;
@@ -65,9 +66,10 @@ impl Snapshots {
         snapshots
     }
 
-    /// Of each process here that has coverage.
+    /// Of each process of this container that has coverage. Where containers share their processes, or the node's are seen,
+    /// others have another root.
     fn of_all() -> io::Result<Self> {
-        Ok(Self::of_covered(processes()?.into_keys()))
+        Ok(Self::of_covered(processes()?.into_keys().filter(|pid| !has_other_root(*pid))))
     }
 
     /// Of each process that has coverage among those which this one has started, and those which they have started.
@@ -162,6 +164,12 @@ fn processes() -> io::Result<BTreeMap<u32, u32>> {
         parents.insert(pid, parent.unwrap_or_default());
     }
     Ok(parents)
+}
+
+/// Whether it is certain that a process has another root than this one.
+fn has_other_root(pid: u32) -> bool {
+    let root = |pid: &str| fs::metadata(format!("/proc/{pid}/root/")).map(|root| (root.dev(), root.ino()));
+    matches!((root("self"), root(&pid.to_string())), (Ok(own), Ok(other)) if own != other)
 }
 
 /// The first word of a process's command line; empty for threads of the kernel and processes that have ended.
