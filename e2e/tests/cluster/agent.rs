@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
-use podcov_e2e::{Service, Space, as_go_says, go_percent};
+use podcov_e2e::{Open, Service, Space, as_go_says, go_percent, program};
 use serde_json::{Value, json};
 
 /// Adds variables to a container.
@@ -161,5 +161,53 @@ async fn the_pods_exit_code_and_signal_are_the_programs() -> Result<()> {
         "{}",
         logs.stdout
     );
+    Ok(())
+}
+
+/// The container runtime has started the program, which has no handler, no GOCOVERDIR and no volume. The agent is there, and
+/// is run when it is needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_taken_of_a_hardened_program() -> Result<()> {
+    let space = Space::new().await?;
+    let service = Service { build: &["-cover"], env: &[], ..Service::UNDER_AGENT };
+    let mut deployment = space.deployment(&service)?;
+    let spec = &mut deployment["spec"]["template"]["spec"];
+    spec["volumes"] = json!([]);
+    let container = &mut spec["containers"][0];
+    container["command"] = json!(["/app/service"]);
+    container["volumeMounts"] = json!([]);
+    let env = container["env"].as_array_mut().context("variables")?;
+    env.retain(|variable| variable["name"] != "GOCOVERDIR");
+    container["securityContext"] = json!({
+        "runAsNonRoot": true, "runAsUser": 65532, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+        "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}
+    });
+    space.start(&service, deployment).await?;
+    let pod = space.pod("wrapped").await?;
+
+    // How many percent of the function that answers have run.
+    let answering = async || -> Result<f64> {
+        let snapshot =
+            space.kubectl().args(["exec", &pod, "--", "/podcov-agent", "snapshot"]).output().await?;
+        let errors = String::from_utf8_lossy(&snapshot.stderr);
+        ensure!(snapshot.status.success() && errors.is_empty(), "{errors}");
+        let dir = tempfile::tempdir()?;
+        tar::Archive::new(&snapshot.stdout[..]).unpack(dir.path())?;
+        let functions = tokio::process::Command::new(program("podcov-report"))
+            .args(["func", "-i"])
+            .arg(dir.path())
+            .output()
+            .await?;
+        let functions = String::from_utf8(functions.stdout)?;
+        let line = functions.lines().find(|line| line.split_whitespace().nth(1) == Some("serve"));
+        let percent = line.and_then(|line| line.split_whitespace().last()?.strip_suffix('%'));
+        Ok(percent.with_context(|| functions.clone())?.parse()?)
+    };
+    let before = answering().await?;
+    let open = Open::new(&space, "deployment/wrapped main").await?;
+    ensure!(open.ask("NAME").await? == pod);
+    open.close().await?;
+    let after = answering().await?;
+    ensure!(before < after, "{before}% before it answered, {after}% then");
     Ok(())
 }
