@@ -22,8 +22,7 @@ impl Data<'_> {
     #[must_use]
     pub fn profile(&self) -> Profile<'_> {
         let Some(mode) = self.mode() else { return Profile::default() };
-        let packages =
-            parallel::map_bytes(&self.groups(|_| true), self.size(), |group| Merger::new(mode).merge(group));
+        let packages = parallel::map_bytes(&self.groups(|_| true), self.size(), |group| group.merge(mode));
         Profile { mode: Some(mode), packages }
     }
 
@@ -94,21 +93,32 @@ impl<'a> Group<'a> {
         Self { path, parts: Vec::new(), texts: Vec::new() }
     }
 
+    /// Merges the inputs.
+    pub(crate) fn merge(&self, mode: Mode) -> PackageProfile<'a> {
+        let mut merger = Merger { mode, functions: Vec::new(), files: Vec::new(), numbers: HashMap::new() };
+        // A package is mostly the same in all binaries. Then counts are added up before blocks are made of them.
+        for parts in self.parts.chunk_by(|a, b| a.package.bytes() == b.package.bytes()) {
+            merger.add(parts);
+        }
+        for (name, text) in &self.texts {
+            merger.add_text(name, text);
+        }
+        merger.finish(self.path)
+    }
+
     /// How many bytes of meta-data it is.
     pub(crate) fn size(&self) -> usize {
         self.parts.iter().map(|part| part.package.bytes().len()).sum()
     }
 }
 
-/// Merges packages, one after the other. Memory of a package that is no longer needed is used for the next ones.
-pub(crate) struct Merger<'a> {
+/// Merges the inputs of a package, one after the other.
+struct Merger<'a> {
     mode: Mode,
     functions: Vec<ProfileFunction<'a>>,
     files: Vec<MergedFile<'a>>,
     /// The index of each file, by name.
     numbers: HashMap<&'a str, usize>,
-    /// Memory for the blocks of files.
-    spare: Vec<Vec<Block>>,
 }
 
 /// The blocks of a file in the inputs so far.
@@ -125,37 +135,6 @@ struct MergedFile<'a> {
 }
 
 impl<'a> Merger<'a> {
-    pub(crate) fn new(mode: Mode) -> Self {
-        Self { mode, functions: Vec::new(), files: Vec::new(), numbers: HashMap::new(), spare: Vec::new() }
-    }
-
-    /// Merges the inputs of a package.
-    pub(crate) fn merge(&mut self, group: &Group<'a>) -> PackageProfile<'a> {
-        // A package is mostly the same in all binaries. Then counts are added up before blocks are made of them.
-        for parts in group.parts.chunk_by(|a, b| a.package.bytes() == b.package.bytes()) {
-            self.add(parts);
-        }
-        for (name, text) in &group.texts {
-            self.add_text(name, text);
-        }
-        self.numbers.clear();
-        let mut functions = std::mem::take(&mut self.functions);
-        self.files.retain(|file| !file.blocks.is_empty());
-        self.files.sort_unstable_by_key(|file| file.name);
-        let files = self.files.drain(..).map(|file| file.finish(&mut functions, self.mode)).collect();
-        PackageProfile { path: group.path, functions, files }
-    }
-
-    /// Merges a package and uses its memory again after `then`.
-    pub(crate) fn with<R>(&mut self, group: &Group<'a>, then: impl FnOnce(&PackageProfile<'a>) -> R) -> R {
-        let package = self.merge(group);
-        let result = then(&package);
-        self.functions = package.functions;
-        self.functions.clear();
-        self.spare.extend(package.files.into_iter().map(|file| file.blocks));
-        result
-    }
-
     /// Adds a package that is the same in some binaries.
     fn add(&mut self, parts: &[Part<'a>]) {
         let part = &parts[0];
@@ -163,6 +142,20 @@ impl<'a> Merger<'a> {
         let mut counts = Vec::new();
         // File names are compared once for each file, not for each function.
         let mut file_of_string = vec![usize::MAX; part.package.strings.len()];
+        // No more memory than is needed: the system takes its time to provide it.
+        let mut sizes = Vec::new();
+        for function in part.package.functions() {
+            let file = &mut file_of_string[function.file as usize];
+            if *file == usize::MAX {
+                *file = self.file(part.file(&function));
+                sizes.resize(self.files.len(), 0);
+            }
+            sizes[*file] += function.units().len();
+        }
+        for (file, size) in self.files.iter_mut().zip(sizes) {
+            file.blocks.reserve_exact(size);
+        }
+        self.functions.reserve_exact(part.package.functions().len());
         for function in part.package.functions() {
             counts.clear();
             for new in all_counts.iter_mut().filter_map(Iterator::next) {
@@ -172,15 +165,12 @@ impl<'a> Merger<'a> {
                     counts.iter_mut().zip(new).for_each(|(sum, new)| self.mode.merge(sum, new));
                 }
             }
-            let file = &mut file_of_string[function.file as usize];
-            if *file == usize::MAX {
-                *file = self.file(part.file(&function));
-            }
+            let file = file_of_string[function.file as usize];
             // A function has more than a byte in the file, so 32 bits are enough for 4 GiB of functions.
             let number = self.functions.len() as u32;
             let name = Cow::Borrowed(part.package.string(function.name));
             self.functions.push(ProfileFunction { name, literal: function.literal, line: None });
-            let blocks = &mut self.files[*file].blocks;
+            let blocks = &mut self.files[file].blocks;
             let start = blocks.len();
             let mut counts = counts.iter().copied();
             blocks.extend(function.units().map(|unit| {
@@ -207,11 +197,18 @@ impl<'a> Merger<'a> {
     /// The index of a file.
     fn file(&mut self, name: &'a str) -> usize {
         *self.numbers.entry(name).or_insert_with(|| {
-            let mut blocks = self.spare.pop().unwrap_or_default();
-            blocks.clear();
-            self.files.push(MergedFile { name, blocks, earlier: 0, own: BlockFacts::default(), text: false });
+            let (blocks, own) = (Vec::new(), BlockFacts::default());
+            self.files.push(MergedFile { name, blocks, earlier: 0, own, text: false });
             self.files.len() - 1
         })
+    }
+
+    fn finish(self, path: &'a str) -> PackageProfile<'a> {
+        let Self { mode, mut functions, mut files, .. } = self;
+        files.retain(|file| !file.blocks.is_empty());
+        files.sort_unstable_by_key(|file| file.name);
+        let files = files.into_iter().map(|file| file.finish(&mut functions, mode)).collect();
+        PackageProfile { path, functions, files }
     }
 }
 

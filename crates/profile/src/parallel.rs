@@ -20,41 +20,22 @@ pub(crate) fn processors() -> usize {
 
 /// Maps items. Uses all processors if the items' `bytes` of input are enough to be worth it.
 pub(crate) fn map_bytes<T: Sync, R: Send>(items: &[T], bytes: usize, map: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_bytes_with(items, bytes, || (), |(), item| map(item))
-}
-
-/// As [`map_bytes`]. Each thread has a state of its own.
-pub(crate) fn map_bytes_with<T: Sync, S, R: Send>(
-    items: &[T],
-    bytes: usize,
-    state: impl Fn() -> S + Sync,
-    map: impl Fn(&mut S, &T) -> R + Sync,
-) -> Vec<R> {
-    map_on(if bytes < WORTH_BYTES { 1 } else { processors() }, items, state, map)
+    if bytes < WORTH_BYTES { items.iter().map(map).collect() } else { self::map(items, map) }
 }
 
 /// Maps items on all processors. The results are in the order of the items.
 pub fn map<T: Sync, R: Send>(items: &[T], map: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_on(processors(), items, || (), |(), item| map(item))
-}
-
-fn map_on<T: Sync, S, R: Send>(
-    threads: usize,
-    items: &[T],
-    state: impl Fn() -> S + Sync,
-    map: impl Fn(&mut S, &T) -> R + Sync,
-) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let work = || {
-        let (mut state, mut done) = (state(), Vec::new());
+        let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(index) else { return done };
-            done.push((index, map(&mut state, item)));
+            done.push((index, map(item)));
         }
     };
     let mut done = thread::scope(|scope| {
-        let helpers = 1..threads.min(items.len());
+        let helpers = 1..processors().min(items.len());
         let helpers = helpers.map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok());
         let helpers: Vec<_> = helpers.collect();
         let mut done = work();

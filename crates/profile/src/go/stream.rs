@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::go::func::Columns;
 use crate::go::text::write_blocks;
-use crate::merge::{Group, Merger};
+use crate::merge::Group;
 use crate::{Data, Findings, PackagePercent, PackageProfile, Percent, parallel};
 
 impl Data<'_> {
@@ -35,16 +35,10 @@ impl Data<'_> {
         let all = || packages.iter().flatten();
         let columns = Columns::of(&all());
         let pieces = pieces(&packages, Vec::len, FUNCTIONS);
-        write_pieces(
-            &pieces,
-            self.size(),
-            out,
-            || (),
-            |(), packages, text| {
-                // Writing to memory does not fail.
-                let _ = columns.lines(packages.iter().flatten(), &mut Text(text));
-            },
-        )?;
+        write_pieces(&pieces, self.size(), out, |packages, text| {
+            // Writing to memory does not fail.
+            let _ = columns.lines(packages.iter().flatten(), &mut Text(text));
+        })?;
         let mut text = Vec::new();
         let _ = columns.total(all().map(|function| function.coverage).sum(), &mut Text(&mut text));
         out.write_all(&text)?;
@@ -66,21 +60,14 @@ impl Data<'_> {
         writeln!(out, "mode: {mode}")?;
         let groups = self.groups(is_selected);
         let pieces = pieces(&groups, Group::size, PIECE);
-        let findings = write_pieces(
-            &pieces,
-            self.size(),
-            out,
-            || Merger::new(mode),
-            |merger, groups, text| {
-                let findings = groups.iter().map(|group| {
-                    merger.with(group, |package| {
-                        package.files.iter().for_each(|file| write_blocks(file, text));
-                        package.findings()
-                    })
-                });
-                findings.collect::<Vec<_>>().concat()
-            },
-        )?;
+        let findings = write_pieces(&pieces, self.size(), out, |groups, text| {
+            let findings = groups.iter().map(|group| {
+                let package = group.merge(mode);
+                package.files.iter().for_each(|file| write_blocks(file, text));
+                package.findings()
+            });
+            findings.collect::<Vec<_>>().concat()
+        })?;
         Ok(findings.concat())
     }
 
@@ -92,35 +79,33 @@ impl Data<'_> {
     ) -> (Vec<R>, Findings<'d>) {
         let Some(mode) = self.mode() else { return (Vec::new(), Vec::new()) };
         let groups = self.groups(is_selected);
-        let merger = || Merger::new(mode);
-        let made = parallel::map_bytes_with(&groups, self.size(), merger, |merger, group| {
-            merger.with(group, |package| (make(package), package.findings()))
+        let made = parallel::map_bytes(&groups, self.size(), |group| {
+            let package = group.merge(mode);
+            (make(&package), package.findings())
         });
         let (made, findings): (Vec<_>, Vec<_>) = made.into_iter().unzip();
         (made, findings.concat())
     }
 }
 
-/// Writes the text that `make` adds for each piece, in order, and gives all that it returns. `make` has a state for each
-/// thread.
+/// Writes the text that `make` adds for each piece, in order, and gives all that it returns.
 ///
 /// The buffers of text that was written are used again. Without that, the system takes a fifth of the processor's time to
 /// provide new memory, in `podcov-report textfmt` for Kubernetes.
-fn write_pieces<T: Sync, S, R: Send>(
+fn write_pieces<T: Sync, R: Send>(
     pieces: &[T],
     size: usize,
     out: &mut impl Write,
-    state: impl Fn() -> S + Sync,
-    make: impl Fn(&mut S, &T, &mut Vec<u8>) -> R + Sync,
+    make: impl Fn(&T, &mut Vec<u8>) -> R + Sync,
 ) -> io::Result<Vec<R>> {
     let mut results = Vec::new();
     let written = Mutex::new(Vec::<Vec<u8>>::new());
     let written = || written.lock().unwrap_or_else(PoisonError::into_inner);
     for pieces in pieces.chunks(AT_ONCE * parallel::processors()) {
-        let made = parallel::map_bytes_with(pieces, size, &state, |state, piece| {
+        let made = parallel::map_bytes(pieces, size, |piece| {
             let mut text = written().pop().unwrap_or_default();
             text.clear();
-            let result = make(state, piece, &mut text);
+            let result = make(piece, &mut text);
             (text, result)
         });
         for (text, result) in made {
