@@ -32,3 +32,6 @@ pub const DEFAULT_PORT: u16 = 19998;
 
 /// The header of an answer with coverage that has the agent's [`EndedProcesses`], in JSON.
 pub const LIVES: &str = "podcov-lives";
+
+/// The header of a snapshot that lacks something: what it lacks and why, a list of sentences in JSON.
+pub const MISSING: &str = "podcov-missing";

@@ -39,6 +39,9 @@ impl Section {
     }
 }
 
+/// The most bytes of a section's name that are kept: more than any that is looked for has.
+const NAME: usize = 64;
+
 /// The number of an entry of the auxiliary vector: the address of the program headers. See `getauxval(3)`.
 const AT_PHDR: u64 = 3;
 
@@ -124,6 +127,7 @@ fn sections(header: &FileHeader64<LE>, bias: u64, known: &Known) -> Result<Vec<S
     let names = known.get(Range::file(names.sh_offset.get(LE), names.sh_size.get(LE)))?;
     let name = |at: u32| {
         let name = names.get(at as usize..).unwrap_or_default();
+        let name = &name[..name.len().min(NAME)];
         String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
     };
     let sections = headers.iter().map(|section| Section {

@@ -42,11 +42,16 @@ impl Known {
 
     /// The bytes of a range.
     pub(crate) fn get(&self, range: Range) -> Result<&[u8], Stop> {
-        let bytes = self.part(range)?;
-        if (bytes.len() as u64) < range.length {
-            return Err(Error::Unreadable(range).into());
+        Ok(self.all(&[range])?[0])
+    }
+
+    /// The bytes of each of several ranges.
+    pub(crate) fn all(&self, ranges: &[Range]) -> Result<Vec<&[u8]>, Stop> {
+        let parts = self.parts(ranges)?;
+        match ranges.iter().zip(&parts).find(|(range, bytes)| (bytes.len() as u64) < range.length) {
+            Some((range, _)) => Err(Error::Unreadable(*range).into()),
+            None => Ok(parts),
         }
-        Ok(bytes)
     }
 
     /// The bytes of a range that can be read, maybe none.
@@ -56,10 +61,10 @@ impl Known {
 
     /// The bytes of each of several ranges, as far as they can be read. All that is missing is asked for at once.
     pub(crate) fn parts(&self, ranges: &[Range]) -> Result<Vec<&[u8]>, Stop> {
+        limited(ranges, "what is read at a time")?;
         let missing: Vec<Range> =
             ranges.iter().filter(|range| !self.ranges.contains_key(range)).copied().collect();
         if !missing.is_empty() {
-            limited(&missing, "what is read at a time")?;
             return Err(Stop::Need(missing));
         }
         Ok(ranges.iter().map(|range| self.ranges[range].as_slice()).collect())

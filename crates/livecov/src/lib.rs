@@ -30,4 +30,4 @@ pub use build::BuildInfo;
 pub use error::Error;
 pub use range::{Range, Source};
 pub use reader::{Program, Reader, Step};
-pub use snapshot::{Facts, Snapshot};
+pub use snapshot::{Facts, Readings, Snapshot};

@@ -8,7 +8,6 @@
 
 use covdata::{Granularity, Mode};
 
-use crate::Error;
 use crate::elf::{Executable, word};
 use crate::known::{Known, Stop};
 use crate::range::Range;
@@ -39,16 +38,24 @@ const HEADER: u64 = 44;
 /// Where the list's slice may be: in a variable without an initial value.
 const SECTIONS: [&str; 2] = [".bss", ".data"];
 
-/// Finds the list. `NotStarted` if there is none.
-pub(crate) fn find(executable: &Executable, known: &Known) -> Result<Vec<Blob>, Stop> {
+/// The list in memory.
+pub(crate) struct MetaList {
+    /// Where its length is.
+    pub(crate) length_at: Range,
+    pub(crate) blobs: Vec<Blob>,
+}
+
+/// Finds the list. `None` if there is none, or none that is complete.
+pub(crate) fn find(executable: &Executable, known: &Known) -> Result<Option<MetaList>, Stop> {
     for section in SECTIONS.iter().filter_map(|name| executable.section(name)) {
-        let candidates = slices(known.get(section.in_memory())?);
-        let firsts: Vec<Range> = candidates.iter().map(|list| Range::memory(list.start, ELEMENT)).collect();
+        let candidates = slices(section.address, known.get(section.in_memory())?);
+        let firsts: Vec<Range> =
+            candidates.iter().map(|slice| Range { length: ELEMENT, ..slice.array }).collect();
         let firsts = known.parts(&firsts)?;
-        let candidates: Vec<(Range, Blob)> = candidates
+        let candidates: Vec<(Slice, Blob)> = candidates
             .into_iter()
             .zip(firsts)
-            .filter_map(|(list, first)| Some((list, element(first)?)))
+            .filter_map(|(slice, first)| Some((slice, element(first)?)))
             .collect();
         let headers: Vec<Range> =
             candidates.iter().map(|(_, first)| Range { length: HEADER, ..first.range }).collect();
@@ -56,24 +63,33 @@ pub(crate) fn find(executable: &Executable, known: &Known) -> Result<Vec<Blob>, 
         let matching =
             candidates.into_iter().zip(headers).filter(|((_, first), header)| first.begins(header));
         // The slice may have been copied: the longest is the newest.
-        let list = matching.map(|((list, _), _)| list).max_by_key(|list| list.length);
-        if let Some(list) = list {
-            let elements = known.get(list)?.as_chunks::<{ ELEMENT as usize }>().0;
+        let slice = matching.map(|((slice, _), _)| slice).max_by_key(|slice| slice.array.length);
+        if let Some(Slice { array, length_at }) = slice {
+            let elements = known.get(array)?.as_chunks::<{ ELEMENT as usize }>().0;
+            // The runtime may be about to write the last one.
             let blobs: Option<Vec<Blob>> = elements.iter().map(|bytes| element(bytes)).collect();
-            let blobs = blobs.ok_or(Error::Layout { go: None })?;
-            return Ok(blobs);
+            return Ok(blobs.map(|blobs| MetaList { length_at, blobs }));
         }
     }
-    Err(Error::NotStarted.into())
+    Ok(None)
 }
 
-/// The arrays of everything that may be a slice of such elements: an address, a length, and a capacity.
-fn slices(bytes: &[u8]) -> Vec<Range> {
+/// What may be a slice of such elements.
+struct Slice {
+    array: Range,
+    length_at: Range,
+}
+
+/// All that may be such a slice in a section: an address, a length, and a capacity.
+fn slices(section: u64, bytes: &[u8]) -> Vec<Slice> {
     let words = bytes.as_chunks::<8>().0;
-    let slices = words.windows(3).filter_map(|window| {
+    let slices = (section..).step_by(8).zip(words.windows(3)).filter_map(|(at, window)| {
         let [start, length, capacity] = [0, 1, 2].map(|at| word(&window[at]));
         let is_slice = is_address(start) && 0 < length && length <= capacity && capacity <= MOST;
-        is_slice.then(|| Range::memory(start, length * ELEMENT))
+        is_slice.then(|| Slice {
+            array: Range::memory(start, length * ELEMENT),
+            length_at: Range::memory(at.wrapping_add(8), 8),
+        })
     });
     slices.collect()
 }

@@ -26,7 +26,7 @@ pub(crate) fn counters(executable: &Executable, build: &BuildInfo, known: &Known
     let area = executable.section(".noptrbss").ok_or_else(not_found)?;
     for prefix in SECTIONS {
         let sections: Vec<Range> = executable.sections(prefix).map(Section::in_memory).collect();
-        for bytes in known.parts(&sections)? {
+        for bytes in known.all(&sections)? {
             if let Some((start, end)) = find(bytes, area.address, area.address.saturating_add(area.size)) {
                 let counters = Range::memory(start, end - start);
                 if counters.length == 0 {

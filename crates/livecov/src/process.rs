@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 
-use crate::{Error, Facts, Program, Range, Reader, Snapshot, Source, Step};
+use crate::{Error, Facts, Program, Range, Reader, Readings, Snapshot, Source, Step};
 
 /// A process of this machine.
 #[derive(Debug)]
@@ -29,36 +29,60 @@ pub enum ProcessError {
     /// A file of the process could not be opened or read.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The process has ended, or runs another program, since it was opened.
+    #[error("it has ended, or runs another program now")]
+    Ended,
     /// There is nothing to be read.
     #[error(transparent)]
     Coverage(#[from] Error),
 }
+
+/// How often a process is read again that changes while it is read.
+const TRIES: usize = 20;
 
 impl Process {
     /// Opens a process.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::NotFound`] if there is none, [`io::ErrorKind::PermissionDenied`] if it must not be read.
-    pub fn open(pid: u32) -> io::Result<Self> {
+    /// [`io::ErrorKind::NotFound`] if there is none, [`io::ErrorKind::PermissionDenied`] if it must not be read,
+    /// [`ProcessError::Ended`] if it ends meanwhile.
+    pub fn open(pid: u32) -> Result<Self, ProcessError> {
         let of_it = |name: &str| format!("/proc/{pid}/{name}");
+        let auxv = fs::read(of_it("auxv"))?;
         // An open file of its memory goes on to mean this process, whichever gets its number.
         let memory = fs::File::open(of_it("mem"))?.into_parts().0;
         let executable = fs::File::open(of_it("exe"))?.into_parts().0;
-        let auxv = fs::read(of_it("auxv"))?;
         let command_line = fs::read(of_it("cmdline"))?;
         let mut command_line: Vec<Vec<u8>> =
             command_line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         command_line.pop();
-        Ok(Self { pid, executable, memory, auxv, command_line })
+        let process = Self { pid, executable, memory, auxv, command_line };
+        if process.has_ended() { Err(ProcessError::Ended) } else { Ok(process) }
+    }
+
+    /// What tells it from all other processes, but for its copies by fork: the addresses in it are random.
+    #[must_use]
+    pub fn auxv(&self) -> &[u8] {
+        &self.auxv
+    }
+
+    /// Its command line.
+    #[must_use]
+    pub fn command_line(&self) -> &[Vec<u8>] {
+        &self.command_line
     }
 
     /// Finds its program's counters and meta-data.
     ///
     /// # Errors
     ///
-    /// All of [`Error`] but [`Error::NewPackages`].
+    /// [`ProcessError::Ended`], and all of [`Error`] but [`Error::NewPackages`].
     pub fn program(&self) -> Result<Program, ProcessError> {
+        self.checked(self.find())
+    }
+
+    fn find(&self) -> Result<Program, Error> {
         let mut reader = Reader::new(&self.auxv);
         loop {
             match reader.step()? {
@@ -72,37 +96,51 @@ impl Process {
         }
     }
 
-    /// Takes a snapshot of its counters, and of its program if that is not known yet.
+    /// Takes a snapshot of its counters, and finds its program first if that is not known yet.
     ///
     /// # Errors
     ///
-    /// All of [`Error`] but [`Error::NewPackages`].
+    /// [`ProcessError::Ended`] and all of [`Error`]: [`Error::NewPackages`] if packages were initialized all the time.
     pub fn snapshot(&self, program: &mut Option<Program>) -> Result<Snapshot, ProcessError> {
-        let mut packages = 0;
+        let mut tries = 1;
         loop {
-            let known = match program {
-                Some(known) => known,
-                None => program.insert(self.program()?),
-            };
-            if known.packages() <= packages {
-                return Err(Error::Layout { go: known.build.go.clone() }.into());
-            }
-            let counters = self.read(known.counters());
-            let later = self.read(known.counters());
-            let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-            let facts = Facts {
-                pid: self.pid,
-                nanos: u64::try_from(nanos).unwrap_or(u64::MAX),
-                command_line: self.command_line.clone(),
-            };
-            match known.snapshot(&counters, &later, &facts) {
+            match self.try_snapshot(program) {
                 // While a program starts, its packages are initialized one after the other.
-                Err(Error::NewPackages) => {
-                    packages = known.packages();
+                Err(Error::NewPackages | Error::Layout { .. }) if tries < TRIES && !self.has_ended() => {
                     *program = None;
+                    tries += 1;
                 }
-                other => return Ok(other?),
+                other => return self.checked(other),
             }
+        }
+    }
+
+    fn try_snapshot(&self, program: &mut Option<Program>) -> Result<Snapshot, Error> {
+        let program = match program {
+            Some(program) => program,
+            None => program.insert(self.find()?),
+        };
+        let (counters, later) = (self.read(program.counters()), self.read(program.counters()));
+        let length = self.read(program.length());
+        let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let facts = Facts {
+            pid: self.pid,
+            nanos: u64::try_from(nanos).unwrap_or(u64::MAX),
+            command_line: self.command_line.clone(),
+        };
+        program.snapshot(&Readings { counters: &counters, later: &later, length: &length }, &facts)
+    }
+
+    /// Whether it has ended, or runs another program, which has other addresses.
+    fn has_ended(&self) -> bool {
+        fs::read(format!("/proc/{}/auxv", self.pid)).ok().as_ref() != Some(&self.auxv)
+    }
+
+    /// An error of a process that has ended meanwhile is not about what it was.
+    fn checked<T>(&self, result: Result<T, Error>) -> Result<T, ProcessError> {
+        match result {
+            Err(_) if self.has_ended() => Err(ProcessError::Ended),
+            other => Ok(other?),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Finds the counters and the meta-data of a process.
 
+use std::collections::HashMap;
+
 use md5::{Digest, Md5};
 
 use covdata::{FileName, Granularity, MetaFile, MetaHash, Mode};
@@ -7,7 +9,7 @@ use covdata::{FileName, Granularity, MetaFile, MetaHash, Mode};
 use crate::build::BuildInfo;
 use crate::elf::Executable;
 use crate::known::{Known, Stop};
-use crate::metalist::{self, Blob};
+use crate::metalist::{self, Blob, MetaList};
 use crate::range::Range;
 use crate::{Error, module};
 
@@ -58,8 +60,12 @@ pub struct Program {
     /// The meta-data file.
     pub(crate) meta: Vec<u8>,
     pub(crate) granularity: Granularity,
-    /// For each package, the number that the compiler uses for it before it is initialized; negative, -1 if it has none.
-    pub(crate) numbers: Vec<i64>,
+    /// How many packages there are.
+    pub(crate) packages: usize,
+    /// Where the runtime has this number.
+    pub(crate) length_at: Range,
+    /// The packages that the compiler has numbered, since they run before they are initialized: below -1.
+    pub(crate) numbers: HashMap<i64, usize>,
 }
 
 impl Reader {
@@ -93,11 +99,16 @@ impl Reader {
         let executable = Executable::read(&self.auxv, known)?;
         let build = BuildInfo::read(&executable, known)?;
         let counters = module::counters(&executable, &build, known)?;
-        let blobs = metalist::find(&executable, known)?;
+        let unknown = || Error::Layout { go: build.go.clone() };
+        let Some(MetaList { length_at, blobs }) = metalist::find(&executable, known)? else {
+            // A program that has counted has initialized a package.
+            let has_counted = known.get(counters)?.iter().any(|byte| *byte != 0);
+            return Err(if has_counted { unknown() } else { Error::NotStarted }.into());
+        };
         let ranges: Vec<Range> = blobs.iter().map(|blob| blob.range).collect();
-        let packages = known.parts(&ranges)?;
-        if let Some((blob, _)) = blobs.iter().zip(&packages).find(|(blob, package)| !blob.begins(package)) {
-            return Err(Error::Unreadable(blob.range).into());
+        let packages = known.all(&ranges)?;
+        if blobs.iter().zip(&packages).any(|(blob, package)| !blob.begins(package)) {
+            return Err(unknown().into());
         }
         // Packages of a test's own main do not count. Go: `modeClash` in `internal/coverage/cfile`.
         let counts = |blob: &&Blob| !matches!(blob.mode, Mode::RegOnly | Mode::TestMain);
@@ -112,7 +123,9 @@ impl Reader {
             hash,
             meta,
             granularity: first.granularity,
-            numbers: blobs.iter().map(|blob| blob.number).collect(),
+            packages: blobs.len(),
+            length_at,
+            numbers: (0..).zip(&blobs).map(|(index, blob)| (blob.number, index)).collect(),
         })
     }
 }
@@ -148,12 +161,18 @@ impl Program {
     /// How many packages have told the runtime of their meta-data.
     #[must_use]
     pub fn packages(&self) -> usize {
-        self.numbers.len()
+        self.packages
     }
 
     /// Where its counters are in memory.
     #[must_use]
     pub fn counters(&self) -> Range {
         self.counters
+    }
+
+    /// Where the runtime has the number of packages, eight bytes. It is to be read after the counters.
+    #[must_use]
+    pub fn length(&self) -> Range {
+        self.length_at
     }
 }

@@ -8,7 +8,8 @@
 
 use covdata::{CounterFileBuilder, FileName, Granularity, MetaFile, ProcessArgs};
 
-use crate::{Error, Program};
+use crate::elf::word;
+use crate::{Error, Program, Range};
 
 /// What is known of a process from elsewhere, and goes into the counter file.
 #[derive(Debug, Clone, Default)]
@@ -28,29 +29,49 @@ pub struct Snapshot {
     pub name: FileName,
     /// The bytes of the counter file.
     pub bytes: Vec<u8>,
+    /// How many functions are left out because they ran before their package was initialized, so that it is not known.
+    pub unknown_functions: usize,
 }
 
 /// The numbers before a function's counters. Go: `FirstCtrOffset` in `internal/coverage/defs.go`.
 const HEADER: usize = 3;
 
+/// What is read of a process for a snapshot, in this order.
+#[derive(Debug, Clone, Copy)]
+pub struct Readings<'b> {
+    /// The bytes of [`Program::counters`].
+    pub counters: &'b [u8],
+    /// The same, read again.
+    pub later: &'b [u8],
+    /// The bytes of [`Program::length`].
+    pub length: &'b [u8],
+}
+
 impl Program {
     /// Makes a counter file of a process's counters.
     ///
-    /// `counters` and `later` are the bytes of [`Program::counters`], read one after the other. The program may run
-    /// while it is read: a function that begins may be seen with a part of the numbers before its counters. But these are
-    /// complete before the first counter is written. So counters are taken from the first reading, what they belong to
-    /// from the second.
+    /// The program may run while it is read: a function that begins may be seen with a part of the numbers before its
+    /// counters, or with a counter and without these numbers. So counters are taken from the first reading, and what they belong
+    /// to from the second: the numbers are written before the first counter is, long before. (In modes set and count
+    /// the processor need not keep that order on arm64; it does in the time between two readings.) A function that
+    /// begins between the readings, or during one, may be left out. It is in the next snapshot.
     ///
     /// # Errors
     ///
     /// [`Error::NewPackages`] if packages were initialized since the reader was done: begin again.
     /// [`Error::Unreadable`] if bytes are missing, [`Error::Layout`] if they are no counters, [`Error::Coverage`] if there are
     /// too many for a file.
-    pub fn snapshot(&self, counters: &[u8], later: &[u8], facts: &Facts) -> Result<Snapshot, Error> {
-        if counters.len() as u64 != self.counters.length || later.len() != counters.len() {
-            return Err(Error::Unreadable(self.counters));
+    pub fn snapshot(&self, readings: &Readings<'_>, facts: &Facts) -> Result<Snapshot, Error> {
+        let Readings { counters, later, length } = *readings;
+        let whole = |bytes: &[u8], range: Range| bytes.len() as u64 == range.length;
+        for (bytes, range) in [(counters, self.counters), (later, self.counters), (length, self.length_at)] {
+            if !whole(bytes, range) {
+                return Err(Error::Unreadable(range));
+            }
         }
-        let no_layout = || Error::Layout { go: self.build.go.clone() };
+        if word(length) != self.packages as u64 {
+            return Err(Error::NewPackages);
+        }
         let meta = MetaFile::parse(&self.meta)?;
         let [counters, later] = [counters, later].map(words);
         let mut out = CounterFileBuilder::new(self.hash);
@@ -59,31 +80,51 @@ impl Program {
             goos: Some(b"linux".to_vec()),
             goarch: Some(self.architecture.as_bytes().to_vec()),
         })?;
-        let mut at = 0;
+        let (mut at, mut unknown_functions) = (0, 0);
         while at < later.len() {
             let count = later[at] as usize;
             if count == 0 {
                 at += 1;
                 continue;
             }
-            let header = later.get(at..at + HEADER).ok_or_else(no_layout)?;
-            let end = (at + HEADER).checked_add(count).ok_or_else(no_layout)?;
-            let values = counters.get(at + HEADER..end).ok_or_else(no_layout)?;
-            at = end;
-            if values.iter().all(|value| *value == 0) {
-                continue;
+            let end = at.saturating_add(HEADER).saturating_add(count);
+            let values = counters.get(at + HEADER..end);
+            let has_counted = values.is_some_and(|values| values.iter().any(|value| *value != 0));
+            match (self.function(&meta, &later[at..]), values) {
+                (Ok(Some((package, function))), Some(values)) => {
+                    if has_counted {
+                        out.function(package, function, values.iter().copied());
+                    }
+                    at = end;
+                }
+                // Its numbers are not complete, or this is a counter of a function whose numbers were not seen.
+                _ if counters[at] == 0 => at += 1,
+                // It has begun, and has not counted.
+                (_, Some(_)) if !has_counted => at = end,
+                (Ok(None), Some(_)) => {
+                    unknown_functions += 1;
+                    at = end;
+                }
+                (Err(error), _) => return Err(error),
+                (Ok(_), None) => return Err(self.no_layout()),
             }
-            let package = self.package(header[1]).ok_or(Error::NewPackages)?;
-            let function = header[2] as usize;
-            let units = meta.packages[package].unit_count_of(function).ok_or_else(no_layout)?;
-            if self.granularity == Granularity::PerBlock && units as usize != count {
-                return Err(no_layout());
-            }
-            out.function(package, function, values.iter().copied());
         }
         out.end();
         let name = FileName::Counters { hash: self.hash, pid: facts.pid, nanos: facts.nanos };
-        Ok(Snapshot { name, bytes: out.finish() })
+        Ok(Snapshot { name, bytes: out.finish(), unknown_functions })
+    }
+
+    /// The package and the function whose numbers in memory these are. `None` if the function ran before its package had
+    /// a number.
+    fn function(&self, meta: &MetaFile<'_>, numbers: &[u32]) -> Result<Option<(usize, usize)>, Error> {
+        let [count, package, function] = *numbers.first_chunk().ok_or_else(|| self.no_layout())?;
+        if package == 0 {
+            return Ok(None);
+        }
+        let (package, function) = (self.package(package).ok_or(Error::NewPackages)?, function as usize);
+        let units = meta.packages[package].unit_count_of(function);
+        let fits = units.is_some_and(|units| self.granularity == Granularity::PerFunction || units == count);
+        if fits { Ok(Some((package, function))) } else { Err(self.no_layout()) }
     }
 
     /// The index of a package in the meta-data, by the number that its functions have in memory: from 1, as
@@ -91,10 +132,14 @@ impl Program {
     fn package(&self, number: u32) -> Option<usize> {
         let fixed = i64::from(number.cast_signed());
         if fixed < -1 {
-            return self.numbers.iter().position(|number| *number == fixed);
+            return self.numbers.get(&fixed).copied();
         }
         let index = (number as usize).checked_sub(1)?;
-        (index < self.numbers.len()).then_some(index)
+        (index < self.packages).then_some(index)
+    }
+
+    fn no_layout(&self) -> Error {
+        Error::Layout { go: self.build.go.clone() }
     }
 }
 

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use covdata::{CounterFile, FileName, MetaFile, TextProfile, Unit, check, strip_args};
-use livecov::{Facts, Range, Reader, Source, Step};
+use livecov::{Facts, Range, Reader, Readings, Source, Step};
 use podcov_profile::{Block, Builder, FileProfile};
 use podcov_unpack::{Rules, unpack};
 use report::changes::Changes;
@@ -184,7 +184,8 @@ pub fn memory(bytes: &[u8]) {
     };
     assert_eq!(check(&program.meta_name(), program.meta()), Ok(()));
     let counters = read(program.counters());
-    if let Ok(snapshot) = program.snapshot(&counters, &counters, &Facts::default()) {
+    let readings = Readings { counters: &counters, later: &counters, length: &read(program.length()) };
+    if let Ok(snapshot) = program.snapshot(&readings, &Facts::default()) {
         assert_eq!(check(&snapshot.name, &snapshot.bytes), Ok(()));
     }
 }

@@ -136,9 +136,8 @@ async fn what_has_no_coverage_is_named() -> Result<()> {
     let waiting = parent(BASH, &["-c", "echo ready; exec sleep infinity"]).await?;
     let number = waiting.program.0.as_raw_nonzero();
     let (code, archive, said) = waiting.snapshot().await?;
-    let expected = format!(
-        "podcov-agent: error: process {number}: it is no Go program\npodcov-agent: error: no snapshot could be taken\n"
-    );
+    let expected =
+        format!("podcov-agent: error: no snapshot could be taken: process {number}: it is no Go program\n");
     assert_eq!((code, archive.as_slice(), said.as_str()), (Some(4), &b""[..], expected.as_str()));
     Ok(())
 }
@@ -209,5 +208,33 @@ async fn programs_with_another_root_are_read_only_when_they_are_named() -> Resul
     assert!(counters_of_it(&["--pid", &number.to_string()])?);
     assert!(!counters_of_it(&[])?);
     elsewhere.kill().await?;
+    Ok(())
+}
+
+/// A process may end, or become another program, whenever it is read.
+#[tokio::test]
+async fn what_ends_meanwhile_is_not_missed() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let program = wrapped("set")?.display().to_string();
+    let forever = r#"trap 'exit 3' TERM; echo ready; while :; do "$0" exit 0 >/dev/null; done"#;
+    let (agent, port) = start(&mut bench, BASH, &["-c", forever, &program]).await?;
+    let mut found = 0;
+    // Until some were read; the others were being started, or had just ended.
+    while found < 10 {
+        let answer = ask(port, "GET", "/snapshot", "").await?;
+        match answer.status {
+            200 => found += 1,
+            status => {
+                let error = answer.error()?;
+                let is_true = error == "no process here is a Go program built with -cover"
+                    || error.ends_with(": its packages are not initialized yet");
+                assert!(status == 409 && is_true, "{status} {error}");
+            }
+        }
+    }
+    agent.signal(Signal::TERM)?;
+    let ended = agent.end().await?;
+    assert_eq!(ended.code, 3);
+    assert!(!ended.stderr.contains("snapshot"), "{}", ended.stderr);
     Ok(())
 }

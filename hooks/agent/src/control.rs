@@ -29,7 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use podcov_cli::say;
 use podcov_control::{
     Action, ControlAddress, EndedProcess, EndedProcesses, Flushed, Health, Identity, Introduction, LIVES,
-    Nonce, NotARequest, ProgramState, Refused, Request, Signal, Stopped, TOKEN, Token, WasReset,
+    MISSING, Nonce, NotARequest, ProgramState, Refused, Request, Signal, Stopped, TOKEN, Token, WasReset,
 };
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Origin;
@@ -88,6 +88,8 @@ pub(crate) struct Agent {
     pub(crate) starts: AtomicU32,
     /// How many pieces of coverage callers have taken.
     pub(crate) sent: AtomicU64,
+    /// One snapshot at a time.
+    pub(crate) snapshots: Arc<tokio::sync::Mutex<()>>,
     /// The program's processes that have ended.
     pub(crate) lives: Mutex<EndedProcesses>,
 }
@@ -392,19 +394,35 @@ fn coverage(agent: &Arc<Agent>) -> Response<Body> {
 
 /// The coverage in the memory of the program, and of what it has started.
 async fn snapshot(agent: &Arc<Agent>) -> Response<Body> {
+    // One at a time, for each is held as a whole until it is sent, in the container's memory.
+    let turn = Arc::clone(&agent.snapshots).lock_owned().await;
     // In a thread of its own, for a program may have many megabytes of counters.
     let taken = match tokio::task::spawn_blocking(Snapshots::of_descendants).await {
         Ok(Ok(taken)) => taken,
         Ok(Err(error)) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    let files = match taken.files() {
-        Ok(files) => files,
-        Err(nothing) => return refuse(StatusCode::CONFLICT, &nothing.to_string()),
-    };
+    if taken.files.is_empty() {
+        return refuse(StatusCode::CONFLICT, &taken.nothing().to_string());
+    }
+    let missing: Vec<String> = [taken.doubts(), taken.failures].concat();
     let (sender, receiver) = mpsc::channel(1);
-    tokio::task::spawn_local(tarball::send_bytes(files, sender));
-    archive(agent, receiver)
+    tokio::task::spawn_local(async move {
+        tarball::send_bytes(taken.files, sender).await;
+        drop(turn);
+    });
+    let mut response = archive(agent, receiver);
+    if !missing.is_empty() {
+        for missing in &missing {
+            say(NAME, format_args!("warning: a snapshot is not complete: {missing}"));
+        }
+        let json = serde_json::to_vec(&missing).ok().and_then(|json| HeaderValue::from_bytes(&json).ok());
+        // A process may have any name.
+        let json =
+            json.unwrap_or(HeaderValue::from_static("[\"more than fits into a header: see the log\"]"));
+        response.headers_mut().insert(MISSING, json);
+    }
+    response
 }
 
 /// An answer with the pieces of an archive.

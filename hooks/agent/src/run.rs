@@ -82,6 +82,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         waiting: std::sync::Mutex::default(),
         starts: AtomicU32::new(1),
         sent: AtomicU64::new(0),
+        snapshots: Arc::default(),
         lives: std::sync::Mutex::default(),
     });
     let control = spawn_local(control::serve(ports, Arc::clone(&agent)));

@@ -8,7 +8,7 @@ use anyhow::Result;
 use fs_err as fs;
 use livecov::Error;
 use livecov::process::{Process, ProcessError};
-use podcov_cli::{count_of, say};
+use podcov_cli::{count, count_of, say};
 use podcov_exit::{Exit, Failure, ResultExt};
 
 use crate::args::SnapshotArgs;
@@ -16,6 +16,9 @@ use crate::{NAME, tarball};
 
 /// What a node allows: see "ptrace_scope" in `ptrace(2)`.
 const PTRACE_SCOPE: &str = "/proc/sys/kernel/yama/ptrace_scope";
+
+/// How often a process is tried that runs another program each time.
+const TRIES: usize = 3;
 
 /// Writes an archive of the coverage of the given processes, or of all that are Go programs built with `-cover`, to
 /// standard output.
@@ -33,32 +36,45 @@ pub(crate) fn main(args: &SnapshotArgs) -> Result<u8> {
         [] => Snapshots::of_all().or_exit(Exit::Usage, "the processes cannot be listed")?,
         pids => Snapshots::of(pids),
     };
-    let is_whole = snapshots.failures.is_empty();
-    for (name, bytes) in snapshots.files()? {
+    // The first is part of the error if there is nothing.
+    for failure in snapshots.failures.iter().skip(usize::from(snapshots.files.is_empty())) {
+        say(NAME, format_args!("error: {failure}"));
+    }
+    for doubt in &snapshots.doubts() {
+        say(NAME, format_args!("warning: {doubt}"));
+    }
+    if snapshots.files.is_empty() {
+        return Err(snapshots.nothing().into());
+    }
+    for (name, bytes) in snapshots.files {
         out.write_all(&tarball::entry(&name, bytes)?)?;
     }
     out.write_all(&tarball::END)?;
     out.flush()?;
-    Ok(if is_whole { Exit::Done.code() } else { Exit::Incomplete.code() })
+    Ok(if snapshots.failures.is_empty() { Exit::Done.code() } else { Exit::Incomplete.code() })
 }
 
 /// The coverage of some processes.
 #[derive(Default)]
 pub(crate) struct Snapshots {
     /// The bytes of the coverage files, by name.
-    files: BTreeMap<String, Vec<u8>>,
-    /// Why processes that were asked for, or have coverage, are not there.
-    failures: Vec<String>,
-    /// The processes that this one must not read, so that it is not known whether they have coverage.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// Why processes that were asked for, or have coverage, are not there, or not all of their coverage.
+    pub(crate) failures: Vec<String>,
+    /// Processes of which it is not known whether they have coverage, each with the reason.
+    unknown: Vec<String>,
+    /// Those which this one must not read.
     refused: Vec<String>,
+    /// What each process is known by.
+    taken: BTreeSet<Vec<u8>>,
 }
 
 impl Snapshots {
     /// Of each of these processes.
     fn of(pids: &[u32]) -> Self {
         let mut snapshots = Self::default();
-        for &pid in pids {
-            if let Err(error) = snapshots.add(pid) {
+        for pid in BTreeSet::from_iter(pids) {
+            if let Err(error) = snapshots.add(*pid) {
                 let hint = if is_refused(&error) { format!("; {}", rights()) } else { String::new() };
                 snapshots.failures.push(format!("process {pid}: {error}{hint}"));
             }
@@ -66,10 +82,9 @@ impl Snapshots {
         snapshots
     }
 
-    /// Of each process of this container that has coverage. Where containers share their processes, or the node's are seen,
-    /// others have another root.
+    /// Of each process of this container that has coverage.
     fn of_all() -> io::Result<Self> {
-        Ok(Self::of_covered(processes()?.into_keys().filter(|pid| !has_other_root(*pid))))
+        Ok(Self::of_covered(processes()?.into_keys().filter(|pid| !is_elsewhere(*pid))))
     }
 
     /// Of each process that has coverage among those which this one has started, and those which they have started.
@@ -94,14 +109,11 @@ impl Snapshots {
         let mut snapshots = Self::default();
         for pid in pids {
             match snapshots.add(pid) {
-                Ok(())
-                | Err(ProcessError::Coverage(
-                    Error::NotElf
-                    | Error::NotGo
-                    | Error::NotCovered
-                    | Error::NoSections
-                    | Error::Processor(_),
-                )) => {}
+                Ok(()) | Err(ProcessError::Ended) => {}
+                Err(ProcessError::Coverage(Error::NotElf | Error::NotGo | Error::NotCovered)) => {}
+                Err(ProcessError::Coverage(error @ (Error::NoSections | Error::Processor(_)))) => {
+                    snapshots.unknown.push(format!("process {pid} ({}): {error}", command(pid)));
+                }
                 // It has ended, or is a thread of the kernel, which has no program.
                 Err(ProcessError::Io(error))
                     if error.kind() == ErrorKind::NotFound || command(pid).is_empty() => {}
@@ -115,39 +127,56 @@ impl Snapshots {
     }
 
     fn add(&mut self, pid: u32) -> Result<(), ProcessError> {
+        let mut tries = 1;
+        loop {
+            match self.try_add(pid) {
+                Err(ProcessError::Ended) if tries < TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn try_add(&mut self, pid: u32) -> Result<(), ProcessError> {
+        let process = Process::open(pid)?;
         let mut program = None;
-        let snapshot = Process::open(pid)?.snapshot(&mut program)?;
+        let snapshot = process.snapshot(&mut program)?;
+        // A process that is being started is for a moment a copy of its parent, counters and all.
+        if !self.taken.insert(process.auxv().to_vec()) {
+            return Ok(());
+        }
         if let Some(program) = program {
             self.files.insert(program.meta_name().to_string(), program.meta().to_vec());
         }
         self.files.insert(snapshot.name.to_string(), snapshot.bytes);
+        if snapshot.unknown_functions > 0 {
+            let functions = count(snapshot.unknown_functions, "function");
+            let why = "ran before their package was initialized, and are left out";
+            self.failures.push(format!("process {pid}: {functions} {why}"));
+        }
         Ok(())
     }
 
-    /// The bytes of the files by name, after a line for each process that is not among them.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub(crate) fn files(self) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
-        for failure in &self.failures {
-            say(NAME, format_args!("error: {failure}"));
-        }
+    /// What is not known, a sentence each.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let mut doubts = self.unknown.clone();
         if !self.refused.is_empty() {
             let processes = count_of(self.refused.len(), "process", "processes");
-            say(NAME, format_args!("warning: {processes} must not be read: {}", self.refused.join(", ")));
+            doubts.push(format!("{processes} must not be read: {}", self.refused.join(", ")));
         }
-        if !self.files.is_empty() {
-            return Ok(self.files);
-        }
-        if !self.failures.is_empty() {
-            return Err(Failure::new(Exit::Incomplete, "no snapshot could be taken"));
+        doubts
+    }
+
+    /// The error if there is no coverage at all.
+    pub(crate) fn nothing(&self) -> Failure {
+        if let Some(first) = self.failures.first() {
+            return Failure::new(Exit::Incomplete, format!("no snapshot could be taken: {first}"));
         }
         let nothing = Failure::new(Exit::Incomplete, "no process here is a Go program built with -cover");
-        Err(if self.refused.is_empty() {
+        if self.refused.is_empty() {
             nothing.with_hint("build it with go build -cover; in a pod, run this in its container")
         } else {
             nothing.with_hint(rights())
-        })
+        }
     }
 }
 
@@ -166,10 +195,16 @@ fn processes() -> io::Result<BTreeMap<u32, u32>> {
     Ok(parents)
 }
 
-/// Whether it is certain that a process has another root than this one.
-fn has_other_root(pid: u32) -> bool {
+/// Whether a process is certainly of another container, where containers share their processes or the node's are seen:
+/// it has another root or, if that must not be read, another control group.
+fn is_elsewhere(pid: u32) -> bool {
     let root = |pid: &str| fs::metadata(format!("/proc/{pid}/root/")).map(|root| (root.dev(), root.ino()));
-    matches!((root("self"), root(&pid.to_string())), (Ok(own), Ok(other)) if own != other)
+    let group = |pid: &str| fs::read(format!("/proc/{pid}/cgroup"));
+    let pid = pid.to_string();
+    match (root("self"), root(&pid)) {
+        (Ok(own), Ok(other)) => own != other,
+        _ => matches!((group("self"), group(&pid)), (Ok(own), Ok(other)) if own != other),
+    }
 }
 
 /// The first word of a process's command line; empty for threads of the kernel and processes that have ended.

@@ -1,7 +1,7 @@
 //! Programs made by hand: what a reader does with each part, and with bytes that are wrong.
 
 use covdata::{CounterFile, FileName, MetaFile, check};
-use livecov::{Error, Facts, Program, Range, Reader, Snapshot, Source, Step};
+use livecov::{Error, Facts, Program, Range, Reader, Readings, Snapshot, Source, Step};
 
 /// The meta-data file of a real program, whose packages are used here.
 const META: &[u8] =
@@ -115,8 +115,14 @@ impl Image {
     /// A snapshot of which both readings are the same.
     fn snapshot(&self) -> Result<Snapshot, Error> {
         let counters = &self.bytes[self.counters.clone()];
-        self.program()?.snapshot(counters, counters, &facts())
+        taken(&self.program()?, counters, counters)
     }
+}
+
+/// A snapshot of two readings, after which there are as many packages as before.
+fn taken(program: &Program, counters: &[u8], later: &[u8]) -> Result<Snapshot, Error> {
+    let length = (program.packages() as u64).to_le_bytes();
+    program.snapshot(&Readings { counters, later, length: &length }, &facts())
 }
 
 fn words(words: &[u64]) -> Vec<u8> {
@@ -189,7 +195,6 @@ fn what_is_not_known_is_no_other_package() {
         Image::new(AMD64, &numbers, &[]).snapshot().unwrap_err()
     };
     let count = packages().len() as u32;
-    assert_eq!(with(&|numbers| numbers[1] = 0), Error::NewPackages);
     assert_eq!(with(&|numbers| numbers[1] = count + 1), Error::NewPackages);
     assert_eq!(with(&|numbers| numbers[1] = (-3_i32).cast_unsigned()), Error::NewPackages);
     assert_eq!(with(&|numbers| numbers[2] = 1000), layout);
@@ -203,36 +208,59 @@ fn what_is_not_known_is_no_other_package() {
     assert_eq!(with(&one_more), layout);
 }
 
+/// A package's functions have the number 0 until it is initialized.
+#[test]
+fn functions_that_ran_before_their_package_had_a_number_are_counted() {
+    let numbers = [&function(1, 0, 4)[..], &[2, 0, 1, 5, 5], &function(2, 1, 9)].concat();
+    let snapshot = Image::new(AMD64, &numbers, &[]).snapshot().unwrap();
+    assert_eq!((counts(&snapshot), snapshot.unknown_functions), (vec![(0, 0, 4), (1, 1, 9)], 1));
+}
+
+#[test]
+fn packages_that_are_initialized_meanwhile_are_noticed() {
+    let image = Image::new(AMD64, &function(1, 0, 4), &[]);
+    let program = image.program().unwrap();
+    assert_eq!(image.read(program.length()), (packages().len() as u64).to_le_bytes());
+    let counters = image.read(program.counters());
+    let length = (packages().len() as u64 + 1).to_le_bytes();
+    let readings = Readings { counters: &counters, later: &counters, length: &length };
+    assert_eq!(program.snapshot(&readings, &facts()), Err(Error::NewPackages));
+}
+
 /// The program runs while it is read.
 #[test]
 fn a_function_that_begins_is_not_taken_for_another() {
-    let whole = [function(1, 0, 0), function(2, 1, 0)].concat();
+    let (known, runs) = (function(1, 0, 4), function(2, 1, 5));
+    let whole = [function(1, 0, 0), function(2, 1, 0), function(1, 1, 0)].concat();
     let program = Image::new(AMD64, &whole, &[]).program().unwrap();
+    // Three functions, the second of which begins.
+    let last = function(1, 1, 6);
+    let with = |second: &[u32]| bytes(&[&known[..], second, &last].concat());
     let taken = |first: &[u32], later: &[u32]| {
-        program.snapshot(&bytes(first), &bytes(later), &facts()).map(|snapshot| counts(&snapshot))
+        taken(&program, &with(first), &with(later))
+            .map(|snapshot| (counts(&snapshot), snapshot.unknown_functions))
     };
-    let known = function(1, 0, 4);
-    let mut begins = vec![0; function(2, 1, 0).len()];
-    // Its own number is not written yet: it looks like the package's first function.
-    begins[0] = function(2, 1, 0)[0];
-    begins[1] = 2;
-    let runs = function(2, 1, 5);
-    let first = [&known[..], &begins].concat();
-    // In the second reading it is complete, in the first it had not counted.
-    assert_eq!(taken(&first, &[&known[..], &runs].concat()), Ok(vec![(0, 0, 4)]));
-    // In neither it is.
-    assert_eq!(taken(&first, &first), Ok(vec![(0, 0, 4)]));
-    // It began between the readings.
-    assert_eq!(
-        taken(&[&known[..], &vec![0; runs.len()]].concat(), &[&known[..], &runs].concat()),
-        Ok(vec![(0, 0, 4)])
-    );
-    // What has counted by the first reading is counted, as it was then.
-    assert_eq!(
-        taken(&[known, runs].concat(), &[function(1, 0, 6), function(2, 1, 8)].concat()),
-        Ok(vec![(0, 0, 4), (1, 1, 5)])
-    );
-    assert_eq!(taken(&first[1..], &first[1..]), Err(Error::Unreadable(program.counters())));
+    let (without, also) =
+        (Ok((vec![(0, 0, 4), (0, 1, 6)], 0)), Ok((vec![(0, 0, 4), (1, 1, 5), (0, 1, 6)], 0)));
+    let nothing = vec![0; runs.len()];
+    // How far its numbers are written: all of them before the first counter.
+    let begins = [1, 2, 3].map(|written| [&runs[..written], &nothing[written..]].concat());
+    for first in begins.iter().chain([&nothing]) {
+        for later in begins.iter().chain([&nothing, &runs]) {
+            assert_eq!(taken(first, later), without, "{first:?} {later:?}");
+        }
+    }
+    assert_eq!(taken(&runs, &runs), also);
+    assert_eq!(taken(&runs, &function(2, 1, 8)), also, "as it was at the first reading");
+    // A reading goes upwards: it may come before the numbers are written, and after a counter is.
+    for counter in 3..runs.len() {
+        let torn = [&nothing[..counter], &runs[counter..]].concat();
+        assert_eq!(taken(&nothing, &torn), without, "counter {counter} in the second reading");
+        assert!(matches!(taken(&torn, &runs), Ok((_, 0))), "counter {counter} in the first reading");
+    }
+    let short = &with(&runs)[4..];
+    let error = program.snapshot(&Readings { counters: short, later: short, length: &[0; 8] }, &facts());
+    assert_eq!(error, Err(Error::Unreadable(program.counters())));
 }
 
 #[test]
@@ -272,7 +300,7 @@ proptest::proptest! {
         if let Ok(program) = image.program() {
             proptest::prop_assert_eq!(check(&program.meta_name(), program.meta()), Ok(()));
             let counters = image.read(program.counters());
-            if let Ok(snapshot) = program.snapshot(&counters, &counters, &facts()) {
+            if let Ok(snapshot) = taken(&program, &counters, &counters) {
                 proptest::prop_assert_eq!(check(&snapshot.name, &snapshot.bytes), Ok(()));
             }
         }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use covdata::FileName;
+use covdata::{FileName, MetaFile};
 use livecov::Error;
 use livecov::process::{Process, ProcessError};
 
@@ -81,4 +81,21 @@ fn programs_without_counters_say_so() {
     assert!(matches!(error, ProcessError::Coverage(Error::NotGo)), "{error}");
     drop(input);
     assert!(cat.wait().expect("a child").success());
+}
+
+/// Go writes nothing then.
+#[test]
+fn a_program_whose_main_has_no_coverage_is_read_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let build = Build { toolchain: LOCAL, cgo: false, flags: STRIPPED };
+    let program = build.build(&module("quiet"), &["-cover", "-coverpkg=quiet/work"], dir.path());
+    let mut running = Running::start(&program, None);
+    assert_eq!(running.work("one"), "a word 3");
+    let (program, snapshot) = running.snapshot().expect("a snapshot");
+    running.end();
+    let meta = MetaFile::parse(program.meta()).expect("a meta-data file");
+    assert_eq!(meta.packages.iter().map(|package| package.path).collect::<Vec<_>>(), ["quiet/work"]);
+    let [(package, function, counters)] = &counters(&snapshot.bytes)[..] else { panic!("one function ran") };
+    // All but `nothing`, `a comment` with its literal, and `words`.
+    assert_eq!((*package, *function, counters.iter().filter(|count| **count == 0).count()), (0, 0, 4));
 }
