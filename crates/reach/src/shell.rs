@@ -61,10 +61,23 @@ struct SignalState {
     /// When the shell was told to send the signal. It is told once: where the connection broke before its answer,
     /// nobody knows whether it did, and a second signal could end a program that has just been started again.
     signalled_at: Option<Instant>,
-    /// The shell has said that it sent it.
-    sent: bool,
-    /// The shell has said that the processes have ended since.
-    ended: bool,
+    outcome: SignalOutcome,
+}
+
+/// What the shell has said about the signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum SignalOutcome {
+    /// Nothing: the connection may have broken before.
+    #[default]
+    Unknown,
+    /// A process did not get it.
+    NotSent,
+    /// Every process got it.
+    Sent,
+    /// The processes have ended since, and one of them has written nothing.
+    EndedSilently,
+    /// They have written, and ended since.
+    EndedAfterWriting,
 }
 
 enum Connection {
@@ -149,7 +162,7 @@ impl Way for Shell<'_> {
         if self.state.signalled_at.is_none() {
             return explain(fault, fate);
         }
-        explain_after_signal(self.target, self.signal(), self.state.ended, fault, fate)
+        explain_after_signal(self.target, self.signal(), self.state.outcome, fault, fate)
     }
 }
 
@@ -233,7 +246,7 @@ impl<'a> Shell<'a> {
                 _ => String::new(),
             };
             if reply == ShellReply::Gone {
-                self.state.ended = true;
+                self.state.outcome = SignalOutcome::EndedSilently;
                 return Err(Fault::Final(format!(
                     "the process has ended after {signal} and written nothing{of_which}"
                 )));
@@ -244,7 +257,7 @@ impl<'a> Shell<'a> {
             }
             let waited =
                 format!("no counter file{of_which} appeared within {}s of {signal}", waited.as_secs_f32());
-            return Err(Fault::Final(match (self.state.sent, some) {
+            return Err(Fault::Final(match (self.state.outcome == SignalOutcome::Sent, some) {
                 (false, _) => format!(
                     "{waited}; the connection broke as the signal was sent, so it may not have arrived: try again"
                 ),
@@ -263,13 +276,14 @@ impl<'a> Shell<'a> {
         let reply = reply.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
         let unsent = process::settle(&mut self.state.processes, &reply.sent, &reply.ended);
         if !unsent.is_empty() {
+            self.state.outcome = SignalOutcome::NotSent;
             let why = if reply.said.is_empty() { "it has ended" } else { &reply.said };
             return Err(Fault::Final(format!(
                 "{signal} could not be sent to process {}: {why}",
                 process::list(&unsent)
             )));
         }
-        self.state.sent = true;
+        self.state.outcome = SignalOutcome::Sent;
         Ok(())
     }
 
@@ -285,7 +299,7 @@ impl<'a> Shell<'a> {
             match session.count(&self.state.processes).await.map_err(|e| self.fault(&e))? {
                 ShellReply::Count(_) => pauses.wait().await,
                 ShellReply::Gone | ShellReply::Killed => {
-                    self.state.ended = true;
+                    self.state.outcome = SignalOutcome::EndedAfterWriting;
                     let lost = lost_without_volume(self.target, self.signal(), "the process has ended");
                     return Err(Fault::Final(lost));
                 }
@@ -342,25 +356,29 @@ impl<'a> Shell<'a> {
     }
 }
 
-/// The message for the last fault, after the signal. `has_ended` says that the fault is the end of the processes.
+/// The message for the last fault, after the shell was told to send the signal.
 fn explain_after_signal(
     target: &Target,
     signal: Signal,
-    has_ended: bool,
+    outcome: SignalOutcome,
     fault: &Fault,
     fate: &Fate,
 ) -> String {
-    let end = match (fate, target.volume) {
-        (Fate::Restarting(_) | Fate::Restarted, CoverVolume::None) => {
-            lost_without_volume(target, signal, &fate.to_string())
-        }
-        _ => format!(
+    let is_restarted = matches!(fate, Fate::Restarting(_) | Fate::Restarted);
+    let end = if outcome == SignalOutcome::EndedAfterWriting
+        || (is_restarted && target.volume == CoverVolume::None)
+    {
+        lost_without_volume(target, signal, &fate.to_string())
+    } else {
+        format!(
             "{fate} after {signal}; does the program handle that signal? If it is meant to end on it, Kubernetes may \
              take longer to start it again: see --timeout"
-        ),
+        )
     };
-    match fault {
-        Fault::Final(why) if !has_ended => format!("{why}; {end}"),
+    match (fault, outcome) {
+        (Fault::Final(why), SignalOutcome::NotSent) => format!("{why}; {fate}"),
+        (Fault::Final(why), SignalOutcome::Unknown | SignalOutcome::Sent) => format!("{why}; {end}"),
+        // The fault is the end.
         _ => end,
     }
 }
@@ -425,22 +443,49 @@ mod tests {
     #[test]
     fn the_reason_for_a_failure_after_the_signal_is_named() {
         let with = |volume| Target { volume, ..target(CoverDir::Path("/cov".into()), None) };
-        let told = |target: &Target, has_ended, fault: Fault| {
-            explain_after_signal(target, Signal::FLUSH, has_ended, &fault, &Fate::Restarted)
+        let told = |target: &Target, outcome, fault: Fault, fate| {
+            explain_after_signal(target, Signal::FLUSH, outcome, &fault, &fate)
         };
         let end = "the container was restarted after SIGUSR1; does the program handle that signal? If it is meant to end \
                    on it, Kubernetes may take longer to start it again: see --timeout";
         let target = with(CoverVolume::EmptyDir);
-        let corrupt = || Fault::Final("covcounters.1 is not a whole counter file".into());
+        let corrupt = Fault::Final("covcounters.1 is not a whole counter file".into());
         assert_eq!(
-            told(&target, false, corrupt()),
+            told(&target, SignalOutcome::Sent, corrupt, Fate::Restarted),
             format!("covcounters.1 is not a whole counter file; {end}")
         );
         let ended = || Fault::Final("the process has ended after SIGUSR1 and written nothing".into());
-        assert_eq!(told(&target, true, ended()), end);
-        assert_eq!(told(&target, false, Fault::Passing("cut".into())), end);
+        assert_eq!(told(&target, SignalOutcome::EndedSilently, ended(), Fate::Restarted), end);
+        assert_eq!(told(&target, SignalOutcome::Sent, Fault::Passing("cut".into()), Fate::Restarted), end);
         let lost = "the container was restarted after SIGUSR1, and GOCOVERDIR is on no volume: whatever the program \
                     wrote to /cov at its end is gone; mount a volume there, an emptyDir will do";
-        assert_eq!(told(&with(CoverVolume::None), true, ended()), lost);
+        let target = with(CoverVolume::None);
+        assert_eq!(told(&target, SignalOutcome::EndedSilently, ended(), Fate::Restarted), lost);
+        let unsent = Fault::Final("SIGUSR1 could not be sent to process 7 (app): it has ended".into());
+        assert_eq!(
+            told(&target, SignalOutcome::NotSent, unsent, Fate::Restarted),
+            "SIGUSR1 could not be sent to process 7 (app): it has ended; the container was restarted"
+        );
+    }
+
+    /// As with `restartPolicy: Never`. Asking whether it handles the signal would mislead: it has written.
+    #[test]
+    fn what_went_with_a_container_that_is_over_is_named() {
+        let target = Target { volume: CoverVolume::None, ..target(CoverDir::Path("/cov".into()), None) };
+        let over = Fate::Over("the container stopped running (Completed, exit code 0)".to_owned());
+        let told = |outcome| {
+            let fault = Fault::Final("it has ended".into());
+            explain_after_signal(&target, Signal::FLUSH, outcome, &fault, &over)
+        };
+        assert_eq!(
+            told(SignalOutcome::EndedAfterWriting),
+            "the container stopped running (Completed, exit code 0) after SIGUSR1, and GOCOVERDIR is on no volume: \
+             whatever the program wrote to /cov at its end is gone; mount a volume there, an emptyDir will do"
+        );
+        assert_eq!(
+            told(SignalOutcome::EndedSilently),
+            "the container stopped running (Completed, exit code 0) after SIGUSR1; does the program handle that signal? \
+             If it is meant to end on it, Kubernetes may take longer to start it again: see --timeout"
+        );
     }
 }
