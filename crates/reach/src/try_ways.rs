@@ -132,7 +132,7 @@ fn join(message: &str, fault: &Fault, absent: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::collections::VecDeque;
 
     use futures_util::FutureExt;
@@ -286,6 +286,26 @@ mod tests {
         // It has been started again unseen.
         let (tried, _) = try_all(ways(), LIMITS, vec![Some(Fate::Restarted)]).await;
         assert_eq!(tried, "a b a");
+    }
+
+    /// The API server does not answer any more.
+    #[tokio::test]
+    async fn a_look_at_the_container_takes_no_longer_than_its_restart_may() {
+        let looks = Cell::new(0);
+        let fate = async || {
+            looks.set(looks.get() + 1);
+            if looks.get() > 1 {
+                std::future::pending::<()>().await;
+            }
+            restarting()
+        };
+        let ways = vec![way("a", [passing("cut")])];
+        let trying =
+            try_ways(&"app", ways, Limits { tries: 1, ..LIMITS }, fate, async |way| way.flush().await);
+        let outcome =
+            timeout(Duration::from_secs(60), trying).await.expect("it does not wait for the answer");
+        assert_eq!(message(&outcome), "the container stopped running (Error) (cut)");
+        assert_eq!(looks.get(), 2);
     }
 
     #[tokio::test]
