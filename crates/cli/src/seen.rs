@@ -1,7 +1,7 @@
 //! The pods with counters that podcov-test has seen, for podcov-collect: the API server forgets a pod that is deleted.
 //!
-//! Each podcov-test and each podcov-collect has a note of its own in the run's state folder, so that several can run at a
-//! time and none overwrites what another has written. A podcov-collect's note has what those before it noted. A file is
+//! Each podcov-test has a note of its own in the run's state folder, so that several can run at a time and none overwrites
+//! what another has written. The podcov-collects of a run have one note, which each changes under a lock. A file is
 //! replaced as a whole, and only while it names podcov in itself.
 
 use std::collections::BTreeMap;
@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::deferred::{RunState, is_absent, make_folder, read, replace};
 
-/// How the names of the files begin: of podcov-test's notes, and of podcov-collect's.
-const SEEN: &str = "pods";
-const COLLECTED: &str = "collected";
+/// The file that a podcov-collect has locked while it changes the note. It is empty and stays: one that waits for the lock
+/// would get that of a removed file.
+const LOCK: &str = ".podcov-collect.lock";
 
 /// What marks a note of podcov-test's. Another version of the format gets another text.
 const KIND: &str = "podcov seen pods 2";
 
-/// What marks podcov-collect's note.
+/// What marks the podcov-collects' note.
 const COLLECT_KIND: &str = "podcov collected pods 1";
 
 const NOT_TESTS: &str = "was not written by this version of podcov-test";
@@ -71,11 +71,6 @@ pub struct CollectNote {
     kind: String,
     /// By the pods' UIDs and the containers' names.
     pods: BTreeMap<String, BTreeMap<String, Settled>>,
-    #[serde(skip)]
-    file: PathBuf,
-    /// The notes of others that this one has all of.
-    #[serde(skip)]
-    read: Vec<PathBuf>,
 }
 
 /// When what was done about a container.
@@ -99,7 +94,7 @@ impl RunState {
             until: started,
             ended: false,
             pods: Vec::new(),
-            file: self.new_note(SEEN, started),
+            file: self.new_note(started),
             is_written: false,
         }
     }
@@ -108,7 +103,7 @@ impl RunState {
     /// read or is not podcov's.
     #[must_use]
     pub fn seen_pods(&self) -> (Vec<SeenPods>, Vec<io::Error>) {
-        let files = match self.notes(SEEN) {
+        let files = match self.notes() {
             Ok(files) => files,
             Err(error) => return (Vec::new(), vec![error]),
         };
@@ -125,33 +120,55 @@ impl RunState {
         (all, errors)
     }
 
-    /// What the podcov-collects of the run have settled, to be written by another one.
+    /// What the podcov-collects of the run have settled. To be read before [`Self::seen_pods`]: the podcov-collect that
+    /// settles the last pod of a note removes both.
     ///
     /// # Errors
-    /// When a note cannot be read or is not podcov's.
+    /// When the note cannot be read or is not podcov's.
     pub fn collect_note(&self) -> io::Result<CollectNote> {
-        let file = self.new_note(COLLECTED, SystemTime::now());
-        let (kind, pods) = (COLLECT_KIND.to_owned(), BTreeMap::new());
-        let mut note = CollectNote { kind, pods, file, read: Vec::new() };
-        for file in self.notes(COLLECTED)? {
-            let is_ours = |note: &CollectNote| note.kind == COLLECT_KIND;
-            // Another podcov-collect, whose note has all of it, may have removed it since.
-            let Some(other) = read(&file, NOT_COLLECTS, is_ours)? else { continue };
-            note.read.push(file);
-            note.add(&other);
+        let is_ours = |note: &CollectNote| note.kind == COLLECT_KIND;
+        let note = read(&self.collected(), NOT_COLLECTS, is_ours)?;
+        Ok(note.unwrap_or_else(|| CollectNote { kind: COLLECT_KIND.to_owned(), pods: BTreeMap::new() }))
+    }
+
+    /// Has `change` change what the podcov-collects of the run have settled; another podcov-collect waits meanwhile. Where
+    /// there is no note at all, nothing is changed.
+    ///
+    /// # Errors
+    /// When `change` fails, or the note cannot be read or written.
+    pub fn change_collect_note(
+        &self,
+        change: impl FnOnce(&mut CollectNote) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let file = self.collected();
+        if !file.exists() && self.notes()?.is_empty() {
+            return Ok(());
         }
-        Ok(note)
+        // The folder may be the user's, and so may the file: its content stays.
+        let lock =
+            fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.dir.join(LOCK))?;
+        lock.file().lock()?;
+        let mut note = self.collect_note()?;
+        change(&mut note)?;
+        match note.pods.is_empty() {
+            true => remove(&file),
+            false => write(&file, &note, file.exists()),
+        }
     }
 
-    /// The file of a new note. A run's name has no dot.
-    fn new_note(&self, kind: &str, now: SystemTime) -> PathBuf {
+    fn collected(&self) -> PathBuf {
+        self.dir.join(format!("collected-{}.json", self.name))
+    }
+
+    /// The file of a new note of podcov-test's. A run's name has no dot.
+    fn new_note(&self, now: SystemTime) -> PathBuf {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        self.dir.join(format!("{kind}-{}.{}.{}.json", self.name, since.as_nanos(), std::process::id()))
+        self.dir.join(format!("pods-{}.{}.{}.json", self.name, since.as_nanos(), std::process::id()))
     }
 
-    /// The files of the run's notes of a kind.
-    fn notes(&self, kind: &str) -> io::Result<Vec<PathBuf>> {
-        let prefix = format!("{kind}-{}.", self.name);
+    /// The files of the notes of the run's podcov-tests.
+    fn notes(&self) -> io::Result<Vec<PathBuf>> {
+        let prefix = format!("pods-{}.", self.name);
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if is_absent(&error) => return Ok(Vec::new()),
             entries => entries?,
@@ -230,20 +247,6 @@ impl CollectNote {
         self.pods.get(uid)?.get(container)
     }
 
-    /// Adds what another podcov-collect has settled.
-    fn add(&mut self, other: &Self) {
-        for (uid, containers) in &other.pods {
-            for (container, settled) in containers {
-                if let Some(collected) = settled.collected {
-                    self.settle(uid, container, collected);
-                }
-                if let Some(told) = settled.told {
-                    self.tell(uid, container, told);
-                }
-            }
-        }
-    }
-
     /// Notes that a container was collected at `now`, or that there is nothing more to report about it.
     pub fn settle(&mut self, uid: &str, container: &str, now: SystemTime) {
         let collected = &mut self.of_mut(uid, container).collected;
@@ -260,23 +263,19 @@ impl CollectNote {
         self.pods.entry(uid.to_owned()).or_default().entry(container.to_owned()).or_default()
     }
 
-    /// Writes the note with no other pods than those that `notes` have, if there are any, in place of those that it was
-    /// read from.
-    ///
-    /// # Errors
-    /// When that fails.
-    pub fn write(mut self, notes: &[SeenPods]) -> io::Result<()> {
+    /// Removes the pods that none of `notes` has.
+    pub fn prune(&mut self, notes: &[SeenPods]) {
         let has = |uid: &String| notes.iter().flat_map(|note| &note.pods).any(|pod| pod.uid == *uid);
         self.pods.retain(|uid, _| has(uid));
-        if !self.pods.is_empty() {
-            write(&self.file, &self, false)?;
-        }
-        self.read.iter().try_for_each(|file| remove(file))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
     use super::*;
     use crate::StateArgs;
 
@@ -308,7 +307,7 @@ mod tests {
         let run = state(dir.path(), "a");
         assert_eq!(seen(&run).len(), 0);
         let (mut first, mut second) = (run.see_pods(), run.see_pods());
-        second.started += std::time::Duration::from_secs(1);
+        second.started += Duration::from_secs(1);
         second.pods.push(pod("2"));
         second.write().unwrap();
         first.write().unwrap();
@@ -352,10 +351,10 @@ mod tests {
             );
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
-        fs::write(dir.path().join("collected-a.1.json"), "{}").unwrap();
+        fs::write(dir.path().join("collected-a.json"), "{}").unwrap();
         let error = run.collect_note().unwrap_err().to_string();
         assert!(
-            error.contains("collected-a.1.json was not written by this version of podcov-collect"),
+            error.contains("collected-a.json was not written by this version of podcov-collect"),
             "{error}"
         );
     }
@@ -374,43 +373,67 @@ mod tests {
         let (early, late) = (SystemTime::UNIX_EPOCH, SystemTime::now());
         let mut test = run.see_pods();
         test.pods.push(pod("1"));
-        let mut note = run.collect_note().unwrap();
-        note.settle("1", "app", late);
-        note.settle("1", "app", early);
-        note.tell("1", "side", late);
-        note.settle("2", "app", late);
-        note.write(&[test]).unwrap();
+        test.write().unwrap();
+        let settled = run.change_collect_note(|note| {
+            note.settle("1", "app", late);
+            note.settle("1", "app", early);
+            note.tell("1", "side", late);
+            note.tell("1", "side", late + Duration::from_secs(1));
+            note.settle("2", "app", late);
+            note.prune(&[test]);
+            Ok(())
+        });
+        settled.unwrap();
         let note = run.collect_note().unwrap();
         assert!(note.is_settled("1", "app", early) && note.is_settled("1", "app", late));
-        assert!(!note.is_settled("1", "app", late + std::time::Duration::from_secs(1)));
-        assert!(!note.is_settled("1", "side", early) && note.told("1", "side") == Some(late));
+        assert!(!note.is_settled("1", "app", late + Duration::from_secs(1)));
+        assert!(!note.is_settled("1", "side", early));
+        assert_eq!(note.told("1", "side"), Some(late), "when it was named for the first time");
         assert!(!note.is_settled("2", "app", early), "no note has that pod");
-        note.write(&[]).unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        run.change_collect_note(|note| {
+            note.prune(&[]);
+            Ok(())
+        })
+        .unwrap();
+        assert!(!dir.path().join("collected-a.json").exists());
     }
 
     #[test]
+    fn without_a_note_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        state(dir.path(), "a").change_collect_note(|_| unreachable!("there is no note")).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// Each reads the note, and writes it after the others have.
+    #[test]
     fn podcov_collects_that_run_at_a_time_lose_nothing_that_the_others_note() {
+        const COLLECTS: usize = 8;
         let dir = tempfile::tempdir().unwrap();
         let run = state(dir.path(), "a");
-        let (early, late) = (SystemTime::UNIX_EPOCH, SystemTime::now());
         let mut test = run.see_pods();
         test.pods.push(pod("1"));
-        let notes = [test];
-        let mut before = run.collect_note().unwrap();
-        before.settle("1", "before", late);
-        before.tell("1", "lost", late);
-        before.write(&notes).unwrap();
-        let (mut one, mut other) = (run.collect_note().unwrap(), run.collect_note().unwrap());
-        one.settle("1", "app", late);
-        one.tell("1", "lost", early);
-        other.settle("1", "side", late);
-        one.write(&notes).unwrap();
-        other.write(&notes).unwrap();
-        let after = run.collect_note().unwrap();
-        assert!(["before", "app", "side"].iter().all(|name| after.is_settled("1", name, late)));
-        assert_eq!(after.told("1", "lost"), Some(early), "when it was named for the first time");
-        after.write(&notes).unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "one note has what all had");
+        test.write().unwrap();
+        let late = SystemTime::now();
+        let changing = AtomicUsize::new(0);
+        let all = Barrier::new(COLLECTS);
+        std::thread::scope(|scope| {
+            for number in 0..COLLECTS {
+                let (run, changing, all) = (&run, &changing, &all);
+                scope.spawn(move || {
+                    all.wait();
+                    let changed = run.change_collect_note(|note| {
+                        assert_eq!(changing.fetch_add(1, Ordering::SeqCst), 0, "one at a time");
+                        note.settle("1", &number.to_string(), late);
+                        std::thread::yield_now();
+                        changing.fetch_sub(1, Ordering::SeqCst);
+                        Ok(())
+                    });
+                    changed.unwrap();
+                });
+            }
+        });
+        let note = run.collect_note().unwrap();
+        assert!((0..COLLECTS).all(|number| note.is_settled("1", &number.to_string(), late)), "{note:?}");
     }
 }

@@ -333,7 +333,7 @@ fn notes(world: &World) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let mut files = world.files(".podcov")?;
-    files.retain(|file| file != ".gitignore");
+    files.retain(|file| ![".gitignore", ".podcov-collect.lock"].contains(&file.as_str()));
     Ok(files)
 }
 

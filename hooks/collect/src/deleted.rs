@@ -41,8 +41,9 @@ impl DeletedPods {
     /// What is known before the pods are found: what is noted later may not be among those.
     pub(crate) fn read(state: &RunState) -> Self {
         let began = SystemTime::now();
+        let done = state.collect_note();
         let (notes, mut unknown) = state.seen_pods();
-        let done = state.collect_note().map_err(|error| unknown.push(error)).ok();
+        let done = done.map_err(|error| unknown.push(error)).ok();
         Self { began, notes, done, fates: Vec::new(), unknown }
     }
 
@@ -134,33 +135,38 @@ impl DeletedPods {
         }
     }
 
-    /// Reads again what there is by now: podcov-test may have seen more, and another podcov-collect may have collected.
     fn write(&self, state: &RunState, collected: &[Collected]) -> io::Result<()> {
-        let (notes, _) = state.seen_pods();
-        let mut done = state.collect_note()?;
-        for pod in notes.iter().flat_map(|note| &note.pods) {
-            for container in pod.containers.iter().filter(|name| is_collected(pod, name, collected)) {
-                done.settle(&pod.uid, container, self.began);
+        // As it is by now: podcov-test may have seen more, and another podcov-collect may have collected.
+        state.change_collect_note(|done| {
+            let (notes, unread) = state.seen_pods();
+            for pod in notes.iter().flat_map(|note| &note.pods) {
+                for container in pod.containers.iter().filter(|name| is_collected(pod, name, collected)) {
+                    done.settle(&pod.uid, container, self.began);
+                }
             }
-        }
-        let now = SystemTime::now();
-        for (pod, fate) in &self.fates {
-            for container in &pod.containers {
-                match fate {
-                    PodFate::Lost { .. } => done.tell(&pod.uid, container, now),
-                    PodFate::Unknown => {}
-                    PodFate::InVolume | PodFate::Replaced | PodFate::Told => {
-                        done.settle(&pod.uid, container, now);
+            let now = SystemTime::now();
+            for (pod, fate) in &self.fates {
+                for container in &pod.containers {
+                    match fate {
+                        PodFate::Lost { .. } => done.tell(&pod.uid, container, now),
+                        PodFate::Unknown => {}
+                        PodFate::InVolume | PodFate::Replaced | PodFate::Told => {
+                            done.settle(&pod.uid, container, now);
+                        }
                     }
                 }
             }
-        }
-        let is_done =
-            |note: &SeenPods| note.ended && note.pods.iter().all(|pod| rest(note, pod, &done).is_empty());
-        let (settled, open): (Vec<_>, Vec<_>) = notes.into_iter().partition(is_done);
-        // A note must not outlive what settles it.
-        settled.into_iter().try_for_each(SeenPods::remove)?;
-        done.write(&open)
+            let is_done =
+                |note: &SeenPods| note.ended && note.pods.iter().all(|pod| rest(note, pod, done).is_empty());
+            let (settled, open): (Vec<_>, Vec<_>) = notes.into_iter().partition(is_done);
+            // A note must not outlive what settles it.
+            settled.into_iter().try_for_each(SeenPods::remove)?;
+            // One that cannot be read now may be read again, and what is settled of its pods must be known then.
+            if unread.is_empty() {
+                done.prune(&open);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -244,6 +250,8 @@ fn fates(
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use fs_err as fs;
     use podcov_cli::StateArgs;
     use podcov_cluster::{SelectArgs, Skipped};
@@ -273,8 +281,10 @@ mod tests {
             note
         }
 
-        fn files(&self) -> usize {
-            fs::read_dir(self.dir.path()).unwrap().count()
+        /// The notes.
+        fn paths(&self) -> Vec<PathBuf> {
+            let paths = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+            paths.filter(|path| !path.ends_with(".podcov-collect.lock")).collect()
         }
 
         /// A podcov-collect that finds these pods, and collects these containers. It ends with what it reports.
@@ -391,7 +401,7 @@ mod tests {
             run.collect(&["--accumulate"], &["b"], &[("b", "app"), ("b", "side")], &mut None),
             NOTHING
         );
-        assert_eq!(run.files(), 0, "all is settled, and nothing is left");
+        assert_eq!(run.paths().len(), 0, "all is settled, and nothing is left");
     }
 
     #[test]
@@ -444,6 +454,22 @@ mod tests {
         assert_eq!((lost[1].as_str(), lost.len(), skipped.len(), done), ("a", 2, 0, false));
     }
 
+    /// As one of another version, which that version reads again.
+    #[test]
+    fn what_is_settled_outlives_a_note_that_cannot_be_read() {
+        let run = Run::new();
+        run.test(&[("a", false), ("b", false)]).end().unwrap();
+        assert_eq!(run.collect(&[], &["a", "b"], &WHOLE_A, &mut None), NOTHING);
+        let is_note = |path: &PathBuf| path.to_str().unwrap().contains("/pods-r.");
+        let note = run.paths().into_iter().find(is_note).unwrap();
+        let text = fs::read(&note).unwrap();
+        fs::write(&note, "{").unwrap();
+        let (lost, ..) = run.collect(&[], &["b"], &[], &mut None);
+        assert_eq!(lost.len(), 1, "only that the note cannot be read: {lost:?}");
+        fs::write(&note, text).unwrap();
+        assert_eq!(run.collect(&["--accumulate"], &["b"], &[], &mut None), NOTHING, "a was collected");
+    }
+
     #[test]
     fn a_container_that_was_collected_is_not_lost_with_its_pod() {
         let run = Run::new();
@@ -482,7 +508,7 @@ mod tests {
         run.test(&[("c", false)]).end().unwrap();
         assert_eq!(run.collect(&[], &["c"], &[], &mut None), replaced(&["b"]), "a is told, b is of no use");
         assert_eq!(run.collect(&[], &["c"], &[("c", "app"), ("c", "side")], &mut None), NOTHING);
-        assert_eq!(run.files(), 2, "the note, and that all of it is settled");
+        assert_eq!(run.paths().len(), 2, "the note, and that all of it is settled");
     }
 
     #[test]
@@ -494,6 +520,6 @@ mod tests {
         }
         run.test(&[("b", false)]).end().unwrap();
         assert_eq!(run.collect(&[], &["b"], &[("b", "app"), ("b", "side")], &mut None), NOTHING);
-        assert_eq!(run.files(), 0);
+        assert_eq!(run.paths().len(), 0);
     }
 }
