@@ -19,7 +19,7 @@ use crate::deferred::{RunState, is_absent, make_folder, read, replace};
 const LOCK: &str = ".podcov-collect.lock";
 
 /// What marks a note of podcov-test's. Another version of the format gets another text.
-const KIND: &str = "podcov seen pods 2";
+const KIND: &str = "podcov seen pods 3";
 
 /// What marks the podcov-collects' note.
 const COLLECT_KIND: &str = "podcov collected pods 1";
@@ -56,6 +56,8 @@ pub struct SeenPod {
     pub pod: String,
     /// Its UID.
     pub uid: String,
+    /// Its host name, unless it has the node's.
+    pub hostname: Option<String>,
     /// Its containers with counters.
     pub containers: Vec<String>,
     /// One of them writes to a volume that outlasts the pod.
@@ -289,6 +291,7 @@ mod tests {
             namespace: text("shop"),
             pod: text("cart"),
             uid: text(uid),
+            hostname: None,
             containers: vec![text("app")],
             has_lasting_volume: false,
             deleted: false,
@@ -340,7 +343,7 @@ mod tests {
         note.pods.push(pod("1"));
         note.write().unwrap();
         let file = dir.path().join("pods-a.1.json");
-        for text in ["", "{}", r#"{"kind":"podcov seen pods 1","started":0,"pods":[]}"#] {
+        for text in ["", "{}", r#"{"kind":"podcov seen pods 2","started":0,"pods":[]}"#] {
             fs::write(&file, text).unwrap();
             let (notes, errors) = run.seen_pods();
             assert_eq!((notes.len(), errors.len()), (1, 1));

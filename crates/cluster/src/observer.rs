@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use crate::coverdir::{CoverVolume, cover_volume};
 use crate::find::candidates;
-use crate::pod::{container_status, has_run};
+use crate::pod::{container_status, has_run, hostname};
 use crate::watch::PodWatch;
 use crate::{Cluster, Error, Scope};
 
@@ -21,6 +21,8 @@ pub struct CoveredPod {
     pub name: String,
     /// Its UID: tells a pod from a later one of the same name.
     pub uid: String,
+    /// Its host name, unless it has the node's: what podcov-agent takes for the pod's name if nothing gives that.
+    pub hostname: Option<String>,
     /// Those of its containers that have run and may hold counters. Not empty.
     pub containers: Vec<String>,
     /// One of them writes to a volume that outlasts the pod.
@@ -85,6 +87,7 @@ fn covered(pod: &Pod, scope: &Scope) -> Option<CoveredPod> {
         namespace: pod.namespace().unwrap_or_default(),
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
+        hostname: hostname(pod),
         containers,
         has_lasting_volume,
     })

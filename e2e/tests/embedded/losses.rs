@@ -474,10 +474,11 @@ async fn what_a_deleted_pod_wrote_to_its_volume_may_be_there() -> Result<()> {
     Ok(())
 }
 
-/// Uploads one run of a pod's container `app` to a folder of storage, as its podcov-agent does.
-fn upload(world: &World, pod: &str) -> Result<()> {
+/// Uploads one run of a pod's container `app` to a folder of storage, as its podcov-agent does, which takes `name` for the
+/// pod's.
+fn upload(world: &World, pod: &str, name: &str) -> Result<()> {
     let (run, start) = (one_run(world, pod)?, 1_795_224_300_594_803_693_u64);
-    let folder = world.dir().join(format!("storage/{RUN}/default/{pod}/app/{start}"));
+    let folder = world.dir().join(format!("storage/{RUN}/default/{name}/app/{start}"));
     fs::create_dir_all(&folder)?;
     let mut files = Vec::new();
     for name in [counters_of(pod), META.to_owned()] {
@@ -486,7 +487,7 @@ fn upload(world: &World, pod: &str) -> Result<()> {
         let sha256 = format!("{:x}", Sha256::digest(&bytes));
         files.push(json!({"name": name, "size": bytes.len(), "sha256": sha256}));
     }
-    let manifest = json!({"version": 1, "podcov": "0.1.0", "run": RUN, "namespace": "default", "pod": pod,
+    let manifest = json!({"version": 1, "podcov": "0.1.0", "run": RUN, "namespace": "default", "pod": name,
         "container": "app", "start": start, "exit_code": 0, "files": files});
     Ok(fs::write(folder.join("manifest.json"), manifest.to_string())?)
 }
@@ -497,15 +498,19 @@ async fn a_deleted_pod_that_has_uploaded_nothing_is_a_loss() -> Result<()> {
     for pod in ["uploads", "killed", "stays"] {
         add_pod(&world, pod, |_| {})?;
     }
+    add_pod(&world, "named", |pod| pod["spec"]["hostname"] = json!("front"))?;
     let until_noted =
-        "until [ \"$(grep -o '\"deleted\":true' .podcov/pods-* | wc -l)\" = 2 ]; do sleep 0.02; done";
+        "until [ \"$(grep -o '\"deleted\":true' .podcov/pods-* | wc -l)\" -eq 3 ]; do sleep 0.02; done";
     let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_noted]));
     let deleting = async {
         while notes(&world)?.is_empty() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        upload(&world, "uploads")?;
-        world.bed.delete_pod("default", "uploads", Some(0))?;
+        upload(&world, "uploads", "uploads")?;
+        upload(&world, "named", "front")?;
+        for pod in ["uploads", "named"] {
+            world.bed.delete_pod("default", pod, Some(0))?;
+        }
         world.bed.delete_pod("default", "killed", Some(0))
     };
     let (tested, gone) = tokio::join!(testing, deleting);
@@ -515,7 +520,7 @@ async fn a_deleted_pod_that_has_uploaded_nothing_is_a_loss() -> Result<()> {
     let from = format!("--from file://{}", world.dir().join("storage").display());
     let collected = collect(&world, &from).await?;
     assert_eq!((collected.code, collected.stderr), (4, deleted("killed")));
-    assert!(collected.stdout.contains("2 files of 1 container"), "{}", collected.stdout);
+    assert!(collected.stdout.contains("4 files of 2 containers"), "{}", collected.stdout);
     assert_eq!(world.manifest()?["losses"][0]["pod"], "killed");
     // Others are not of this collect.
     let other = collect(&world, &format!("{from} --pod uploads")).await?;

@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use podcov_cli::{CollectNote, RunState, SeenPod, SeenPods, say};
 use podcov_cluster::{Found, Scope, Unlisted, Why};
 
+use podcov_storage::Fetched;
+
 use crate::args::NAME;
 use crate::manifest::{Collected, Loss, LossOf, Manifest, SkippedEntry};
 
@@ -55,12 +57,12 @@ impl DeletedPods {
         self.judge(scope, &there, &found.unlisted, include_older);
     }
 
-    /// Compares it with what was uploaded, of which `has_uploaded` knows a pod's name. A pod that podcov-test did not see
-    /// go may still run.
-    pub(crate) fn look_up_stored(&mut self, scope: &Scope, has_uploaded: impl Fn(&str) -> bool) {
-        let pods = || self.notes.iter().flat_map(|note| &note.pods);
-        let is_gone = |uid: &String| pods().any(|pod| pod.uid == *uid && pod.deleted);
-        let may_come = pods().filter(|pod| has_uploaded(&pod.pod) || !is_gone(&pod.uid));
+    /// Compares it with what was `fetched` from storage. A pod that podcov-test did not see go may still run.
+    pub(crate) fn look_up_stored<T>(&mut self, scope: &Scope, fetched: &[Fetched<T>]) {
+        let has_uploaded =
+            |pod| fetched.iter().any(|start| is_of(pod, &start.origin.namespace, &start.origin.pod));
+        let may_come =
+            pods(&self.notes).filter(|pod| has_uploaded(pod) || !is_deleted(&self.notes, &pod.uid));
         let there = may_come.map(|pod| pod.uid.clone()).collect();
         self.judge(scope, &there, &[], false);
     }
@@ -139,8 +141,9 @@ impl DeletedPods {
         // As it is by now: podcov-test may have seen more, and another podcov-collect may have collected.
         state.change_collect_note(|done| {
             let (notes, unread) = state.seen_pods();
-            for pod in notes.iter().flat_map(|note| &note.pods) {
-                for container in pod.containers.iter().filter(|name| is_collected(pod, name, collected)) {
+            for pod in pods(&notes) {
+                let is_collected = |name: &&String| is_collected(&notes, pod, name, collected);
+                for container in pod.containers.iter().filter(is_collected) {
                     done.settle(&pod.uid, container, self.began);
                 }
             }
@@ -170,14 +173,39 @@ impl DeletedPods {
     }
 }
 
-fn is_collected(pod: &SeenPod, container: &str, collected: &[Collected]) -> bool {
+fn pods(notes: &[SeenPods]) -> impl Iterator<Item = &SeenPod> {
+    notes.iter().flat_map(|note| &note.pods)
+}
+
+fn is_deleted(notes: &[SeenPods], uid: &str) -> bool {
+    pods(notes).any(|pod| pod.uid == uid && pod.deleted)
+}
+
+/// Whether what is in storage by these names may be a pod's. podcov-agent takes the host's name for that of a pod, perhaps
+/// with its domain, and `default` for the namespace, if nothing gives them.
+fn is_of(pod: &SeenPod, namespace: &str, name: &str) -> bool {
+    let is_host = |host: &String| {
+        name.strip_prefix(host.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    (namespace == pod.namespace || namespace == "default")
+        && (name == pod.pod || pod.hostname.as_ref().is_some_and(is_host))
+}
+
+fn is_collected(notes: &[SeenPods], pod: &SeenPod, container: &str, collected: &[Collected]) -> bool {
     let has = |one: &Collected| !one.files.is_empty() || !one.shared.is_empty();
-    // Storage does not know UIDs.
     let is_of_pod = |one: &Collected| match one.pod_uid.as_str() {
-        "" => (&one.namespace, &one.pod) == (&pod.namespace, &pod.pod),
+        // Storage does not know UIDs: what is there may be of the pod that has the name now, as in a StatefulSet.
+        "" => is_of(pod, &one.namespace, &one.pod) && !has_successor(notes, pod),
         uid => uid == pod.uid,
     };
     collected.iter().any(|one| is_of_pod(one) && one.container == container && has(one))
+}
+
+/// Whether a pod is deleted and another one has its name.
+fn has_successor(notes: &[SeenPods], pod: &SeenPod) -> bool {
+    let is_other =
+        |one: &SeenPod| one.uid != pod.uid && (&one.namespace, &one.pod) == (&pod.namespace, &pod.pod);
+    is_deleted(notes, &pod.uid) && pods(notes).any(is_other)
 }
 
 /// The containers of a note's pod that are not settled.
@@ -255,6 +283,7 @@ mod tests {
     use fs_err as fs;
     use podcov_cli::StateArgs;
     use podcov_cluster::{SelectArgs, Skipped};
+    use podcov_storage::Origin;
 
     use super::*;
     use crate::manifest::SharedFiles;
@@ -285,6 +314,33 @@ mod tests {
         fn paths(&self) -> Vec<PathBuf> {
             let paths = fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
             paths.filter(|path| !path.ends_with(".podcov-collect.lock")).collect()
+        }
+
+        /// A podcov-collect that finds in storage what was uploaded under these namespaces and pods' names.
+        fn collect_stored(&self, uploaded: &[(&str, &str)]) -> Told {
+            let start = |&(namespace, pod): &(&str, &str)| Fetched::<()> {
+                origin: Origin {
+                    run: "r".to_owned(),
+                    namespace: namespace.to_owned(),
+                    pod: pod.to_owned(),
+                    container: "app".to_owned(),
+                    start: 1,
+                },
+                files: vec![],
+                errors: vec![],
+                open: false,
+            };
+            let fetched: Vec<_> = uploaded.iter().map(start).collect();
+            let mut deleted = DeletedPods::read(&self.state);
+            deleted.look_up_stored(&SelectArgs::default().stored_scope().unwrap(), &fetched);
+            let container = |start: &Fetched<()>| Collected {
+                shared: vec![SharedFiles { with: String::new(), files: vec![] }],
+                ..Collected::of(&start.origin.namespace, &start.origin.pod, "app", String::new())
+            };
+            let collected: Vec<_> = fetched.iter().map(container).collect();
+            let losses = deleted.losses(None);
+            deleted.settle(&self.state, &collected);
+            told(&deleted, losses, &mut None)
         }
 
         /// A podcov-collect that finds these pods, and collects these containers. It ends with what it reports.
@@ -336,15 +392,19 @@ mod tests {
             meanwhile();
             let collected: Vec<Collected> = collected.iter().map(|(uid, name)| copied(uid, name)).collect();
             deleted.settle(&self.state, &collected);
-            let mut manifest = Manifest::begin(None, "test");
-            manifest.losses = losses;
-            let done = manifest.exit() == podcov_exit::Exit::Done;
-            let of = |loss: &Loss| loss.of.as_ref().map_or_else(|| loss.message.clone(), |of| of.pod.clone());
-            let lost = manifest.losses.iter().map(of).collect();
-            let skipped = deleted.skipped().into_iter().map(|entry| entry.pod).collect();
-            *report = Some(manifest);
-            (lost, skipped, done)
+            told(&deleted, losses, report)
         }
+    }
+
+    fn told(deleted: &DeletedPods, losses: Vec<Loss>, report: &mut Report) -> Told {
+        let mut manifest = Manifest::begin(None, "test");
+        manifest.losses = losses;
+        let done = manifest.exit() == podcov_exit::Exit::Done;
+        let of = |loss: &Loss| loss.of.as_ref().map_or_else(|| loss.message.clone(), |of| of.pod.clone());
+        let lost = manifest.losses.iter().map(of).collect();
+        let skipped = deleted.skipped().into_iter().map(|entry| entry.pod).collect();
+        *report = Some(manifest);
+        (lost, skipped, done)
     }
 
     /// The last manifest.
@@ -356,6 +416,7 @@ mod tests {
             namespace: "shop".to_owned(),
             pod: name.to_owned(),
             uid: name.to_owned(),
+            hostname: None,
             containers: vec!["app".to_owned(), "side".to_owned()],
             has_lasting_volume: false,
             deleted,
@@ -521,5 +582,36 @@ mod tests {
         run.test(&[("b", false)]).end().unwrap();
         assert_eq!(run.collect(&[], &["b"], &[("b", "app"), ("b", "side")], &mut None), NOTHING);
         assert_eq!(run.paths().len(), 0);
+    }
+
+    /// podcov-agent knows the name that the kernel has for the host.
+    #[test]
+    fn a_pod_has_uploaded_under_its_name_or_its_hosts() {
+        let collect_stored = |namespace, pod| {
+            let run = Run::new();
+            let mut note = run.test(&[("a", true)]);
+            note.pods[0].hostname = Some("web-0".to_owned());
+            note.end().unwrap();
+            run.collect_stored(&[(namespace, pod)])
+        };
+        let web_0 = [("shop", "a"), ("shop", "web-0"), ("shop", "web-0.web.shop.svc"), ("default", "web-0")];
+        for (namespace, pod) in web_0 {
+            assert_eq!(collect_stored(namespace, pod), NOTHING, "{namespace}/{pod}");
+        }
+        for (namespace, pod) in [("other", "a"), ("shop", "web-01"), ("shop", "web")] {
+            assert_eq!(collect_stored(namespace, pod), lost(&["a"]), "{namespace}/{pod}");
+        }
+    }
+
+    #[test]
+    fn what_a_pod_uploaded_is_not_its_predecessors_of_the_same_name() {
+        let run = Run::new();
+        let mut note = run.test(&[("old", true), ("new", false)]);
+        note.pods.iter_mut().for_each(|pod| pod.pod = "db-0".to_owned());
+        note.end().unwrap();
+        assert_eq!(run.collect_stored(&[("shop", "db-0")]), NOTHING, "it may be of either");
+        let note = run.state.collect_note().unwrap();
+        let is_settled = |uid| note.is_settled(uid, "app", std::time::UNIX_EPOCH);
+        assert_eq!([is_settled("old"), is_settled("new")], [false, true]);
     }
 }

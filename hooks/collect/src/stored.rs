@@ -1,6 +1,6 @@
 //! Collecting from storage, where podcov-agents have put their files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use podcov_cli::say;
@@ -55,8 +55,7 @@ pub(crate) async fn collect(
             ),
         );
     }
-    let pods: BTreeSet<String> = fetched.iter().map(|start| start.origin.pod.clone()).collect();
-    deleted.look_up_stored(&select, |pod| pods.contains(&Origin::part(pod)));
+    deleted.look_up_stored(&select, &fetched);
     deleted.record(&mut manifest, earlier.filter(|_| args.accumulate));
     // Of one container there may be several starts.
     let mut containers = BTreeMap::<String, Collected>::new();

@@ -59,8 +59,8 @@ fn update(
 ) -> bool {
     let before: BTreeMap<String, SeenPod> = seen.drain(..).map(|pod| (pod.uid.clone(), pod)).collect();
     let mut after = before.clone();
-    for CoveredPod { namespace, name: pod, uid, containers, has_lasting_volume } in covered {
-        let now = SeenPod { namespace, pod, uid, containers, has_lasting_volume, deleted: false };
+    for CoveredPod { namespace, name: pod, uid, hostname, containers, has_lasting_volume } in covered {
+        let now = SeenPod { namespace, pod, uid, hostname, containers, has_lasting_volume, deleted: false };
         after.insert(now.uid.clone(), now);
     }
     for pod in after.values_mut() {
@@ -82,6 +82,7 @@ mod tests {
             // As a StatefulSet names them.
             name: "cart-0".to_owned(),
             uid: uid.to_owned(),
+            hostname: None,
             containers: vec!["app".to_owned()],
             has_lasting_volume: false,
         };
