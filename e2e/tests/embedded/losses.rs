@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 
 use crate::support::*;
 
+/// What takes longer hangs.
+const HUNG: Duration = Duration::from_secs(120);
+
 async fn collect(world: &World, more: &str) -> Result<Ended> {
     world.run("podcov-collect", &format!("--run-id {RUN} {more}")).await
 }
@@ -337,6 +340,17 @@ fn notes(world: &World) -> Result<Vec<String>> {
     Ok(files)
 }
 
+/// Waits until podcov-test has noted the pods that it sees.
+async fn until_noted(world: &World) -> Result<()> {
+    tokio::time::timeout(HUNG, async {
+        while notes(world)?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    })
+    .await?
+}
+
 fn deleted(pod: &str) -> String {
     format!(
         "podcov-collect: error: pod default/{pod} was deleted during the run; what it had counted is lost\n"
@@ -359,12 +373,10 @@ async fn a_pod_that_was_deleted_during_the_run_is_a_loss() -> Result<()> {
     world.bed.delete_pod("default", "before", Some(0))?;
 
     // It goes while the tests run: they end as soon as that is noted.
-    let until_noted = "until grep -q '\"deleted\":true' .podcov/pods-*; do sleep 0.02; done";
-    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_noted]));
+    let until_deleted = "until grep -q '\"deleted\":true' .podcov/pods-*; do sleep 0.02; done";
+    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_deleted]));
     let deleting = async {
-        while notes(&world)?.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_noted(&world).await?;
         world.bed.delete_pod("default", "goes", Some(0))
     };
     let (tested, gone) = tokio::join!(testing, deleting);
@@ -434,12 +446,10 @@ async fn what_was_collected_while_the_tests_run_is_not_lost() -> Result<()> {
     let world = World::new().await?;
     add_pod(&world, "stays", |_| {})?;
     add_pod(&world, "goes", |_| {})?;
-    let until_noted = "until grep -q '\"deleted\":true' .podcov/pods-*; do sleep 0.02; done";
-    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_noted]));
+    let until_deleted = "until grep -q '\"deleted\":true' .podcov/pods-*; do sleep 0.02; done";
+    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_deleted]));
     let replacing = async {
-        while notes(&world)?.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_noted(&world).await?;
         let collected = collect(&world, "").await?;
         world.bed.delete_pod("default", "goes", Some(0))?;
         anyhow::Ok(collected)
@@ -499,13 +509,11 @@ async fn a_deleted_pod_that_has_uploaded_nothing_is_a_loss() -> Result<()> {
         add_pod(&world, pod, |_| {})?;
     }
     add_pod(&world, "named", |pod| pod["spec"]["hostname"] = json!("front"))?;
-    let until_noted =
+    let until_deleted =
         "until [ \"$(grep -o '\"deleted\":true' .podcov/pods-* | wc -l)\" -eq 3 ]; do sleep 0.02; done";
-    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_noted]));
+    let testing = run(world.command("podcov-test", ["--run-id", RUN, "--", "sh", "-c", until_deleted]));
     let deleting = async {
-        while notes(&world)?.is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until_noted(&world).await?;
         upload(&world, "uploads", "uploads")?;
         upload(&world, "named", "front")?;
         for pod in ["uploads", "named"] {
