@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use podcov_cli::{CollectNote, RunState, SeenPod, SeenPods, say};
 use podcov_cluster::{Found, Scope, Unlisted, Why};
 
-use podcov_storage::Fetched;
+use podcov_storage::{Fetched, Origin};
 
 use crate::args::NAME;
 use crate::manifest::{Collected, Loss, LossOf, Manifest, SkippedEntry};
@@ -20,6 +20,10 @@ pub(crate) struct DeletedPods {
     done: Option<CollectNote>,
     /// In the order of their names, each with the containers that were not collected.
     fates: Vec<(SeenPod, PodFate)>,
+    /// It collects from storage.
+    is_stored: bool,
+    /// The UIDs of those that uploaded while their programs ran, and never after.
+    unfinished: HashSet<String>,
     /// Why not all is known.
     unknown: Vec<io::Error>,
 }
@@ -46,30 +50,39 @@ impl DeletedPods {
         let done = state.collect_note();
         let (notes, mut unknown) = state.seen_pods();
         let done = done.map_err(|error| unknown.push(error)).ok();
-        Self { began, notes, done, fates: Vec::new(), unknown }
+        let (fates, unfinished) = (Vec::new(), HashSet::new());
+        Self { began, notes, done, fates, is_stored: false, unfinished, unknown }
     }
 
     /// Compares it with the pods that were `found`.
     pub(crate) fn look_up(&mut self, scope: &Scope, found: &Found, include_older: bool) {
         let there = found.targets.iter().map(|target| &target.container.uid);
         let skipped = found.skipped.iter().filter(|skipped| skipped.why != Why::Terminating);
-        let there = there.chain(skipped.map(|skipped| &skipped.uid)).cloned().collect();
-        self.judge(scope, &there, &found.unlisted, include_older);
+        let there: HashSet<_> = there.chain(skipped.map(|skipped| &skipped.uid)).cloned().collect();
+        self.judge(scope, &View { left: &there, there: &there, unlisted: &found.unlisted, include_older });
     }
 
     /// Compares it with what was `fetched` from storage. A pod that podcov-test did not see go may still run.
     pub(crate) fn look_up_stored<T>(&mut self, scope: &Scope, fetched: &[Fetched<T>]) {
         let has_uploaded =
             |pod| fetched.iter().any(|start| is_of(pod, &start.origin.namespace, &start.origin.pod));
-        let may_come =
-            pods(&self.notes).filter(|pod| has_uploaded(pod) || !is_deleted(&self.notes, &pod.uid));
-        let there = may_come.map(|pod| pod.uid.clone()).collect();
-        self.judge(scope, &there, &[], false);
+        let (gone, may_come): (Vec<_>, Vec<_>) =
+            pods(&self.notes).partition(|pod| is_deleted(&self.notes, &pod.uid));
+        let (unfinished, finished): (Vec<_>, Vec<_>) = gone
+            .into_iter()
+            .filter(|pod| has_uploaded(pod))
+            .partition(|pod| !has_living_namesake(&self.notes, pod) && has_unfinished_upload(pod, fetched));
+        let there = may_come.into_iter().chain(finished).map(|pod| pod.uid.clone()).collect();
+        let unfinished = unfinished.into_iter().map(|pod| pod.uid.clone()).collect();
+        (self.is_stored, self.unfinished) = (true, unfinished);
+        // Which pods are left in the cluster is not known: those that the last tests saw.
+        let left = &HashSet::new();
+        self.judge(scope, &View { there: &there, left, unlisted: &[], include_older: false });
     }
 
-    fn judge(&mut self, scope: &Scope, there: &HashSet<String>, unlisted: &[Unlisted], include_older: bool) {
+    fn judge(&mut self, scope: &Scope, view: &View) {
         if let Some(done) = &self.done {
-            self.fates = fates(&self.notes, done, scope, there, unlisted, include_older);
+            self.fates = fates(&self.notes, done, scope, view);
         }
     }
 
@@ -91,6 +104,12 @@ impl DeletedPods {
         self.fates.iter().any(|(pod, _)| pod.uid == uid)
     }
 
+    /// Whether a start in storage is of a pod that uploaded while its program ran, and never after.
+    pub(crate) fn has_unfinished(&self, origin: &Origin) -> bool {
+        pods(&self.notes)
+            .any(|pod| self.unfinished.contains(&pod.uid) && is_of(pod, &origin.namespace, &origin.pod))
+    }
+
     /// What is lost with them.
     fn losses(&self, added_to: Option<&Manifest>) -> Vec<Loss> {
         let unknown = self
@@ -99,11 +118,18 @@ impl DeletedPods {
             .map(|error| Loss::new(format!("which pods were deleted during the run is not known: {error}")));
         let lost = self.fates.iter().filter_map(|(pod, fate)| {
             let PodFate::Lost { told } = fate else { return None };
-            let but = ", but for what it wrote to its volume (--include-older)";
-            let but = if pod.has_lasting_volume { but } else { "" };
+            let what = match () {
+                () if self.unfinished.contains(&pod.uid) => {
+                    "was deleted before podcov-agent's last upload; what it counted since is lost"
+                }
+                () if pod.has_lasting_volume && !self.is_stored => {
+                    "was deleted during the run; what it had counted is lost, but for what it wrote to its volume \
+                     (--include-older)"
+                }
+                () => "was deleted during the run; what it had counted is lost",
+            };
             let (namespace, pod) = (pod.namespace.clone(), pod.pod.clone());
-            let message =
-                format!("pod {namespace}/{pod} was deleted during the run; what it had counted is lost{but}");
+            let message = format!("pod {namespace}/{pod} {what}");
             // A pod of a StatefulSet may be deleted once more: the report has that of its predecessor.
             let is_in = |report: &Manifest| report.losses.iter().any(|loss| loss.message == message);
             let earlier = *told && added_to.is_some_and(is_in);
@@ -141,7 +167,7 @@ impl DeletedPods {
         // As it is by now: podcov-test may have seen more, and another podcov-collect may have collected.
         state.change_collect_note(|done| {
             let (notes, unread) = state.seen_pods();
-            for pod in pods(&notes) {
+            for pod in pods(&notes).filter(|pod| !self.unfinished.contains(&pod.uid)) {
                 let is_collected = |name: &&String| is_collected(&notes, pod, name, collected);
                 for container in pod.containers.iter().filter(is_collected) {
                     done.settle(&pod.uid, container, self.began);
@@ -201,6 +227,25 @@ fn is_collected(notes: &[SeenPods], pod: &SeenPod, container: &str, collected: &
     collected.iter().any(|one| is_of_pod(one) && one.container == container && has(one))
 }
 
+/// Whether another pod has its name, and may still run.
+fn has_living_namesake(notes: &[SeenPods], pod: &SeenPod) -> bool {
+    let is_other =
+        |one: &&SeenPod| one.uid != pod.uid && (&one.namespace, &one.pod) == (&pod.namespace, &pod.pod);
+    pods(notes).filter(is_other).any(|one| !is_deleted(notes, &one.uid))
+}
+
+/// Whether the program of the last start of one of a pod's containers had not ended at the last upload.
+fn has_unfinished_upload<T>(pod: &SeenPod, fetched: &[Fetched<T>]) -> bool {
+    let mut last = BTreeMap::new();
+    for start in fetched.iter().filter(|start| is_of(pod, &start.origin.namespace, &start.origin.pod)) {
+        let of_container = last.entry(&start.origin.container).or_insert(start);
+        if of_container.origin.start < start.origin.start {
+            *of_container = start;
+        }
+    }
+    last.values().any(|start| start.open)
+}
+
 /// Whether a pod is deleted and another one has its name.
 fn has_successor(notes: &[SeenPods], pod: &SeenPod) -> bool {
     let is_other =
@@ -219,23 +264,26 @@ fn is_since(later: &SeenPods, note: &SeenPods, namespace: &str) -> bool {
     later.started > note.until && later.pods.iter().any(|pod| pod.namespace == namespace)
 }
 
-fn fates(
-    notes: &[SeenPods],
-    done: &CollectNote,
-    scope: &Scope,
-    there: &HashSet<String>,
-    unlisted: &[Unlisted],
+/// What is known of the pods by now.
+struct View<'a> {
+    /// The UIDs of those of which nothing is lost by their end: they are in the cluster, or may have uploaded.
+    there: &'a HashSet<String>,
+    /// The UIDs of those that are in the cluster, as far as is known.
+    left: &'a HashSet<String>,
+    unlisted: &'a [Unlisted],
     include_older: bool,
-) -> Vec<(SeenPod, PodFate)> {
+}
+
+fn fates(notes: &[SeenPods], done: &CollectNote, scope: &Scope, view: &View) -> Vec<(SeenPod, PodFate)> {
     let is_meant = |pod: &SeenPod| {
         scope.wants_namespace(&pod.namespace)
-            && unlisted.iter().all(|unlisted| unlisted.namespace != pod.namespace)
+            && view.unlisted.iter().all(|unlisted| unlisted.namespace != pod.namespace)
             && scope.wants_pod(&pod.pod)
     };
     // The last note of a pod tells, and whether it was deleted while any of them was taken.
     let mut last: BTreeMap<&str, (&SeenPods, SeenPod)> = BTreeMap::new();
     for note in notes {
-        for pod in note.pods.iter().filter(|pod| is_meant(pod) && !there.contains(&pod.uid)) {
+        for pod in note.pods.iter().filter(|pod| is_meant(pod) && !view.there.contains(&pod.uid)) {
             let mut containers = rest(note, pod, done);
             containers.retain(|container| scope.wants_container(container));
             let deleted = pod.deleted || last.get(pod.uid.as_str()).is_some_and(|(_, pod)| pod.deleted);
@@ -253,16 +301,15 @@ fn fates(
         };
         let before = in_namespace(note);
         // Then it was deployed again, and what was deleted is of an earlier iteration.
-        let all_are_new = |later: &SeenPods| {
-            before.is_disjoint(&in_namespace(later)) && before.iter().all(|uid| !there.contains(uid))
-        };
+        let all_are_new =
+            |later: &SeenPods| before.is_disjoint(&in_namespace(later)) && before.is_disjoint(view.left);
         let is_replaced =
             |later: &SeenPods| is_since(later, note, &pod.namespace) && (!pod.deleted || all_are_new(later));
         match () {
             () if told.is_some_and(|told| notes.iter().any(|note| note.started > told)) => PodFate::Told,
             () if notes.iter().any(is_replaced) => PodFate::Replaced,
             () if !scope.selects_by_name() => PodFate::Unknown,
-            () if pod.has_lasting_volume && include_older => PodFate::InVolume,
+            () if pod.has_lasting_volume && view.include_older => PodFate::InVolume,
             () => PodFate::Lost { told: told.is_some() },
         }
     };
@@ -283,7 +330,6 @@ mod tests {
     use fs_err as fs;
     use podcov_cli::StateArgs;
     use podcov_cluster::{SelectArgs, Skipped};
-    use podcov_storage::Origin;
 
     use super::*;
     use crate::manifest::SharedFiles;
@@ -318,19 +364,26 @@ mod tests {
 
         /// A podcov-collect that finds in storage what was uploaded under these namespaces and pods' names.
         fn collect_stored(&self, uploaded: &[(&str, &str)]) -> Told {
-            let start = |&(namespace, pod): &(&str, &str)| Fetched::<()> {
+            let starts: Vec<_> =
+                uploaded.iter().map(|&(namespace, pod)| (namespace, pod, 1, false)).collect();
+            self.collect_starts(&starts).0
+        }
+
+        /// With each start's time, and whether it is open. Gives the losses' messages too.
+        fn collect_starts(&self, starts: &[(&str, &str, u64, bool)]) -> (Told, Vec<String>) {
+            let start = |&(namespace, pod, start, open): &(&str, &str, u64, bool)| Fetched::<()> {
                 origin: Origin {
                     run: "r".to_owned(),
                     namespace: namespace.to_owned(),
                     pod: pod.to_owned(),
                     container: "app".to_owned(),
-                    start: 1,
+                    start,
                 },
                 files: vec![],
                 errors: vec![],
-                open: false,
+                open,
             };
-            let fetched: Vec<_> = uploaded.iter().map(start).collect();
+            let fetched: Vec<_> = starts.iter().map(start).collect();
             let mut deleted = DeletedPods::read(&self.state);
             deleted.look_up_stored(&SelectArgs::default().stored_scope().unwrap(), &fetched);
             let container = |start: &Fetched<()>| Collected {
@@ -340,7 +393,8 @@ mod tests {
             let collected: Vec<_> = fetched.iter().map(container).collect();
             let losses = deleted.losses(None);
             deleted.settle(&self.state, &collected);
-            told(&deleted, losses, &mut None)
+            let messages = losses.iter().map(|loss| loss.message.clone()).collect();
+            (told(&deleted, losses, &mut None), messages)
         }
 
         /// A podcov-collect that finds these pods, and collects these containers. It ends with what it reports.
@@ -613,5 +667,56 @@ mod tests {
         let note = run.state.collect_note().unwrap();
         let is_settled = |uid| note.is_settled(uid, "app", std::time::UNIX_EPOCH);
         assert_eq!([is_settled("old"), is_settled("new")], [false, true]);
+    }
+
+    #[test]
+    fn what_a_pod_counted_after_its_last_upload_is_lost_with_it() {
+        let run = Run::new();
+        run.test(&[("a", true), ("b", false)]).end().unwrap();
+        let message =
+            "pod shop/a was deleted before podcov-agent's last upload; what it counted since is lost";
+        for _ in 0..2 {
+            let (told, messages) = run.collect_starts(&[
+                ("shop", "a", 2, true),
+                ("shop", "a", 1, false),
+                ("shop", "b", 1, true),
+            ]);
+            assert_eq!((told, messages), (lost(&["a"]), owned(&[message])), "a further report lacks it too");
+        }
+        // Its container was killed, and started again.
+        assert_eq!(run.collect_starts(&[("shop", "a", 1, true), ("shop", "a", 2, false)]).0, NOTHING);
+    }
+
+    #[test]
+    fn an_open_upload_may_be_of_the_pod_that_has_the_name_now() {
+        let run = Run::new();
+        let mut note = run.test(&[("old", true), ("new", false)]);
+        note.pods.iter_mut().for_each(|pod| pod.pod = "db-0".to_owned());
+        note.end().unwrap();
+        assert_eq!(run.collect_starts(&[("shop", "db-0", 1, true)]).0, NOTHING);
+    }
+
+    /// `--include-older` reads what is in the cluster.
+    #[test]
+    fn of_storage_no_flag_counts_what_is_in_a_volume() {
+        let run = Run::new();
+        let mut note = run.test(&[("a", true)]);
+        note.pods[0].has_lasting_volume = true;
+        note.end().unwrap();
+        let (_, messages) = run.collect_starts(&[("shop", "b", 1, false)]);
+        assert_eq!(messages, ["pod shop/a was deleted during the run; what it had counted is lost"]);
+    }
+
+    #[test]
+    fn what_an_earlier_iteration_lost_is_not_of_a_new_deployment_in_storage_either() {
+        let run = Run::new();
+        run.test(&[("a", true), ("b", false)]).end().unwrap();
+        run.test(&[("c", false)]).end().unwrap();
+        assert_eq!(run.collect_stored(&[("shop", "c")]), replaced(&["a"]), "b may upload");
+
+        let run = Run::new();
+        run.test(&[("a", true), ("b", false)]).end().unwrap();
+        run.test(&[("b", false)]).end().unwrap();
+        assert_eq!(run.collect_stored(&[("shop", "b")]), lost(&["a"]), "both tested one deployment");
     }
 }

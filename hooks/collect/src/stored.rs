@@ -45,7 +45,8 @@ pub(crate) async fn collect(
             .with_hint("have the programs ended, and did podcov-agent say that it has uploaded?")
             .into());
     }
-    let open = fetched.iter().filter(|start| start.open).count();
+    deleted.look_up_stored(&select, &fetched);
+    let open = fetched.iter().filter(|start| start.open && !deleted.has_unfinished(&start.origin)).count();
     if open > 0 {
         let of = fetched.len();
         say(
@@ -55,7 +56,6 @@ pub(crate) async fn collect(
             ),
         );
     }
-    deleted.look_up_stored(&select, &fetched);
     deleted.record(&mut manifest, earlier.filter(|_| args.accumulate));
     // Of one container there may be several starts.
     let mut containers = BTreeMap::<String, Collected>::new();
