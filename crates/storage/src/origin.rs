@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_and_its_path() {
+    fn an_origin_and_its_path() {
         let origin = Origin {
             run: "run-1".to_owned(),
             namespace: "shop".to_owned(),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn other_objects_are_no_places() {
+    fn other_objects_have_no_origin() {
         for path in ["", "a/b", "run/ns/pod/c/1", "run/ns/pod/c/x/covmeta.1", "run/n s/pod/c/1/covmeta.1"] {
             assert_eq!(Origin::of(&Path::from(path)), None, "{path}");
         }
