@@ -11,10 +11,6 @@ use podcov_storage::Address;
 /// The program's name.
 pub(crate) const NAME: &str = "podcov-collect";
 
-/// The largest file that is taken, and the most entries: far above any real program's.
-pub(crate) const MAX_FILE: u64 = 256 << 20;
-pub(crate) const MAX_ENTRIES: usize = 1_000_000;
-
 /// Collects Go coverage counters from Kubernetes pods, checks them, and prints the coverage.
 ///
 /// Copies the files of GOCOVERDIR from each running container of the run that sets it, in parallel, checks every

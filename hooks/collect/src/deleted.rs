@@ -99,7 +99,7 @@ impl DeletedPods {
         manifest.skipped.extend(skipped);
     }
 
-    /// Whether a pod with this UID is one whose loss is named.
+    /// Whether it tells what became of the pod with this UID.
     pub(crate) fn has(&self, uid: &str) -> bool {
         self.fates.iter().any(|(pod, _)| pod.uid == uid)
     }

@@ -29,7 +29,7 @@ use podcov_profile::{Builder, Percent, Problem, Reason};
 use sift::sift;
 use tokio_util::task::TaskTracker;
 
-use args::{MAX_ENTRIES, MAX_FILE, NAME};
+use args::NAME;
 use manifest::{Collected, Loss, Manifest, PodName, SkippedEntry};
 use podcov_control::Action;
 use podcov_reach::{Instruction, ProcessFilter, Transfer};
@@ -39,6 +39,10 @@ use staging::{Staging, check_ours};
 use transfer::Collector;
 
 pub use args::Args;
+
+/// The largest file that is taken, and the most entries: far above any real program's.
+const MAX_FILE: u64 = 256 << 20;
+const MAX_ENTRIES: usize = 1_000_000;
 
 /// Runs podcov-collect.
 ///
@@ -212,11 +216,7 @@ async fn from_cluster(
         if args.accumulate {
             collected.keep_known_agent_losses(known);
         }
-        for loss in std::mem::take(&mut collected.losses) {
-            let loss = collected.loss(&loss);
-            progress.line(|| say(NAME, format_args!("error: {}", loss.message)));
-            manifest.losses.push(loss);
-        }
+        progress.line(|| manifest.losses.extend(collected.take_losses()));
         manifest.containers.push(collected);
     }
     drop(transfers);

@@ -239,6 +239,16 @@ impl Collected {
         self.known_losses.extend(self.losses.extract_if(.., is_known));
     }
 
+    /// Moves what was lost of it out, for the manifest, and prints what is new.
+    pub(crate) fn take_losses(&mut self) -> Vec<Loss> {
+        let (known, new) = (std::mem::take(&mut self.known_losses), std::mem::take(&mut self.losses));
+        let new: Vec<Loss> = new.iter().map(|loss| self.loss(loss)).collect();
+        for loss in &new {
+            say(NAME, format_args!("error: {}", loss.message));
+        }
+        known.iter().map(|loss| Loss { earlier: true, ..self.loss(loss) }).chain(new).collect()
+    }
+
     /// Whether it is the same container of the same pod, in the same cluster.
     pub(crate) fn is(&self, other: &Self) -> bool {
         let key = |c: &Self| {
@@ -302,16 +312,7 @@ impl Manifest {
 
     /// Moves what was lost of the containers to the manifest's losses, which make the exit code, and prints what is new.
     pub(crate) fn record_losses(&mut self) {
-        for collected in &mut self.containers {
-            for loss in std::mem::take(&mut collected.known_losses) {
-                self.losses.push(Loss { earlier: true, ..collected.loss(&loss) });
-            }
-            for loss in std::mem::take(&mut collected.losses) {
-                let loss = collected.loss(&loss);
-                say(NAME, format_args!("error: {}", loss.message));
-                self.losses.push(loss);
-            }
-        }
+        self.losses.extend(self.containers.iter_mut().flat_map(Collected::take_losses));
     }
 
     /// The exit code that the losses of this run make.

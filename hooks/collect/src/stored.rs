@@ -8,10 +8,11 @@ use podcov_exit::{Exit, Failure};
 use podcov_storage::{Address, Error, Limits, Origin};
 use podcov_unpack::take;
 
-use crate::args::{Args, MAX_ENTRIES, MAX_FILE, NAME};
+use crate::args::{Args, NAME};
 use crate::deleted::DeletedPods;
 use crate::manifest::{Collected, Manifest, report_folder};
 use crate::staging::Staging;
+use crate::{MAX_ENTRIES, MAX_FILE};
 
 /// Fetches the selected files into the staging folder. `earlier` is the last report.
 pub(crate) async fn collect(
