@@ -36,13 +36,9 @@ use podcov_reach::{Instruction, ProcessFilter, Transfer};
 use podcov_unpack::Rules;
 use report::summary::Summary;
 use staging::{Staging, check_ours};
-use transfer::Collector;
+use transfer::{Collector, MAX_ENTRIES, MAX_FILE};
 
 pub use args::Args;
-
-/// The largest file that is taken, and the most entries: far above any real program's.
-const MAX_FILE: u64 = 256 << 20;
-const MAX_ENTRIES: usize = 1_000_000;
 
 /// Runs podcov-collect.
 ///

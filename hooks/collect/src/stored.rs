@@ -12,7 +12,7 @@ use crate::args::{Args, NAME};
 use crate::deleted::DeletedPods;
 use crate::manifest::{Collected, Manifest, report_folder};
 use crate::staging::Staging;
-use crate::{MAX_ENTRIES, MAX_FILE};
+use crate::transfer::{MAX_ENTRIES, MAX_FILE};
 
 /// Fetches the selected files into the staging folder. `earlier` is the last report.
 pub(crate) async fn collect(

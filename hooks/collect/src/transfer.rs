@@ -14,6 +14,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::manifest::{Collected, report_folder};
 
+/// The largest file that is taken, and the most entries: far above any real program's.
+pub(crate) const MAX_FILE: u64 = 256 << 20;
+pub(crate) const MAX_ENTRIES: usize = 1_000_000;
+
 /// How much of a stream may wait to be unpacked, in bytes.
 const WAITING: usize = 256 << 10;
 
