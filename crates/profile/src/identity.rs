@@ -4,6 +4,7 @@
 //! a package `command-line-arguments` in the data, with the paths that these files had on the machine that built it. So
 //! one file may have two names, and two programs' files may have the same name.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use covdata::Mode;
@@ -17,6 +18,26 @@ use crate::texts::TextFileCounts;
 
 /// The package of a program that was built from files.
 const FROM_FILES: &str = "command-line-arguments";
+
+/// The most elements of a module's path, and of a file's path in its module, that are looked at.
+const MOST_ELEMENTS: usize = 32;
+
+/// The most files of a program that are looked at: all of a command's files are in one folder, so one tells its name.
+const MOST_FILES: usize = 1_000;
+
+/// The most files of modules whose blocks are compared with those of a program's files.
+const MOST_COMPARED: usize = 100;
+
+/// What [`Data::identify`] could not decide.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Undecided {
+    /// The new names that no program gets, because nothing tells which of several it belongs to.
+    pub names: Vec<RenamedFile>,
+    /// The files of several programs that only their hashes tell apart, so that these may be one program, built from
+    /// different versions of its source.
+    pub by_hash: Vec<String>,
+}
 
 impl Data<'_> {
     /// The names of files that are paths on the machine which built the program, each once.
@@ -36,20 +57,21 @@ impl Data<'_> {
     ///
     /// If different programs have files of one path, these get different names. Then the name for the path belongs to the
     /// program whose blocks are those of the file of that name: of the one in the data, else of the source, which `fits` looks
-    /// at. Gives the new names that no program gets, because that does not tell them apart.
+    /// at.
     #[must_use]
     pub fn identify(
         &mut self,
         import_name: impl Fn(&str) -> Option<String>,
         fits: impl Fn(&str, &[Block]) -> bool,
-    ) -> Vec<RenamedFile> {
+    ) -> Undecided {
         let programs = self.programs();
-        let (names, undecided) = self.names_of_programs(&programs, &import_name, fits);
+        let (names, not_given) = self.names_of_programs(&programs, &import_name, fits);
         let labels = labels_of_programs(&programs, &names);
+        let undecided = Undecided { names: not_given, by_hash: told_apart_by_hash(&programs, &labels) };
         let mut renamed = BTreeSet::new();
         for ((program, name), label) in programs.into_iter().zip(names).zip(labels) {
             for build in program {
-                let Some(names) = build.names(name.as_ref(), label.as_deref()) else { continue };
+                let Some(names) = build.names(name.as_ref(), label.as_ref()) else { continue };
                 renamed.extend(names.files.iter().map(|(from, to)| (from.clone(), to.clone())));
                 self.binaries[build.binary].names = Some(names);
             }
@@ -74,16 +96,46 @@ impl Data<'_> {
         &self.renamed
     }
 
-    /// The programs that were built from files: the builds of each.
+    /// The programs that were built from files: the builds of each. The first one has all modules that are known of the
+    /// program.
     fn programs(&self) -> Vec<Vec<Build>> {
+        let builds =
+            self.binaries.iter().enumerate().filter_map(|(number, counted)| Build::of(number, counted));
+        let mut builds: Vec<Build> = builds.collect();
+        builds.sort_by(|a, b| {
+            let most_first = Reverse(a.modules.len()).cmp(&Reverse(b.modules.len()));
+            most_first.then_with(|| a.modules.cmp(&b.modules))
+        });
         let mut programs = Vec::<Vec<Build>>::new();
-        for (number, counted) in self.binaries.iter().enumerate() {
-            let Some(build) = Build::of(number, counted) else { continue };
-            match programs.iter_mut().find(|program| program[0].is_of_program(&build)) {
-                Some(program) => program.push(build),
-                None => programs.push(vec![build]),
+        let mut same_modules = Vec::<Vec<Build>>::new();
+        let mut builds = builds.into_iter().peekable();
+        while let Some(build) = builds.next() {
+            let modules = build.modules.clone();
+            // Builds of the newest release of Go have blocks that agree with all others.
+            let (same, others): (Vec<_>, Vec<_>) = std::mem::take(&mut same_modules)
+                .into_iter()
+                .partition(|class| class.iter().any(|other| other.has_source_of(&build)));
+            same_modules = others;
+            same_modules.push(same.into_iter().flatten().chain([build]).collect());
+            if builds.peek().is_some_and(|next| next.modules == modules) {
+                continue;
+            }
+            for mut class in same_modules.drain(..) {
+                class.sort_by_key(|build| build.binary);
+                // They may have been built without coverage of some packages. Then they are of the program with more
+                // modules, if only one can be it.
+                let is_of = |program: &Vec<Build>| {
+                    let mut larger = program.iter().filter(|other| modules.is_subset(&other.modules));
+                    larger.any(|other| class.iter().any(|build| build.has_source_of(other)))
+                };
+                let mut larger = (0..programs.len()).filter(|&number| is_of(&programs[number]));
+                match (larger.next(), larger.next()) {
+                    (Some(only), None) => programs[only].append(&mut class),
+                    _ => programs.push(class),
+                }
             }
         }
+        programs.sort_by_key(|program| program[0].binary);
         programs
     }
 
@@ -98,6 +150,8 @@ impl Data<'_> {
             return (Vec::new(), Vec::new());
         }
         let known: HashSet<&str> = self.file_names().filter(|name| !is_path(name)).collect();
+        let modules = programs.iter().flat_map(|program| &program[0].modules).map(String::as_str).collect();
+        let module_files = ModuleFiles::new(&known, &modules);
         let mut all_blocks = HashMap::<String, Vec<Block>>::new();
         let mut agrees = |name: &str, blocks: &[Block]| {
             let all = all_blocks.entry(name.to_owned()).or_insert_with(|| self.blocks_of(name));
@@ -107,13 +161,12 @@ impl Data<'_> {
         let mut programs_of_name = BTreeMap::<String, Vec<usize>>::new();
         for (number, program) in programs.iter().enumerate() {
             let build = &program[0];
-            let name = build.files.iter().find_map(|(path, blocks)| {
+            let mut compared = 0;
+            let name = build.files.iter().take(MOST_FILES).find_map(|(path, blocks)| {
                 let by_module = || {
-                    let suffixes = path.match_indices('/').map(|(slash, _)| &path[slash..]);
-                    let mut names = suffixes.flat_map(|suffix| {
-                        build.modules.iter().map(move |module| format!("{module}{suffix}"))
-                    });
-                    names.find(|name| known.contains(name.as_str()) && agrees(name, blocks))
+                    let names = module_files.that_end_as(path, &build.modules);
+                    let mut names = names.take(MOST_COMPARED - compared).inspect(|_| compared += 1);
+                    names.find(|name| agrees(name, blocks)).map(str::to_owned)
                 };
                 let to = import_name(path).or_else(by_module)?;
                 Some(RenamedFile { from: path.clone(), to })
@@ -158,9 +211,47 @@ impl Data<'_> {
     }
 }
 
+/// The files of some modules, by module and by what comes after its path in their names.
+struct ModuleFiles<'a>(HashMap<&'a str, BTreeMap<&'a str, &'a str>>);
+
+impl<'a> ModuleFiles<'a> {
+    fn new(names: &HashSet<&'a str>, modules: &HashSet<&'a str>) -> Self {
+        let mut files = HashMap::<&str, BTreeMap<&str, &str>>::new();
+        for &name in names {
+            for (slash, _) in name.match_indices('/').take(MOST_ELEMENTS) {
+                let (module, rest) = name.split_at(slash);
+                if modules.contains(module) {
+                    files.entry(rest).or_default().insert(module, name);
+                }
+            }
+        }
+        Self(files)
+    }
+
+    /// The names of files in these modules that end as a path does: those that have most in common with it first.
+    fn that_end_as<'s>(
+        &'s self,
+        path: &'s str,
+        modules: &'s BTreeSet<String>,
+    ) -> impl Iterator<Item = &'a str> + use<'s, 'a> {
+        let mut slashes: Vec<usize> =
+            path.rmatch_indices('/').take(MOST_ELEMENTS).map(|(slash, _)| slash).collect();
+        slashes.reverse();
+        let by_module = slashes.into_iter().filter_map(|slash| self.0.get(&path[slash..]));
+        by_module.flatten().filter(|(module, _)| modules.contains(**module)).map(|(_, name)| *name)
+    }
+}
+
+/// What tells a program's files from those of another program.
+struct Label {
+    text: String,
+    /// Whether its hash is a part of it.
+    by_hash: bool,
+}
+
 /// For each program without a name that another program has files of the same path, a label that tells it from these: its
 /// module if that is known, and the binary's hash if that is not enough.
-fn labels_of_programs(programs: &[Vec<Build>], names: &[Option<RenamedFile>]) -> Vec<Option<String>> {
+fn labels_of_programs(programs: &[Vec<Build>], names: &[Option<RenamedFile>]) -> Vec<Option<Label>> {
     let mut programs_of_path = HashMap::<&str, usize>::new();
     for program in programs {
         let paths: BTreeSet<&str> =
@@ -180,13 +271,37 @@ fn labels_of_programs(programs: &[Vec<Build>], names: &[Option<RenamedFile>]) ->
         if name.is_some() || paths.all(|path| programs_of_path[path.as_str()] == 1) {
             return None;
         }
-        Some(match module(program) {
-            Some(module) if programs_of_module[&module] == 1 => module,
-            Some(module) => format!("{module} {}", program[0].hash),
-            None => program[0].hash.clone(),
-        })
+        let (text, by_hash) = match module(program) {
+            Some(module) if programs_of_module[&module] == 1 => (module, false),
+            Some(module) => (format!("{module} {}", program[0].hash), true),
+            None => (program[0].hash.clone(), true),
+        };
+        Some(Label { text, by_hash })
     };
     programs.iter().zip(names).map(label).collect()
+}
+
+/// The files of programs that a hash tells from others which have files of the same path and may contain the same module.
+fn told_apart_by_hash(programs: &[Vec<Build>], labels: &[Option<Label>]) -> Vec<String> {
+    let mut programs_of_path = BTreeMap::<&str, BTreeSet<usize>>::new();
+    for (number, build) in
+        programs.iter().enumerate().flat_map(|(n, program)| program.iter().map(move |b| (n, b)))
+    {
+        for path in build.files.keys() {
+            programs_of_path.entry(path).or_default().insert(number);
+        }
+    }
+    let modules = |number: usize| &programs[number][0].modules;
+    let may_be_one = |a: usize, b: usize| {
+        let (a, b) = (modules(a), modules(b));
+        a.is_empty() || b.is_empty() || !a.is_disjoint(b)
+    };
+    let by_hash = |number: usize| labels[number].as_ref().is_some_and(|label| label.by_hash);
+    let paths = programs_of_path.into_iter().filter(|(_, numbers)| {
+        let mut labelled = numbers.iter().filter(|&&number| by_hash(number));
+        labelled.any(|&a| numbers.iter().any(|&b| a != b && may_be_one(a, b)))
+    });
+    paths.map(|(path, _)| path.to_owned()).collect()
 }
 
 /// A binary that was built from files.
@@ -226,17 +341,14 @@ impl Build {
         })
     }
 
-    /// Whether another binary is a build of the same program.
-    fn is_of_program(&self, other: &Self) -> bool {
+    /// Whether both have files of one path, and these come from the same source.
+    fn has_source_of(&self, other: &Self) -> bool {
         let common = || self.files.iter().filter_map(|(path, blocks)| Some((blocks, other.files.get(path)?)));
-        // One of them may have been built without coverage of its packages.
-        common().next().is_some()
-            && (self.modules.is_subset(&other.modules) || other.modules.is_subset(&self.modules))
-            && common().all(|(a, b)| agree(a, b))
+        common().next().is_some() && common().all(|(a, b)| agree(a, b))
     }
 
     /// The names of its package and files: as one file's new name tells, or followed by a label.
-    fn names(&self, name: Option<&RenamedFile>, label: Option<&str>) -> Option<BinaryNames> {
+    fn names(&self, name: Option<&RenamedFile>, label: Option<&Label>) -> Option<BinaryNames> {
         let package = self.package;
         if let Some(RenamedFile { from, to }) = name {
             // All of a command's files are in one folder.
@@ -248,7 +360,7 @@ impl Build {
             });
             return Some(BinaryNames { package, path: to.to_owned(), files: files.collect() });
         }
-        let label = label?;
+        let Label { text: label, .. } = label?;
         let files = self.files.keys().map(|path| (path.clone(), format!("{path} ({label})")));
         Some(BinaryNames { package, path: format!("{FROM_FILES} ({label})"), files: files.collect() })
     }
@@ -335,7 +447,10 @@ mod tests {
             |_, blocks| blocks.iter().map(|block| block.unit).eq(fits.iter().copied()),
         );
         let names: BTreeSet<&str> = data.file_names().filter(|name| !name.ends_with("/x.go")).collect();
-        (names.into_iter().map(str::to_owned).collect(), undecided.into_iter().map(|file| file.to).collect())
+        (
+            names.into_iter().map(str::to_owned).collect(),
+            undecided.names.into_iter().map(|file| file.to).collect(),
+        )
     }
 
     fn hash_of(program: &(String, Vec<u8>)) -> &str {
@@ -379,5 +494,91 @@ mod tests {
         let later = program_with(unit(4, 6), "example.com/a", &[unit(5, 7)]);
         assert_ne!(hash_of(&later), hash_of(&a));
         assert_eq!(names(&[a, later], None, None, &[]), (vec![PATH.to_owned()], vec![]));
+    }
+
+    /// A package without functions of each of these modules.
+    fn modules(modules: &[String]) -> Vec<Vec<u8>> {
+        modules.iter().map(|module| PackageBuilder::new("m", module, module).finish().unwrap()).collect()
+    }
+
+    /// The meta-data of a program with these packages, which was built from files: their paths, each with its blocks.
+    fn program_of(packages: &[Vec<u8>], files: &[(&str, &[Unit])]) -> (String, Vec<u8>) {
+        let mut main = PackageBuilder::new("main", FROM_FILES, "");
+        for (path, units) in files {
+            main.add("main", path, false, units.iter().copied());
+        }
+        let main = main.finish().unwrap();
+        let blobs: Vec<&[u8]> = packages.iter().chain([&main]).map(Vec::as_slice).collect();
+        let (hash, bytes) = meta_file(&blobs, Mode::Set, Granularity::PerBlock);
+        (FileName::Meta { hash }.to_string(), bytes)
+    }
+
+    #[test]
+    fn a_path_without_end_and_many_modules_take_little_time() {
+        let [many, path] =
+            [(0..2_000).map(|n| format!("m{n}")).collect::<Vec<_>>(), vec!["/".repeat(200_000)]];
+        let hostile = program_of(&modules(&many), &[(&path[0], &[unit(5, 7)])]);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _ = sender.send(names(&[hostile], None, None, &[]));
+        });
+        let names = receiver.recv_timeout(std::time::Duration::from_secs(20)).expect("it ends soon");
+        assert_eq!(names.0, path);
+    }
+
+    #[test]
+    fn a_build_whose_modules_are_unknown_joins_the_only_program_that_it_may_be() {
+        let of = |modules_of: &[&str], variant: u32| {
+            let modules_of: Vec<String> = modules_of.iter().map(|&module| module.to_owned()).collect();
+            let mut packages = modules(&modules_of);
+            // It makes the hash another one.
+            let mut extra = PackageBuilder::new("x", "x", "");
+            extra.add("X", "x/x.go", false, [unit(variant, variant + 1)].into_iter());
+            packages.push(extra.finish().unwrap());
+            program_of(&packages, &[(PATH, &[unit(5, 7)])])
+        };
+        let (a, b) = (of(&["example.com/a"], 1), of(&["example.com/b"], 1));
+        let mut places = BTreeSet::new();
+        for variant in 1..40 {
+            let unknown = of(&[], variant);
+            let mut sorted = [&a, &b, &unknown];
+            sorted.sort_by_key(|program| &program.0);
+            places.insert(sorted.iter().position(|program| program.0 == unknown.0));
+            // It may be either of two.
+            let mut apart = vec![
+                format!("{PATH} (example.com/a)"),
+                format!("{PATH} (example.com/b)"),
+                format!("{PATH} ({})", hash_of(&unknown)),
+            ];
+            apart.sort();
+            let programs = [a.clone(), b.clone(), unknown.clone()];
+            assert_eq!(names(&programs, None, None, &[]), (apart, vec![]), "{variant}");
+            let one = vec![PATH.to_owned()];
+            assert_eq!(names(&[a.clone(), unknown], None, None, &[]), (one, vec![]), "{variant}");
+        }
+        assert_eq!(places.len(), 3, "its hash came first, between those of the others, and last");
+    }
+
+    #[test]
+    fn programs_that_only_a_hash_tells_apart_are_reported() {
+        let by_hash = |programs: &[&(String, Vec<u8>)]| {
+            let mut builder = Builder::new();
+            for (name, bytes) in programs {
+                builder.add_file(name, bytes);
+            }
+            let files = builder.load();
+            files.read().0.identify(|_| None, |_, _| false).by_hash
+        };
+        let a = program("example.com/a", &[unit(5, 7)]);
+        let [changed, b] = ["a", "b"].map(|name| program(&format!("example.com/{name}"), &[unit(5, 9)]));
+        let none: &[Vec<u8>] = &[];
+        let unknown = program_of(none, &[(PATH, &[unit(5, 11)])]);
+        let several = ["a", "b"].map(|name| format!("example.com/{name}"));
+        let of_two_modules = program_of(&modules(&several), &[(PATH, &[unit(5, 13)])]);
+        let elsewhere = program_of(none, &[("/elsewhere/main.go", &[unit(5, 11)])]);
+        assert_eq!(by_hash(&[&a, &changed]), [PATH]);
+        assert_eq!(by_hash(&[&a, &unknown]), [PATH]);
+        assert_eq!(by_hash(&[&b, &of_two_modules]), [PATH]);
+        assert_eq!(by_hash(&[&a, &b, &elsewhere]), [""; 0]);
     }
 }

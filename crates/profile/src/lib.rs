@@ -33,6 +33,7 @@ pub use go::files::NewFile;
 pub use go::func::{FunctionBlocks, FunctionCoverage, Functions};
 pub use go::pattern::PackagePattern;
 pub use go::percent::{Coverage, PackagePercent, Percent};
+pub use identity::Undecided;
 pub use index::Repetition;
 pub use problem::{Problem, Reason};
 pub use profile::{Block, FileProfile, Finding, Findings, PackageProfile, Profile, ProfileFunction};

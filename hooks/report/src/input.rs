@@ -154,8 +154,16 @@ impl InputArgs {
             let is_mapped = self.map.iter().any(|(from, _)| name.starts_with(from.as_str()));
             (is_mapped || known.contains(&import)).then_some(import)
         };
-        for RenamedFile { from, to } in data.identify(import_name, |name, blocks| sources.fits(name, blocks))
-        {
+        let undecided = data.identify(import_name, |name, blocks| sources.fits(name, blocks));
+        if let [first, ..] = &undecided.by_hash[..] {
+            self.messages.warn(format_args!(
+                "several programs were built from {first}{}, and only their hashes tell them apart: they are reported \
+                 separately. If they are one program, its source was changed between the builds, and the statements of all \
+                 versions count",
+                and_more(undecided.by_hash.len())
+            ));
+        }
+        for RenamedFile { from, to } in &undecided.names {
             self.messages.warn(format_args!(
                 "different programs were built from {from}, and the source does not tell which of them has {to}: they are \
                  reported separately"
