@@ -12,6 +12,8 @@ pub struct Data<'a> {
     pub(crate) text: Option<TextCounts>,
     /// The files that were renamed.
     pub(crate) renamed: Vec<RenamedFile>,
+    /// Those of them that are in text profiles.
+    pub(crate) renamed_texts: Vec<RenamedFile>,
 }
 
 impl Data<'_> {

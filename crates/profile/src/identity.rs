@@ -76,18 +76,37 @@ impl Data<'_> {
                 self.binaries[build.binary].names = Some(names);
             }
         }
-        if let Some(text) = &mut self.text {
-            let paths: Vec<String> = text.files.keys().filter(|name| is_path(name)).cloned().collect();
-            for from in paths {
+        if let Some(text) = &self.text {
+            for from in text.files.keys().filter(|name| is_path(name)).cloned() {
                 let Some(to) = import_name(&from) else { continue };
-                if let Some(file) = text.files.remove(&from) {
-                    text.add_file(to.clone(), file);
-                    renamed.insert((from, to));
-                }
+                self.renamed_texts.push(RenamedFile { from: from.clone(), to: to.clone() });
+                renamed.insert((from, to));
             }
         }
+        self.rename_texts();
         self.renamed = renamed.into_iter().map(|(from, to)| RenamedFile { from, to }).collect();
         undecided
+    }
+
+    /// Renames the files that [`identify`](Self::identify) has renamed in other data, of which these are a part.
+    pub(crate) fn identify_as(&mut self, all: &Data<'_>) {
+        let names = all.binaries.iter().map(|counted| (counted.binary.file.hash, &counted.names));
+        let names: HashMap<_, _> = names.collect();
+        for counted in &mut self.binaries {
+            counted.names = names.get(&counted.binary.file.hash).and_then(|names| (*names).clone());
+        }
+        self.renamed.clone_from(&all.renamed);
+        self.renamed_texts.clone_from(&all.renamed_texts);
+        self.rename_texts();
+    }
+
+    fn rename_texts(&mut self) {
+        let Some(text) = &mut self.text else { return };
+        for RenamedFile { from, to } in &self.renamed_texts {
+            if let Some(file) = text.files.remove(from) {
+                text.add_file(to.clone(), file);
+            }
+        }
     }
 
     /// The files that [`identify`](Self::identify) has renamed.

@@ -21,8 +21,13 @@ impl Data<'_> {
     /// The counts of every block, over all binaries and text profiles.
     #[must_use]
     pub fn profile(&self) -> Profile<'_> {
+        self.profile_of(|_| true)
+    }
+
+    /// As [`profile`](Self::profile), of the selected packages.
+    pub(crate) fn profile_of(&self, is_selected: impl Fn(&str) -> bool) -> Profile<'_> {
         let Some(mode) = self.mode() else { return Profile::default() };
-        let packages = parallel::map_bytes(&self.groups(|_| true), self.size(), |group| group.merge(mode));
+        let packages = parallel::map_bytes(&self.groups(is_selected), self.size(), |group| group.merge(mode));
         Profile { mode: Some(mode), packages }
     }
 
@@ -143,19 +148,20 @@ impl<'a> Merger<'a> {
         // File names are compared once for each file, not for each function.
         let mut file_of_string = vec![usize::MAX; part.package.strings.len()];
         // No more memory than is needed: the system takes its time to provide it.
-        let mut sizes = Vec::new();
+        let mut sizes = vec![0; file_of_string.len()];
         for function in part.package.functions() {
             let file = &mut file_of_string[function.file as usize];
             if *file == usize::MAX {
                 *file = self.file(part.file(&function));
-                sizes.resize(self.files.len(), 0);
             }
-            sizes[*file] += function.units().len();
+            sizes[function.file as usize] += function.units().len();
         }
-        for (file, size) in self.files.iter_mut().zip(sizes) {
-            file.blocks.reserve_exact(size);
+        // Not all files: a package may be in the inputs in very many versions, each with other files.
+        let numbers = || file_of_string.iter().copied().filter(|&number| number != usize::MAX);
+        for (&number, size) in file_of_string.iter().zip(sizes).filter(|(number, _)| **number != usize::MAX) {
+            reserve(&mut self.files[number].blocks, size);
         }
-        self.functions.reserve_exact(part.package.functions().len());
+        reserve(&mut self.functions, part.package.functions().len());
         for function in part.package.functions() {
             counts.clear();
             for new in all_counts.iter_mut().filter_map(Iterator::next) {
@@ -180,8 +186,7 @@ impl<'a> Merger<'a> {
             // Functions are usually in order; the blocks in them usually are not.
             blocks[start..].sort_unstable_by_key(|block| block.unit.start());
         }
-        // Not all files: a package may be in the inputs in very many versions, each with other files.
-        for number in file_of_string.into_iter().filter(|&number| number != usize::MAX) {
+        for number in numbers() {
             self.files[number].end_input(self.mode);
         }
     }
@@ -212,6 +217,16 @@ impl<'a> Merger<'a> {
         files.sort_unstable_by_key(|file| file.name);
         let files = files.into_iter().map(|file| file.finish(&mut functions, mode)).collect();
         PackageProfile { path, functions, files }
+    }
+}
+
+/// Makes room for more items: exactly so much for the first ones. Exactly so much for each further ones would move all
+/// earlier ones each time.
+fn reserve<T>(list: &mut Vec<T>, more: usize) {
+    if list.is_empty() {
+        list.reserve_exact(more);
+    } else {
+        list.reserve(more);
     }
 }
 

@@ -200,13 +200,40 @@ impl Files {
 
     /// As [`read`](Self::read), but calls `each` with the data of each input, one after the other. The meta-data of one
     /// input is used for the counters of all.
-    pub fn read_each<'f>(&'f self, mut each: impl FnMut(Data<'f>)) -> Vec<Problem> {
+    ///
+    /// If some files are named by a path, `identify` is called once with the data of all inputs, without the counters of
+    /// binaries, to call [`Data::identify`] with: a program's files have the same names in all inputs.
+    pub fn read_each<'f>(
+        &'f self,
+        identify: impl FnOnce(&mut Data<'f>),
+        mut each: impl FnMut(Data<'f>),
+    ) -> Vec<Problem> {
         let mut problems = self.problems.clone();
         let binaries = self.binaries(&mut problems);
+        let mut identify = Some(identify);
+        let mut all = Data::default();
         for input in 0..self.inputs {
-            each(self.read_inputs(input..input + 1, &binaries, &mut problems));
+            let mut data = self.read_inputs(input..input + 1, &binaries, &mut problems);
+            if !data.path_names().is_empty() {
+                if let Some(identify) = identify.take() {
+                    all = self.without_counters(&binaries);
+                    identify(&mut all);
+                }
+                data.identify_as(&all);
+            }
+            each(data);
         }
         sorted(problems)
+    }
+
+    /// All binaries, as if none had run, and all text profiles.
+    fn without_counters<'a>(&self, binaries: &HashMap<MetaHash, Arc<Binary<'a>>>) -> Data<'a> {
+        let mut binaries: Vec<_> =
+            binaries.values().map(|binary| BinaryCounts::new(Arc::clone(binary))).collect();
+        binaries.sort_by_key(|counted| counted.binary.file.hash);
+        // The problems are found, and reported, where each input is read.
+        let (text, _) = read_texts(&self.texts);
+        Data { binaries, text, ..Data::default() }
     }
 
     /// Parses the meta-data files, and reports those without a counter file in the same folder.
@@ -269,7 +296,7 @@ impl Files {
             problems.extend(new_problems);
             add_text(&mut text, new);
         }
-        Data { binaries: counted.into_values().collect(), text, renamed: Vec::new() }
+        Data { binaries: counted.into_values().collect(), text, ..Data::default() }
     }
 }
 

@@ -72,7 +72,8 @@ pub fn coverage(bytes: &[u8]) {
     profile.write_text(&mut whole).expect("memory takes everything");
     assert_eq!(streamed, whole);
     // What is written is right.
-    let written = [data.files(), data.combined_files(|_| true), data.selected_files(|_| true)];
+    let written =
+        [data.files(), data.combined_files(|_| true).map(|(files, _)| files), data.selected_files(|_| true)];
     for (name, bytes) in written.into_iter().flat_map(|files| files.expect("nothing is that large")) {
         assert_eq!(check(&name, &bytes), Ok(()));
     }

@@ -7,7 +7,7 @@ use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::Data;
 use report::summary::Summary;
 
-use crate::input::{InputArgs, NothingSelected, findings};
+use crate::input::{InputArgs, NothingSelected, and_more};
 use crate::output;
 
 #[derive(Debug, clap::Args)]
@@ -155,12 +155,24 @@ fn write(input: &InputArgs, data: &Data<'_>, to: &Path, combine: bool) -> Result
             .into());
     }
     let is_selected = |path: &str| input.selects(path);
-    if combine {
-        // Each binary alone has the blocks that its release of Go makes, but one binary of all has one kind.
-        input.say_findings(&findings(&data.profile()));
+    if combine && let several @ [first, ..] = &data.files_of_several_programs(is_selected)[..] {
+        // Not a warning: who reads the file later would not see that its numbers are those of no program.
+        let what = format!(
+            "different programs were built from {first}{}, which would be one file in one binary",
+            and_more(several.len())
+        );
+        return Err(Failure::new(Exit::Usage, what)
+            .with_hint(
+                "leave these programs out by --pkg, or merge without --pcombine, which keeps them apart",
+            )
+            .into());
     }
     let files = match (combine, input.selects_all()) {
-        (true, _) => data.combined_files(is_selected),
+        // Each binary alone has the blocks that its release of Go makes, but one binary of all has one kind.
+        (true, _) => data.combined_files(is_selected).map(|(files, findings)| {
+            input.say_findings(&findings);
+            files
+        }),
         (false, false) => data.selected_files(is_selected),
         (false, true) => data.files(),
     };

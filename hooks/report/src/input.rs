@@ -126,10 +126,11 @@ impl InputArgs {
     /// Reads the files of each input separately, one input after the other.
     pub(crate) fn read_each<'f>(&self, files: &'f Files, mut each: impl FnMut(Data<'f>)) -> Result<()> {
         let mut checks = Vec::new();
-        let problems = files.read_each(|mut data| {
+        let mut identified = Ok(());
+        let identify = |all: &mut Data<'f>| identified = self.identify(all);
+        let problems = files.read_each(identify, |data| {
             // Warnings about patterns are only for the first input, because the results are taken from it.
-            let checked = self.not_empty(&data).and_then(|()| self.identify(&mut data));
-            let checked = checked.and_then(|()| match checks.len() {
+            let checked = self.not_empty(&data).and_then(|()| match checks.len() {
                 0 => self.check_selection(&data, NothingSelected::IsPrinted),
                 _ => Ok(()),
             });
@@ -138,7 +139,7 @@ impl InputArgs {
         });
         // The files' problems explain why an input is empty, so they come first.
         self.say_problems(&problems);
-        checks.into_iter().collect()
+        identified.and(checks.into_iter().collect())
     }
 
     /// Renames files that a program was built from: their new names have the import path of their package.

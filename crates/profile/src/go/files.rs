@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use covdata::{
@@ -13,7 +13,7 @@ use covdata::{
 
 use crate::binary::BinaryCounts;
 use crate::index::Partition;
-use crate::{Data, FileProfile, Finding};
+use crate::{Data, FileProfile, Finding, Findings, PackageProfile};
 
 /// A coverage file that is to be written: its name and its bytes.
 pub type NewFile<'d> = (FileName, Cow<'d, [u8]>);
@@ -55,19 +55,26 @@ impl Data<'_> {
 
     /// The coverage files of one binary with the functions of all, each once, as `go tool covdata merge -pcombine` writes
     /// them. Of the binaries' modes, the latest in the order set, count, atomic is used. Where several releases of Go cut a
-    /// file into blocks differently, its functions have the blocks that all agree on.
+    /// file into blocks differently, its functions have the blocks that all agree on. Gives the findings about the selected
+    /// packages' files too.
+    ///
+    /// Files have the names of the meta-data: those of [`files_of_several_programs`](Self::files_of_several_programs) would
+    /// be added up.
     ///
     /// # Errors
     ///
     /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
-    pub fn combined_files(&self, is_selected: impl Fn(&str) -> bool) -> Result<Vec<NewFile<'static>>, Error> {
+    pub fn combined_files(
+        &self,
+        is_selected: impl Fn(&str) -> bool,
+    ) -> Result<(Vec<NewFile<'static>>, Findings<'_>), Error> {
         let mut binaries: Vec<&BinaryCounts<'_>> = self.binaries.iter().collect();
         // Go's order, which decides the order of packages and functions.
         binaries.sort_by_key(|counted| counted.binary.path);
         let mode = binaries.iter().map(|counted| counted.binary.file.mode).max();
-        let (Some(first), Some(mode)) = (binaries.first(), mode) else { return Ok(Vec::new()) };
+        let (Some(first), Some(mode)) = (binaries.first(), mode) else { return Ok(Default::default()) };
 
-        let partitions = self.partitions();
+        let (partitions, findings) = self.partitions(&is_selected);
         let mut packages = Vec::<CombinedPackage<'_>>::new();
         let mut numbers = HashMap::new();
         for counted in &binaries {
@@ -105,12 +112,25 @@ impl Data<'_> {
             }
         }
         out.end();
-        Ok(pair(hash, Cow::Owned(meta), out.finish()).into())
+        Ok((pair(hash, Cow::Owned(meta), out.finish()).into(), findings))
     }
 
-    /// The blocks of the files that several releases of Go cut into blocks differently.
-    fn partitions(&self) -> HashMap<String, Partition> {
-        let profile = self.profile();
+    /// The paths of files in selected packages that different programs have, as far as [`identify`](Self::identify) has
+    /// found them: in the meta-data these files have one name.
+    #[must_use]
+    pub fn files_of_several_programs(&self, is_selected: impl Fn(&str) -> bool) -> Vec<&str> {
+        let mut names = BTreeMap::<&str, BTreeSet<&str>>::new();
+        let all = self.binaries.iter().filter_map(|counted| counted.names.as_ref());
+        for (path, name) in all.filter(|names| is_selected(&names.path)).flat_map(|names| &names.files) {
+            names.entry(path).or_default().insert(name);
+        }
+        names.into_iter().filter(|(_, names)| names.len() > 1).map(|(path, _)| path).collect()
+    }
+
+    /// The blocks of the files that several releases of Go cut into blocks differently, and the findings about all files.
+    fn partitions(&self, is_selected: impl Fn(&str) -> bool) -> (HashMap<String, Partition>, Findings<'_>) {
+        let profile = self.profile_of(is_selected);
+        let findings = profile.packages().iter().flat_map(PackageProfile::findings).collect();
         let joined = profile.files().filter(|file| file.finding == Some(Finding::Joined));
         let partition = |file: &FileProfile<'_>| {
             let units = file.blocks.iter().map(|block| block.unit);
@@ -135,7 +155,7 @@ impl Data<'_> {
                 }
             }
         }
-        partitions
+        (partitions, findings)
     }
 }
 
@@ -254,7 +274,7 @@ mod tests {
             let (data, problems) = files.read();
             assert!(problems.is_empty(), "{problems:?}");
             let mut builder = Builder::new();
-            for (name, bytes) in data.combined_files(|_| true).unwrap() {
+            for (name, bytes) in data.combined_files(|_| true).unwrap().0 {
                 builder.add_file(name.to_string(), bytes);
             }
             let files = builder.load();

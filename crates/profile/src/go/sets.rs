@@ -144,7 +144,7 @@ mod tests {
         builder.add_text_bytes("other.out", format!("mode: set\n{other}"));
         let files = builder.load();
         let mut inputs = Vec::new();
-        assert!(files.read_each(|data| inputs.push(data)).is_empty());
+        assert!(files.read_each(|_| {}, |data| inputs.push(data)).is_empty());
         let [first, other] = inputs.as_mut_slice() else { panic!("two inputs") };
         operation(first, other);
         let mut text = Vec::new();

@@ -282,8 +282,8 @@ fn merged_files_are_gos() {
         let cases: [(&str, &[&str], Vec<String>); 4] = [
             ("merged", &[], owned(data.files().unwrap())),
             ("selected", &["-pkg", patterns], owned(data.selected_files(is_selected).unwrap())),
-            ("combined", &["-pcombine"], owned(data.combined_files(all).unwrap())),
-            ("both", &["-pcombine", "-pkg", patterns], owned(data.combined_files(is_selected).unwrap())),
+            ("combined", &["-pcombine"], owned(data.combined_files(all).unwrap().0)),
+            ("both", &["-pcombine", "-pkg", patterns], owned(data.combined_files(is_selected).unwrap().0)),
         ];
         for (name, flags, files) in cases {
             let out = sample.path(name);
@@ -313,7 +313,7 @@ fn subtract_and_intersect_on_one_binary_are_gos() {
             [("subtract", |a, b| a.subtract(b)), ("intersect", |a, b| a.intersect(b))];
         for (name, operation) in operations {
             let mut each = Vec::new();
-            let problems = files.read_each(|data| each.push(data));
+            let problems = files.read_each(|_| {}, |data| each.push(data));
             assert!(problems.is_empty(), "{problems:?}");
             let [first, second] = each.as_mut_slice() else { panic!("two inputs") };
             let before = first.profile().percent().total().covered;
@@ -362,7 +362,7 @@ fn set_operations_across_builds_and_text_profiles() {
         }
         let files = builder.load();
         let mut each = Vec::new();
-        files.read_each(|data| each.push(data));
+        files.read_each(|_| {}, |data| each.push(data));
         let [first, second] = each.as_mut_slice() else { panic!("two inputs") };
         let mut subtracted = first.clone();
         subtracted.subtract(second);

@@ -160,3 +160,57 @@ fn of_two_programs_the_one_that_fits_the_mapped_source_has_its_name() {
     );
     assert!(ended.stderr.contains(&warning), "{}", ended.stderr);
 }
+
+/// Two programs that were built at one path from different modules, whose first function is the same: `data-a`, `data-b`.
+fn two_programs(desk: &Desk) {
+    for (name, body) in [("a", "println(1)"), ("b", "println(2)\n\tprintln(3)")] {
+        desk.write(&format!("{name}/go.mod"), &format!("module example.com/{name}\n\ngo 1.22\n"));
+        desk.write(&format!("{name}/x/x.go"), "package x\n\nfunc X() {\n\tprintln(0)\n}\n");
+        desk.write(
+            &format!("{name}/main.go"),
+            &format!(
+                "package main\n\nimport \"example.com/{name}/x\"\n\nfunc main() {{\n\tx.X()\n\t{body}\n}}\n"
+            ),
+        );
+        built_from_files(desk, name, &["main.go"], &format!("data-{name}"));
+    }
+}
+
+#[test]
+fn two_programs_built_at_one_path_are_not_combined_into_one() {
+    let desk = empty_desk();
+    two_programs(&desk);
+    let ended = desk.report("merge data-a data-b -o out --pcombine");
+    let path = desk.path("workspace/main.go").display().to_string();
+    let message = format!("different programs were built from {path}, which would be one file in one binary");
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&message), "{}", ended.stderr);
+    assert!(!desk.path("out").exists());
+    // What is left out, and one program, can be.
+    for args in ["data-a data-b -o x --pkg example.com/...", "data-a -o a"] {
+        let ended = desk.report(&format!("merge --pcombine {args}"));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{args}");
+    }
+    assert_eq!(desk.report("pkglist x").stdout, "example.com/a/x\nexample.com/b/x\n");
+}
+
+#[test]
+fn sets_of_programs_built_at_one_path_have_one_name_for_each() {
+    let desk = empty_desk();
+    two_programs(&desk);
+    fs_err::create_dir(desk.path("both")).expect("a new folder");
+    for name in ["data-a", "data-b"] {
+        copy(&desk.path(name), &desk.path("both"));
+    }
+    // Only main.go of program a is in both inputs: what ran of it.
+    assert_eq!(desk.report("intersect data-a both -o common").code, Some(0));
+    let covered = |folder: &str| desk.report(&format!("percent {folder}")).stdout;
+    assert_eq!(covered("common"), covered("data-a"));
+    assert!(
+        covered("common").contains("command-line-arguments\t\tcoverage: 100.0%"),
+        "{}",
+        covered("common")
+    );
+    assert_eq!(desk.report("subtract data-a both -o rest").code, Some(0));
+    assert!(covered("rest").contains("command-line-arguments\t\tcoverage: 0.0%"), "{}", covered("rest"));
+}
