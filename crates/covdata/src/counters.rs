@@ -81,7 +81,8 @@ impl<'a> CounterFile<'a> {
     ///
     /// # Errors
     ///
-    /// As [`parse`](Self::parse), and those of the sink.
+    /// As [`parse`](Self::parse), and those of the sink; [`Error::Malformed`] where the sink breaks its rules.
+    #[doc(hidden)]
     pub fn read_into<S: CounterSink>(bytes: &'a [u8], sink: &mut S) -> Result<Self, S::Error> {
         let mut cursor = Cursor::new(bytes);
         let whole = bytes.first_chunk::<HEADER>();
@@ -207,6 +208,7 @@ impl<'a> Segment<'a> {
     }
 
     /// The functions as they stand in the file.
+    #[doc(hidden)]
     #[must_use]
     pub fn payload(&self) -> &'a [u8] {
         self.payload
@@ -236,7 +238,9 @@ impl<'a> FunctionCounters<'a> {
 }
 
 impl<'a> FunctionCountersIter<'a> {
-    /// Functions as they stand in a segment whose numbers are written as ULEB128, which is how Go writes them.
+    /// Functions as they stand in a segment whose numbers are written as ULEB128, which is how Go writes them. Where these bytes
+    /// are anything else, it ends early.
+    #[doc(hidden)]
     #[must_use]
     pub fn of_uleb128(bytes: &'a [u8]) -> Self {
         Self { cursor: Cursor::new(bytes), encoding: Encoding::Uleb }
@@ -281,7 +285,8 @@ impl Iterator for Counters<'_> {
 impl ExactSizeIterator for Counters<'_> {}
 
 /// Receives the counters of a file while it is parsed: see [`CounterFile::read_into`]. This is the fastest way to add up
-/// counters.
+/// counters, and made for podcov's own crates: it may change in any version.
+#[doc(hidden)]
 pub trait CounterSink {
     /// What stops the reading: an error in the file, or one of the sink's own.
     type Error: From<Error>;
@@ -360,6 +365,11 @@ fn each_function<'a, S: CounterSink>(
         if may_be_short {
             let position = cursor.position() - from.position();
             if let Some((bytes, functions)) = sink.repeats(position, cursor.rest(), left) {
+                // None would be asked for again without end, and more would have no end either.
+                if functions == 0 || functions > left || bytes > cursor.left() {
+                    let what = "the sink repeats no function, or more than there are";
+                    return Err(Error::malformed(cursor.position(), what).into());
+                }
                 cursor.skip(bytes);
                 left -= functions;
                 continue;
@@ -377,6 +387,10 @@ fn each_function<'a, S: CounterSink>(
             }
             continue;
         };
+        if place.len() != counters as usize {
+            let what = format!("the sink has room for {} counters, and there are {counters}", place.len());
+            return Err(Error::malformed(cursor.position(), what).into());
+        }
         // Half of all functions have one counter.
         if let [place] = place {
             S::put(place, read(&mut cursor)?);
@@ -581,5 +595,43 @@ mod tests {
         assert!(args(b"\x02\x04argc\x01x", &[1, 0, 1]).is_err(), "not a number");
         assert!(args(b"\x02\x04argc\x0a9999999999", &[1, 0, 1]).is_err(), "not the number");
         assert!(args(b"\x01\x01k", &[0xff, 0xff, 0xff, 0xff, 0x0f]).is_err(), "not so many");
+    }
+
+    /// A sink that breaks a rule, with its answer about functions that repeat and the room that it has.
+    struct BadSink {
+        repeats: Option<(usize, u64)>,
+        room: Vec<u64>,
+    }
+
+    impl CounterSink for BadSink {
+        type Error = Error;
+
+        fn repeats(&mut self, _: usize, _: &[u8], _: u64) -> Option<(usize, u64)> {
+            self.repeats
+        }
+
+        fn place(&mut self, _: u32, _: u32, _: u32) -> Result<Option<&mut [u64]>, Error> {
+            Ok(Some(&mut self.room))
+        }
+
+        fn put(place: &mut u64, counter: u32) {
+            *place += u64::from(counter);
+        }
+    }
+
+    #[test]
+    fn a_sink_that_breaks_a_rule_is_an_error() {
+        let file = [header(2, 0), segment(1, &[2, 3, 4, 9, 8], 1)].concat();
+        let read = |repeats, room| {
+            let mut sink = BadSink { repeats, room: vec![0; room] };
+            CounterFile::read_into(&file, &mut sink).map(|_| sink.room)
+        };
+        assert_eq!(read(None, 2), Ok(vec![9, 8]));
+        assert_eq!(read(Some((5, 1)), 2), Ok(vec![0, 0]));
+        for (repeats, room) in
+            [(Some((0, 0)), 2), (Some((5, 2)), 2), (Some((500, 1)), 2), (None, 1), (None, 3)]
+        {
+            assert!(matches!(read(repeats, room), Err(Error::Malformed { .. })), "{repeats:?} {room}");
+        }
     }
 }

@@ -286,7 +286,11 @@ fn uleb(out: &mut Vec<u8>, mut value: usize) {
 
 impl MetaHash {
     /// The hash of a program that runs: of its packages' hashes, which the compiler made, in the order in which they are
-    /// initialized, of the mode and of the granularity. Go 1.24 and later; up to Go 1.23 it is the MD5 of the same.
+    /// initialized, of the mode and of the granularity.
+    ///
+    /// Only for programs of Go 1.24 and later. Up to Go 1.23 the hash is the MD5 of the same bytes, which this crate does not
+    /// have: what is given here is then **another hash than that in the names of the program's own files**, and nothing
+    /// tells.
     ///
     /// Go: `prepareForMetaEmit` in `internal/coverage/cfile`.
     #[must_use]
