@@ -25,6 +25,12 @@ GO_MODULES := $(EXAMPLES) e2e/measured e2e/program e2e/storage/gcs e2e/wrapped c
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 
+CARGO_MUTANTS_VERSION := 27.1.0
+CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
+
+# Which way is tried, which processes are signalled, and whose a folder is. docs/development.md lists what no test finds.
+MUTATED := crates/reach/src/plan.rs crates/reach/src/try_ways.rs crates/reach/src/process.rs hooks/collect/src/ownership.rs
+
 # A real Kubernetes on this machine, or the one that PODCOV_E2E_CONTEXT names in the kubeconfig: its programs are
 # built and unpacked here, once.
 E2E := target/e2e
@@ -35,7 +41,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test agent agent-sizes image readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny bench bench-e2e build install need-rust need-rust-and-go
+.PHONY: help demo test agent agent-sizes image readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -166,6 +172,15 @@ lint: need-rust-and-go ## Check the formatting and the lints of the Rust and the
 	@unformatted=$$(find crates e2e examples -name '*.go' -exec gofmt -l {} +) && \
 	    if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	for module in $(GO_MODULES); do go -C "$$module" vet -tags=integration ./... || exit; done
+
+# Exit codes 2 and 3: a change was not noticed, or had a test run for ever.
+mutants: need-rust $(filter target/%,$(CARGO_MUTANTS)) ## Change the code that decides what is ours, and see whether a test fails (takes most of an hour)
+	mkdir -p target/mutants
+	$(CARGO_MUTANTS) mutants --package podcov-reach --package podcov-collect $(MUTATED:%=--file %) --cargo-arg=--locked \
+	    --cargo-arg=--lib --minimum-test-timeout 60 --output target/mutants || { code=$$?; [ $$code -eq 2 ] || [ $$code -eq 3 ]; }
+
+target/tools/bin/cargo-mutants:
+	cargo install cargo-mutants --version $(CARGO_MUTANTS_VERSION) --locked --debug --root target/tools
 
 deny: need-rust $(filter target/%,$(CARGO_DENY)) ## Check what the dependencies are: licences, sources, vulnerabilities
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
