@@ -205,7 +205,7 @@ async fn a_snapshot_is_taken_of_a_hardened_program() -> Result<()> {
     };
     let before = answering().await?;
     let open = Open::new(&space, "deployment/wrapped main").await?;
-    ensure!(open.ask("NAME").await? == pod);
+    ensure!(open.ask("NAME").await?.trim_end() == pod);
     open.close().await?;
     let after = answering().await?;
     ensure!(before < after, "{before}% before it answered, {after}% then");
