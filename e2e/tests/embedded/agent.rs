@@ -525,8 +525,7 @@ async fn what_was_written_for_a_shell_without_tar_the_agent_sends() -> Result<()
     for files in [2, 3] {
         let collected = hook(&world, "podcov-collect --signal USR1", None).await?;
         assert_eq!((collected.code, collected.stderr.as_str()), (0, ""), "{collected:?}");
-        let container = &world.manifest()?["containers"][0];
-        assert_eq!((&container["way"], &container["attempts"]), (&json!("agent"), &json!(1)));
+        assert_eq!(world.manifest()?["containers"][0]["way"], "agent");
         let folder = format!("reports/coverage/default/{pod}/app");
         assert_eq!(world.files(&folder)?.len(), files, "one signal, one file");
     }
