@@ -11,7 +11,11 @@ use crate::programs::{Build, Counters, LOCAL, Running, STRIPPED, counters, writt
 /// How many functions there are.
 const FUNCTIONS: usize = 5000;
 
-/// Eight threads call functions that have run before, and now and then one that has not.
+/// How many snapshots are taken.
+const SNAPSHOTS: usize = 200;
+
+/// Eight threads call functions; with each line of input there are more that they may call, and one of these has been
+/// called when the line is answered.
 const MAIN: &str = r#"
 package main
 
@@ -25,16 +29,9 @@ import (
 var known atomic.Int64
 
 func work(seed uint64) {
-	for calls := 0; ; calls++ {
+	for {
 		seed = seed*6364136223846793005 + 1442695040888963407
-		limit := known.Load()
-		if calls%200 == 0 && limit < int64(len(functions)) {
-			limit = known.Add(1)
-		}
-		if limit > int64(len(functions)) {
-			limit = int64(len(functions))
-		}
-		functions[(seed>>33)%uint64(limit)](int(seed>>40) % 3)
+		functions[(seed>>33)%uint64(known.Load())](int(seed>>40) % 3)
 	}
 }
 
@@ -44,11 +41,15 @@ func main() {
 		go work(worker)
 	}
 	fmt.Println("ready")
-	bufio.NewScanner(os.Stdin).Scan()
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		fmt.Println(functions[known.Add(MORE)-1](7))
+	}
 }
 "#;
 
 fn write_module(dir: &Path) {
+    let main = MAIN.replace("MORE", &(FUNCTIONS / SNAPSHOTS - 1).to_string());
     let mut functions = "package main\n\nvar functions = []func(int) int{\n".to_owned();
     for number in 0..FUNCTIONS {
         writeln!(functions, "\tf{number},").expect("a string takes everything");
@@ -63,7 +64,7 @@ fn write_module(dir: &Path) {
             .expect("a string takes everything");
     }
     for (name, text) in
-        [("go.mod", "module busy\n\ngo 1.20\n"), ("main.go", MAIN), ("functions.go", &functions)]
+        [("go.mod", "module busy\n\ngo 1.20\n"), ("main.go", &main), ("functions.go", &functions)]
     {
         fs_err::write(dir.join(name), text).expect("a file");
     }
@@ -91,13 +92,16 @@ fn counters_only_grow_and_are_of_their_function() {
     let program = build.build(dir.path(), &["-cover", "-covermode=atomic"], dir.path());
     let data = dir.path().join("data");
     fs_err::create_dir(&data).expect("a folder");
-    let running = Running::start(&program, Some(&data));
+    let mut running = Running::start(&program, Some(&data));
     let process = Process::open(running.child.id()).expect("a process");
     let mut program = None;
     let mut snapshots = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..SNAPSHOTS {
+        // While these functions begin.
+        running.say("more");
         let snapshot = process.snapshot(&mut program).expect("a snapshot");
         snapshots.push(by_function(counters(&snapshot.bytes)));
+        assert_eq!(running.line(), "7");
     }
     running.end();
     let [_, (_, own)] = written(&data);
@@ -105,6 +109,7 @@ fn counters_only_grow_and_are_of_their_function() {
     for (number, pair) in snapshots.windows(2).enumerate() {
         assert!(grew(&pair[0], &pair[1]), "snapshot {number}");
     }
-    let [first, last] = [&snapshots[0], &snapshots[199]].map(BTreeMap::len);
-    assert!(first < last, "no function began in between: {first} {last}");
+    // At most those that may be called, main and work; at least one for each answer.
+    let [first, last] = [&snapshots[0], &snapshots[SNAPSHOTS - 1]].map(BTreeMap::len);
+    assert!(first <= FUNCTIONS / SNAPSHOTS + 2 && last >= SNAPSHOTS, "{first} {last}");
 }

@@ -73,8 +73,13 @@ impl Running {
 
     /// Lets it work on a line, and gives its answer.
     pub(crate) fn work(&mut self, line: &str) -> String {
-        writeln!(self.input, "{line}").expect("it reads");
+        self.say(line);
         self.line()
+    }
+
+    /// Gives it a line to work on.
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.input, "{line}").expect("it reads");
     }
 
     pub(crate) fn snapshot(&self) -> Result<(Program, Snapshot), ProcessError> {
