@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{Error, Range};
 
 /// The most bytes that are asked for at a time. The largest known programs have some 10 MB of meta-data.
-pub(crate) const LIMIT: u64 = 256 << 20;
+const LIMIT: u64 = 256 << 20;
 
 /// Checks that no more than the limit is read for these ranges together.
 pub(crate) fn limited(ranges: &[Range], what: &'static str) -> Result<(), Error> {

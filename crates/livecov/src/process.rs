@@ -67,12 +67,6 @@ impl Process {
         &self.auxv
     }
 
-    /// Its command line.
-    #[must_use]
-    pub fn command_line(&self) -> &[Vec<u8>] {
-        &self.command_line
-    }
-
     /// Finds its program's counters and meta-data.
     ///
     /// # Errors

@@ -43,9 +43,7 @@ impl Data<'_> {
     /// The names of files that are paths on the machine which built the program, each once.
     #[must_use]
     pub fn path_names(&self) -> Vec<String> {
-        let builds =
-            self.binaries.iter().enumerate().filter_map(|(number, counted)| Build::of(number, counted));
-        let binaries = builds.flat_map(|build| build.files.into_keys());
+        let binaries = self.builds().flat_map(|build| build.files.into_keys());
         let texts = self.text.iter().flat_map(|text| text.files.keys()).filter(|name| is_path(name)).cloned();
         binaries.chain(texts).collect::<BTreeSet<_>>().into_iter().collect()
     }
@@ -115,12 +113,15 @@ impl Data<'_> {
         &self.renamed
     }
 
+    /// The binaries that were built from files.
+    fn builds(&self) -> impl Iterator<Item = Build> {
+        self.binaries.iter().enumerate().filter_map(|(number, counted)| Build::of(number, counted))
+    }
+
     /// The programs that were built from files: the builds of each. The first one has all modules that are known of the
     /// program.
     fn programs(&self) -> Vec<Vec<Build>> {
-        let builds =
-            self.binaries.iter().enumerate().filter_map(|(number, counted)| Build::of(number, counted));
-        let mut builds: Vec<Build> = builds.collect();
+        let mut builds: Vec<Build> = self.builds().collect();
         builds.sort_by(|a, b| {
             let most_first = Reverse(a.modules.len()).cmp(&Reverse(b.modules.len()));
             most_first.then_with(|| a.modules.cmp(&b.modules))
@@ -261,6 +262,17 @@ impl<'a> ModuleFiles<'a> {
     }
 }
 
+/// For each path, the programs that have a file of it.
+fn programs_of_path(programs: &[Vec<Build>]) -> BTreeMap<&str, BTreeSet<usize>> {
+    let mut programs_of_path = BTreeMap::<&str, BTreeSet<usize>>::new();
+    for (number, program) in programs.iter().enumerate() {
+        for path in program.iter().flat_map(|build| build.files.keys()) {
+            programs_of_path.entry(path).or_default().insert(number);
+        }
+    }
+    programs_of_path
+}
+
 /// What tells a program's files from those of another program.
 struct Label {
     text: String,
@@ -271,12 +283,7 @@ struct Label {
 /// For each program without a name that another program has files of the same path, a label that tells it from these: its
 /// module if that is known, and the binary's hash if that is not enough.
 fn labels_of_programs(programs: &[Vec<Build>], names: &[Option<RenamedFile>]) -> Vec<Option<Label>> {
-    let mut programs_of_path = HashMap::<&str, usize>::new();
-    for program in programs {
-        let paths: BTreeSet<&str> =
-            program.iter().flat_map(|build| build.files.keys()).map(String::as_str).collect();
-        paths.into_iter().for_each(|path| *programs_of_path.entry(path).or_default() += 1);
-    }
+    let programs_of_path = programs_of_path(programs);
     let module = |program: &[Build]| match program[0].modules.iter().collect::<Vec<_>>()[..] {
         [module] => Some(module.clone()),
         _ => None,
@@ -287,7 +294,7 @@ fn labels_of_programs(programs: &[Vec<Build>], names: &[Option<RenamedFile>]) ->
     }
     let label = |(program, name): (&Vec<Build>, &Option<RenamedFile>)| {
         let mut paths = program.iter().flat_map(|build| build.files.keys());
-        if name.is_some() || paths.all(|path| programs_of_path[path.as_str()] == 1) {
+        if name.is_some() || paths.all(|path| programs_of_path[path.as_str()].len() == 1) {
             return None;
         }
         let (text, by_hash) = match module(program) {
@@ -302,21 +309,13 @@ fn labels_of_programs(programs: &[Vec<Build>], names: &[Option<RenamedFile>]) ->
 
 /// The files of programs that a hash tells from others which have files of the same path and may contain the same module.
 fn told_apart_by_hash(programs: &[Vec<Build>], labels: &[Option<Label>]) -> Vec<String> {
-    let mut programs_of_path = BTreeMap::<&str, BTreeSet<usize>>::new();
-    for (number, build) in
-        programs.iter().enumerate().flat_map(|(n, program)| program.iter().map(move |b| (n, b)))
-    {
-        for path in build.files.keys() {
-            programs_of_path.entry(path).or_default().insert(number);
-        }
-    }
     let modules = |number: usize| &programs[number][0].modules;
     let may_be_one = |a: usize, b: usize| {
         let (a, b) = (modules(a), modules(b));
         a.is_empty() || b.is_empty() || !a.is_disjoint(b)
     };
     let by_hash = |number: usize| labels[number].as_ref().is_some_and(|label| label.by_hash);
-    let paths = programs_of_path.into_iter().filter(|(_, numbers)| {
+    let paths = programs_of_path(programs).into_iter().filter(|(_, numbers)| {
         let mut labelled = numbers.iter().filter(|&&number| by_hash(number));
         labelled.any(|&a| numbers.iter().any(|&b| a != b && may_be_one(a, b)))
     });

@@ -156,8 +156,6 @@ impl<'a> Merger<'a> {
             }
             sizes[function.file as usize] += function.units().len();
         }
-        // Not all files: a package may be in the inputs in very many versions, each with other files.
-        let numbers = || file_of_string.iter().copied().filter(|&number| number != usize::MAX);
         for (&number, size) in file_of_string.iter().zip(sizes).filter(|(number, _)| **number != usize::MAX) {
             reserve(&mut self.files[number].blocks, size);
         }
@@ -186,7 +184,8 @@ impl<'a> Merger<'a> {
             // Functions are usually in order; the blocks in them usually are not.
             blocks[start..].sort_unstable_by_key(|block| block.unit.start());
         }
-        for number in numbers() {
+        // Not all files: a package may be in the inputs in very many versions, each with other files.
+        for number in file_of_string.into_iter().filter(|&number| number != usize::MAX) {
             self.files[number].end_input(self.mode);
         }
     }

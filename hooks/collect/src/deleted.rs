@@ -227,11 +227,15 @@ fn is_collected(notes: &[SeenPods], pod: &SeenPod, container: &str, collected: &
     collected.iter().any(|one| is_of_pod(one) && one.container == container && has(one))
 }
 
+/// The other pods that have, or had, the name of a pod.
+fn namesakes<'n>(notes: &'n [SeenPods], pod: &'n SeenPod) -> impl Iterator<Item = &'n SeenPod> {
+    let name = |pod: &'n SeenPod| (&pod.namespace, &pod.pod);
+    pods(notes).filter(move |one| one.uid != pod.uid && name(one) == name(pod))
+}
+
 /// Whether another pod has its name, and may still run.
 fn has_living_namesake(notes: &[SeenPods], pod: &SeenPod) -> bool {
-    let is_other =
-        |one: &&SeenPod| one.uid != pod.uid && (&one.namespace, &one.pod) == (&pod.namespace, &pod.pod);
-    pods(notes).filter(is_other).any(|one| !is_deleted(notes, &one.uid))
+    namesakes(notes, pod).any(|one| !is_deleted(notes, &one.uid))
 }
 
 /// Whether the program of the last start of one of a pod's containers had not ended at the last upload.
@@ -248,9 +252,7 @@ fn has_unfinished_upload<T>(pod: &SeenPod, fetched: &[Fetched<T>]) -> bool {
 
 /// Whether a pod is deleted and another one has its name.
 fn has_successor(notes: &[SeenPods], pod: &SeenPod) -> bool {
-    let is_other =
-        |one: &SeenPod| one.uid != pod.uid && (&one.namespace, &one.pod) == (&pod.namespace, &pod.pod);
-    is_deleted(notes, &pod.uid) && pods(notes).any(is_other)
+    is_deleted(notes, &pod.uid) && namesakes(notes, pod).next().is_some()
 }
 
 /// The containers of a note's pod that are not settled.

@@ -124,17 +124,7 @@ fn programs_of_which_nothing_tells_their_module_are_told_apart_by_their_blocks()
 #[test]
 fn of_two_programs_the_one_that_fits_the_mapped_source_has_its_name() {
     let desk = empty_desk();
-    for (name, body) in [("a", "println(1)"), ("b", "println(2)\n\tprintln(3)")] {
-        desk.write(&format!("{name}/go.mod"), &format!("module example.com/{name}\n\ngo 1.22\n"));
-        desk.write(&format!("{name}/x/x.go"), "package x\n\nfunc X() {\n\tprintln(0)\n}\n");
-        desk.write(
-            &format!("{name}/main.go"),
-            &format!(
-                "package main\n\nimport \"example.com/{name}/x\"\n\nfunc main() {{\n\tx.X()\n\t{body}\n}}\n"
-            ),
-        );
-        built_from_files(&desk, name, &["main.go"], &format!("data-{name}"));
-    }
+    two_programs(&desk);
     let workspace = desk.path("workspace").display().to_string();
     let report = || desk.report(&format!("data-b data-a --map {workspace}=a --root a"));
     let ended = report();
