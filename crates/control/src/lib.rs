@@ -8,6 +8,7 @@
 mod address;
 mod answer;
 mod identity;
+mod live_process;
 mod lives;
 mod request;
 mod signal;
@@ -16,6 +17,7 @@ mod token;
 pub use address::{ControlAddress, NotAnAddress};
 pub use answer::{Flushed, Health, ProgramState, Refused, Stopped, WasReset};
 pub use identity::{AGENT, ExpectedIdentity, Identity, Introduction, Mismatch};
+pub use live_process::LiveProcess;
 pub use lives::{EndedProcess, EndedProcesses};
 pub use request::{Action, NotARequest, Request};
 pub use signal::{NotASignal, Signal};
@@ -32,6 +34,9 @@ pub const DEFAULT_PORT: u16 = 19998;
 
 /// The header of an answer with coverage that has the agent's [`EndedProcesses`], in JSON.
 pub const LIVES: &str = "podcov-lives";
+
+/// The header of a snapshot that has its [`LiveProcess`]es, a list in JSON.
+pub const PROCESSES: &str = "podcov-processes";
 
 /// The header of a snapshot that lacks something: what it lacks and why, a list of sentences in JSON.
 pub const MISSING: &str = "podcov-missing";

@@ -25,9 +25,11 @@ pub mod process;
 mod range;
 mod reader;
 mod snapshot;
+mod stat;
 
 pub use build::BuildInfo;
 pub use error::Error;
 pub use range::{Range, Source};
 pub use reader::{Program, Reader, Step};
 pub use snapshot::{Facts, Readings, Snapshot};
+pub use stat::{Stat, boot_time};

@@ -3,6 +3,8 @@
 //! Linux allows it to the process's parent and, unless `kernel.yama.ptrace_scope` forbids it, to any process of the same
 //! user with no fewer capabilities. See "Ptrace access mode checking" in `ptrace(2)`.
 
+pub mod scan;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -10,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
 
-use crate::{Error, Facts, Program, Range, Reader, Readings, Snapshot, Source, Step};
+use crate::{Error, Facts, Program, Range, Reader, Readings, Snapshot, Source, Stat, Step};
 
 /// A process of this machine.
 #[derive(Debug)]
@@ -20,6 +22,7 @@ pub struct Process {
     memory: File,
     auxv: Vec<u8>,
     command_line: Vec<Vec<u8>>,
+    stat: Option<Stat>,
 }
 
 /// Why a process could not be read.
@@ -35,6 +38,14 @@ pub enum ProcessError {
     /// There is nothing to be read.
     #[error(transparent)]
     Coverage(#[from] Error),
+}
+
+impl ProcessError {
+    /// Whether the process must not be read: see [`scan::reading_rights`].
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 /// How often a process is read again that changes while it is read.
@@ -57,7 +68,8 @@ impl Process {
         let mut command_line: Vec<Vec<u8>> =
             command_line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         command_line.pop();
-        let process = Self { pid, executable, memory, auxv, command_line };
+        let stat = Stat::parse(&fs::read(of_it("stat"))?);
+        let process = Self { pid, executable, memory, auxv, command_line, stat };
         if process.has_ended() { Err(ProcessError::Ended) } else { Ok(process) }
     }
 
@@ -65,6 +77,12 @@ impl Process {
     #[must_use]
     pub fn auxv(&self) -> &[u8] {
         &self.auxv
+    }
+
+    /// What the kernel tells of it; `None` if that is no known text.
+    #[must_use]
+    pub fn stat(&self) -> Option<&Stat> {
+        self.stat.as_ref()
     }
 
     /// Finds its program's counters and meta-data.

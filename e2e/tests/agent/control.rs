@@ -16,12 +16,18 @@ use crate::support::{Agent, BASH, Bench, HUNG, names, wrapped};
 /// An answer of the endpoint.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    head: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     pub(crate) fn json(&self) -> Result<serde_json::Value> {
         Ok(serde_json::from_slice(&self.body)?)
+    }
+
+    /// The value of a header, whose name is in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     pub(crate) fn error(&self) -> Result<String> {
@@ -45,7 +51,7 @@ pub(crate) async fn ask(port: u16, method: &str, path: &str, headers: &str) -> R
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").context("no end of the headers")?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok(Answer { status, body: answer[end + 4..].to_vec() })
+    Ok(Answer { status, head, body: answer[end + 4..].to_vec() })
 }
 
 /// An agent with an endpoint, and its port.
@@ -290,7 +296,8 @@ async fn ask_on(
                 let length: usize = length.split("\r\n").next().unwrap_or_default().parse()?;
                 if body.len() == length {
                     let status = head.split(' ').nth(1).context("no status")?.parse()?;
-                    return anyhow::Ok(Answer { status, body: body.as_bytes().to_vec() });
+                    let (head, body) = (head.to_owned(), body.as_bytes().to_vec());
+                    return anyhow::Ok(Answer { status, head, body });
                 }
             }
             anyhow::ensure!(stream.read_buf(&mut answer).await? > 0, "it closed: {text}");

@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use covdata::FileName;
+use podcov_control::LiveProcess;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
@@ -147,6 +149,7 @@ async fn what_has_no_coverage_is_named() -> Result<()> {
 async fn the_control_endpoint_gives_what_is_in_memory() -> Result<()> {
     let mut bench = Bench::new()?;
     let program = wrapped("set")?.display().to_string();
+    let before = SystemTime::now();
     // bash has no coverage, and its child writes none.
     let (agent, port) = start(&mut bench, BASH, &["-c", r#""$0" forever; exit 3"#, &program]).await?;
     let answer = ask(port, "GET", "/snapshot", "").await?;
@@ -157,8 +160,41 @@ async fn the_control_endpoint_gives_what_is_in_memory() -> Result<()> {
     let summary =
         std::process::Command::new(podcov_e2e::program("podcov-report")).arg(dir.path()).output()?;
     assert!(String::from_utf8(summary.stdout)?.contains("example.com/podcov/e2e/wrapped"));
+    let told = answer.header("podcov-processes").context("no header")?;
+    let [process] = &serde_json::from_str::<Vec<LiveProcess>>(told)?[..] else { panic!("{told}") };
+    let counters = names[0].to_string();
+    assert_eq!((process.pid, process.counters.as_str()), (pid, counters.as_str()));
+    assert_eq!(process.name.as_deref(), Some("wrapped-set"));
+    assert_eq!(process.module.as_deref(), Some("example.com/podcov/e2e/wrapped"));
+    let build = std::process::Command::new("go").args(["version", "-m"]).arg(&program).output()?;
+    let build = String::from_utf8(build.stdout)?;
+    let go = build.lines().next().and_then(|line| line.strip_prefix(&format!("{program}: ")));
+    assert_eq!(process.go.as_deref(), go, "{build}");
+    let revision = build.lines().find_map(|line| line.trim().strip_prefix("build\tvcs.revision="));
+    assert_eq!(process.revision.as_deref(), revision, "{build}");
+    // The kernel tells the boot's time in whole seconds, and the start in hundredths of one.
+    let started = UNIX_EPOCH + Duration::from_nanos(process.started.context("no start")?);
+    let earliest = before - Duration::from_millis(1010);
+    assert!(earliest <= started && started <= SystemTime::now(), "{earliest:?} {started:?}");
     drop(Program(Pid::from_raw(pid.cast_signed()).context("no process has this number")?));
     assert_eq!(agent.end().await?.code, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_process_may_have_any_name() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let name = "\u{7f}\u{e9}\n\"\\) (";
+    let program = bench.dir.path().join(name);
+    fs_err::copy(wrapped("set")?, &program)?;
+    let (agent, port) = start(&mut bench, &program, &["terms", "1"]).await?;
+    let answer = ask(port, "GET", "/snapshot", "").await?;
+    assert_eq!((answer.status, answer.header("podcov-missing")), (200, None));
+    let told = answer.header("podcov-processes").context("no header")?;
+    let processes: Vec<LiveProcess> = serde_json::from_str(told)?;
+    assert_eq!(processes.iter().map(|process| process.name.as_deref()).collect::<Vec<_>>(), [Some(name)]);
+    agent.signal(Signal::TERM)?;
+    assert_eq!(agent.end().await?.code, 7);
     Ok(())
 }
 

@@ -26,10 +26,12 @@ use hyper::http::uri::PathAndQuery;
 use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use livecov::process::scan::Scan;
 use podcov_cli::say;
 use podcov_control::{
     Action, ControlAddress, EndedProcess, EndedProcesses, Flushed, Health, Identity, Introduction, LIVES,
-    MISSING, Nonce, NotARequest, ProgramState, Refused, Request, Signal, Stopped, TOKEN, Token, WasReset,
+    LiveProcess, MISSING, Nonce, NotARequest, PROCESSES, ProgramState, Refused, Request, Signal, Stopped,
+    TOKEN, Token, WasReset,
 };
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Origin;
@@ -43,7 +45,7 @@ use crate::args::RunArgs;
 use crate::files::CoverFolder;
 use crate::flush::Flush;
 use crate::program::{Program, State};
-use crate::snapshot::Snapshots;
+use crate::snapshot::{live_process, nothing};
 use crate::write_timeout::WriteTimeout;
 use crate::{NAME, files, tarball};
 
@@ -64,6 +66,9 @@ const HEADERS: Duration = Duration::from_secs(5);
 
 /// The most bytes of a request's body, which has no meaning.
 const BODY: usize = 4096;
+
+/// The most bytes of a header's value: hyper reads some 400 kB of headers, other callers less.
+const HEADER: usize = 64 << 10;
 
 /// How long the program may take to end when it is asked to, before the caller is told that it has not.
 const STOP: Duration = Duration::from_secs(60);
@@ -397,32 +402,45 @@ async fn snapshot(agent: &Arc<Agent>) -> Response<Body> {
     // One at a time, for each is held as a whole until it is sent, in the container's memory.
     let turn = Arc::clone(&agent.snapshots).lock_owned().await;
     // In a thread of its own, for a program may have many megabytes of counters.
-    let taken = match tokio::task::spawn_blocking(Snapshots::of_descendants).await {
-        Ok(Ok(taken)) => taken,
+    let scan = match tokio::task::spawn_blocking(Scan::of_descendants).await {
+        Ok(Ok(scan)) => scan,
         Ok(Err(error)) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    if taken.files.is_empty() {
-        return refuse(StatusCode::CONFLICT, &taken.nothing().to_string());
+    if scan.snapshots.is_empty() {
+        return refuse(StatusCode::CONFLICT, &nothing(&scan).to_string());
     }
-    let missing: Vec<String> = [taken.doubts(), taken.failures].concat();
+    let files = scan.files().into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect();
+    let processes: Vec<LiveProcess> = scan.snapshots.iter().map(live_process).collect();
+    let mut missing: Vec<String> = [scan.doubts(), scan.failures].concat();
     let (sender, receiver) = mpsc::channel(1);
     tokio::task::spawn_local(async move {
-        tarball::send_bytes(taken.files, sender).await;
+        tarball::send_bytes(files, sender).await;
         drop(turn);
     });
     let mut response = archive(agent, receiver);
+    match header(&processes) {
+        Some(processes) => drop(response.headers_mut().insert(PROCESSES, processes)),
+        None => {
+            missing.push(format!("the list of {} processes does not fit into a header", processes.len()));
+        }
+    }
     if !missing.is_empty() {
         for missing in &missing {
             say(NAME, format_args!("warning: a snapshot is not complete: {missing}"));
         }
-        let json = serde_json::to_vec(&missing).ok().and_then(|json| HeaderValue::from_bytes(&json).ok());
-        // A process may have any name.
-        let json =
-            json.unwrap_or(HeaderValue::from_static("[\"more than fits into a header: see the log\"]"));
+        let json = header(&missing)
+            .unwrap_or(HeaderValue::from_static("[\"more than fits into a header: see the log\"]"));
         response.headers_mut().insert(MISSING, json);
     }
     response
+}
+
+/// A value in JSON, as a header. `None` if it is larger than callers read.
+fn header(value: &impl Serialize) -> Option<HeaderValue> {
+    // JSON leaves only this control character as it is, which no header may have. A process may have any name.
+    let json = serde_json::to_string(value).ok()?.replace('\x7f', "\\u007f");
+    HeaderValue::try_from(json).ok().filter(|value| value.len() <= HEADER)
 }
 
 /// An answer with the pieces of an archive.
@@ -441,8 +459,7 @@ fn archive(agent: &Arc<Agent>, receiver: mpsc::Receiver<io::Result<Bytes>>) -> R
     });
     let body = StreamBody::new(pieces.boxed()).boxed_unsync();
     let mut response = respond(StatusCode::OK, "application/x-tar", body);
-    let lives = serde_json::to_string(&agent.lives()).ok().and_then(|lives| lives.parse().ok());
-    if let Some(lives) = lives {
+    if let Some(lives) = header(&agent.lives()) {
         response.headers_mut().insert(LIVES, lives);
     }
     response
