@@ -20,6 +20,7 @@ mod error;
 mod known;
 mod metalist;
 mod module;
+mod overlap;
 #[cfg(target_os = "linux")]
 pub mod process;
 mod range;
@@ -29,6 +30,7 @@ mod stat;
 
 pub use build::BuildInfo;
 pub use error::Error;
+pub use overlap::is_within;
 pub use range::{Range, Source};
 pub use reader::{Program, Reader, Step};
 pub use snapshot::{Facts, Readings, Snapshot};
