@@ -8,6 +8,7 @@ pub mod scan;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
@@ -73,6 +74,12 @@ impl Process {
         if process.has_ended() { Err(ProcessError::Ended) } else { Ok(process) }
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// What tells it from all other processes, but for its copies by fork: the addresses in it are random.
     #[must_use]
     pub fn auxv(&self) -> &[u8] {
@@ -113,7 +120,7 @@ impl Process {
     /// # Errors
     ///
     /// [`ProcessError::Ended`] and all of [`Error`]: [`Error::NewPackages`] if packages were initialized all the time.
-    pub fn snapshot(&self, program: &mut Option<Program>) -> Result<Snapshot, ProcessError> {
+    pub fn snapshot(&self, program: &mut Option<Arc<Program>>) -> Result<Snapshot, ProcessError> {
         let mut tries = 1;
         loop {
             match self.try_snapshot(program) {
@@ -127,10 +134,10 @@ impl Process {
         }
     }
 
-    fn try_snapshot(&self, program: &mut Option<Program>) -> Result<Snapshot, Error> {
+    fn try_snapshot(&self, program: &mut Option<Arc<Program>>) -> Result<Snapshot, Error> {
         let program = match program {
             Some(program) => program,
-            None => program.insert(self.find()?),
+            None => program.insert(Arc::new(self.find()?)),
         };
         let (counters, later) = (self.read(program.counters()), self.read(program.counters()));
         let length = self.read(program.length());

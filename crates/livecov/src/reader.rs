@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use md5::{Digest, Md5};
 
-use covdata::{FileName, Granularity, MetaFile, MetaHash, Mode};
+use covdata::{FileName, Granularity, MetaFile, MetaHash, Mode, Package};
 
 use crate::build::BuildInfo;
 use crate::elf::Executable;
@@ -59,6 +59,8 @@ pub struct Program {
     pub(crate) hash: MetaHash,
     /// The meta-data file.
     pub(crate) meta: Vec<u8>,
+    /// How many units each function has, by package: what is needed of the meta-data for each snapshot.
+    pub(crate) units: Vec<Vec<u32>>,
     pub(crate) granularity: Granularity,
     /// How many packages there are.
     pub(crate) packages: usize,
@@ -115,19 +117,25 @@ impl Reader {
         let first = blobs.iter().find(counts).or(blobs.first()).ok_or(Error::NotStarted)?;
         let hash = hash(&blobs, first, build.go.as_deref());
         let meta = covdata::meta_file_with_hash(hash, &packages, first.mode, first.granularity);
-        MetaFile::parse(&meta)?;
+        let units = units(&MetaFile::parse(&meta)?);
         Ok(Program {
             build,
             architecture: executable.architecture,
             counters,
             hash,
             meta,
+            units,
             granularity: first.granularity,
             packages: blobs.len(),
             length_at,
             numbers: (0..).zip(&blobs).map(|(index, blob)| (blob.number, index)).collect(),
         })
     }
+}
+
+fn units(meta: &MetaFile<'_>) -> Vec<Vec<u32>> {
+    let of = |package: &Package<'_>| (0..).map_while(|function| package.unit_count_of(function)).collect();
+    meta.packages.iter().map(of).collect()
 }
 
 /// The hash of a program's meta-data: up to Go 1.23 by MD5.

@@ -6,7 +6,7 @@
 //!
 //! Go: `internal/coverage/defs.go` (`NumCtrsOffset` and the like), read by `VisitFuncs` in `internal/coverage/cfile`.
 
-use covdata::{CounterFileBuilder, FileName, Granularity, MetaFile, ProcessArgs};
+use covdata::{CounterFileBuilder, FileName, Granularity, ProcessArgs};
 
 use crate::elf::word;
 use crate::{Error, Program, Range};
@@ -72,7 +72,6 @@ impl Program {
         if word(length) != self.packages as u64 {
             return Err(Error::NewPackages);
         }
-        let meta = MetaFile::parse(&self.meta)?;
         let [counters, later] = [counters, later].map(words);
         let mut out = CounterFileBuilder::new(self.hash);
         out.begin(&ProcessArgs {
@@ -90,7 +89,7 @@ impl Program {
             let end = at.saturating_add(HEADER).saturating_add(count);
             let values = counters.get(at + HEADER..end);
             let has_counted = values.is_some_and(|values| values.iter().any(|value| *value != 0));
-            match (self.function(&meta, &later[at..]), values) {
+            match (self.function(&later[at..]), values) {
                 (Ok(Some((package, function))), Some(values)) => {
                     if has_counted {
                         out.function(package, function, values.iter().copied());
@@ -116,14 +115,14 @@ impl Program {
 
     /// The package and the function whose numbers in memory these are. `None` if the function ran before its package had
     /// a number.
-    fn function(&self, meta: &MetaFile<'_>, numbers: &[u32]) -> Result<Option<(usize, usize)>, Error> {
+    fn function(&self, numbers: &[u32]) -> Result<Option<(usize, usize)>, Error> {
         let [count, package, function] = *numbers.first_chunk().ok_or_else(|| self.no_layout())?;
         if package == 0 {
             return Ok(None);
         }
         let (package, function) = (self.package(package).ok_or(Error::NewPackages)?, function as usize);
-        let units = meta.packages[package].unit_count_of(function);
-        let fits = units.is_some_and(|units| self.granularity == Granularity::PerFunction || units == count);
+        let units = self.units[package].get(function);
+        let fits = units.is_some_and(|units| self.granularity == Granularity::PerFunction || *units == count);
         if fits { Ok(Some((package, function))) } else { Err(self.no_layout()) }
     }
 

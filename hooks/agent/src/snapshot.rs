@@ -60,7 +60,7 @@ pub(crate) fn nothing(scan: &Scan) -> Failure {
 
 /// What a process is, for those who ask for its snapshot.
 pub(crate) fn live_process(snapshot: &ProcessSnapshot) -> LiveProcess {
-    let ProcessSnapshot { pid, stat, started, program, counters } = snapshot;
+    let ProcessSnapshot { pid, stat, started, program, counters, .. } = snapshot;
     LiveProcess {
         pid: *pid,
         started: *started,

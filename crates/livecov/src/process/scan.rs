@@ -1,6 +1,6 @@
 //! Reads all processes of this machine, of this container, or that one has started, which have coverage.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const TRIES: usize = 3;
 pub struct ProcessSnapshot {
     /// Its number.
     pub pid: u32,
+    /// What tells it from all other processes: see [`Process::auxv`].
+    pub auxv: Vec<u8>,
     /// What the kernel tells of it.
     pub stat: Option<Stat>,
     /// When it was started, in nanoseconds since 1970-01-01 UTC: see [`Stat::started`].
@@ -42,19 +44,39 @@ pub struct Scan {
     unknown: Vec<String>,
     /// Processes that must not be read, each with its command.
     refused: Vec<String>,
+    /// A process has coverage, and has not begun to count.
+    starting: bool,
+    /// Processes that have coverage or may have it, and are not in `snapshots`.
+    unread: BTreeSet<u32>,
     /// What each process is known by.
     taken: BTreeSet<Vec<u8>>,
+}
+
+/// Reads the same processes again and again. Whether a process has coverage, and where, is found once.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    known: HashMap<u32, Known>,
+}
+
+/// What is known of a process.
+#[derive(Debug)]
+struct Known {
+    /// It has this as long as it runs the same program.
+    auxv: Vec<u8>,
+    /// `None`: it has no coverage.
+    program: Option<Arc<Program>>,
 }
 
 impl Scan {
     /// Reads each of these processes. One that has no coverage is a failure.
     #[must_use]
     pub fn of(pids: &[u32]) -> Self {
-        let mut scan = Self::default();
+        let (mut scan, mut scanner) = (Self::default(), Scanner::default());
         for pid in BTreeSet::from_iter(pids) {
-            if let Err(error) = scan.add(*pid) {
+            if let Err(error) = scanner.read(*pid, &mut scan) {
                 let hint = if error.is_refused() { format!("; {}", reading_rights()) } else { String::new() };
                 scan.failures.push(format!("process {pid}: {error}{hint}"));
+                scan.unread.insert(*pid);
             }
         }
         scan
@@ -66,7 +88,8 @@ impl Scan {
     ///
     /// When the processes cannot be listed.
     pub fn of_container() -> io::Result<Self> {
-        Ok(Self::of_covered(processes()?.into_keys().filter(|pid| !is_elsewhere(*pid))))
+        let pids = processes()?.into_keys().filter(|pid| !is_elsewhere(*pid));
+        Ok(Scanner::default().scan(pids))
     }
 
     /// Reads each process that has coverage among those which this one has started, and those which they have started.
@@ -75,60 +98,11 @@ impl Scan {
     ///
     /// When the processes cannot be listed.
     pub fn of_descendants() -> io::Result<Self> {
-        let processes = processes()?;
-        let mut found = BTreeSet::from([std::process::id()]);
-        loop {
-            let children: Vec<u32> = processes
-                .iter()
-                .filter(|(pid, stat)| found.contains(&stat.parent) && !found.contains(pid))
-                .map(|(pid, _)| *pid)
-                .collect();
-            if children.is_empty() {
-                return Ok(Self::of_covered(found.into_iter().filter(|pid| *pid != std::process::id())));
-            }
-            found.extend(children);
-        }
+        Ok(Scanner::default().scan(descendants()?))
     }
 
-    /// Reads those of these processes that have coverage.
-    pub fn of_covered(pids: impl IntoIterator<Item = u32>) -> Self {
-        let mut scan = Self::default();
-        for pid in pids {
-            match scan.add(pid) {
-                Ok(()) | Err(ProcessError::Ended) => {}
-                Err(ProcessError::Coverage(Error::NotElf | Error::NotGo | Error::NotCovered)) => {}
-                Err(ProcessError::Coverage(error @ (Error::NoSections | Error::Processor(_)))) => {
-                    scan.unknown.push(format!("process {pid} ({}): {error}", command(pid)));
-                }
-                // It has ended, or is a thread of the kernel, which has no program.
-                Err(ProcessError::Io(error))
-                    if error.kind() == ErrorKind::NotFound || command(pid).is_empty() => {}
-                Err(error) if error.is_refused() => scan.refused.push(format!("{pid} ({})", command(pid))),
-                Err(error) => scan.failures.push(format!("process {pid}: {error}")),
-            }
-        }
-        scan
-    }
-
-    fn add(&mut self, pid: u32) -> Result<(), ProcessError> {
-        let mut tries = 1;
-        loop {
-            match self.try_add(pid) {
-                Err(ProcessError::Ended) if tries < TRIES => tries += 1,
-                other => return other,
-            }
-        }
-    }
-
-    fn try_add(&mut self, pid: u32) -> Result<(), ProcessError> {
-        let process = Process::open(pid)?;
-        let mut program = None;
-        let counters = process.snapshot(&mut program)?;
-        // A process that is being started is for a moment a copy of its parent, counters and all.
-        if !self.taken.insert(process.auxv().to_vec()) {
-            return Ok(());
-        }
-        let Some(program) = program.map(Arc::new) else { return Ok(()) };
+    fn add(&mut self, process: &Process, program: Arc<Program>, counters: Snapshot) {
+        let pid = process.pid();
         match counters.unknown_functions {
             0 => {}
             1 => self.failures.push(format!(
@@ -141,8 +115,14 @@ impl Scan {
         let stat = process.stat().cloned();
         let started =
             stat.as_ref().and_then(|stat| Some(stat.started(boot_time(&fs::read("/proc/stat").ok()?)?)));
-        self.snapshots.push(ProcessSnapshot { pid, stat, started, program, counters });
-        Ok(())
+        self.snapshots.push(ProcessSnapshot {
+            pid,
+            auxv: process.auxv().to_vec(),
+            stat,
+            started,
+            program,
+            counters,
+        });
     }
 
     /// The coverage files, by name: each program's meta-data once.
@@ -171,11 +151,114 @@ impl Scan {
         doubts
     }
 
+    /// Whether a process that was to be read has coverage, or may have it, and could not be read.
+    #[must_use]
+    pub fn is_unread(&self, pid: u32) -> bool {
+        self.unread.contains(&pid)
+    }
+
+    /// Whether a process is being started that has coverage, and has counted nothing yet.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.starting
+    }
+
     /// Whether there are processes that must not be read. See [`reading_rights`].
     #[must_use]
     pub fn is_refused(&self) -> bool {
         !self.refused.is_empty()
     }
+}
+
+impl Scanner {
+    /// Reads those of these processes that have coverage. Of a process that is the copy of another, as one is for a moment
+    /// while it is being started, the first is read.
+    pub fn scan(&mut self, pids: impl IntoIterator<Item = u32>) -> Scan {
+        let mut scan = Scan::default();
+        let mut scanned = BTreeSet::new();
+        for pid in pids {
+            scanned.insert(pid);
+            let Err(error) = self.read(pid, &mut scan) else { continue };
+            match error {
+                ProcessError::Ended => continue,
+                ProcessError::Coverage(Error::NotElf | Error::NotGo | Error::NotCovered) => continue,
+                ProcessError::Coverage(error @ (Error::NoSections | Error::Processor(_))) => {
+                    scan.unknown.push(format!("process {pid} ({}): {error}", command(pid)));
+                }
+                // It has ended, or is a thread of the kernel, which has no program.
+                ProcessError::Io(error) if error.kind() == ErrorKind::NotFound || command(pid).is_empty() => {
+                    continue;
+                }
+                ProcessError::Coverage(error @ Error::NotStarted) => {
+                    scan.failures.push(format!("process {pid}: {error}"));
+                    // It has counted nothing yet.
+                    scan.starting = true;
+                    continue;
+                }
+                error if error.is_refused() => scan.refused.push(format!("{pid} ({})", command(pid))),
+                error => scan.failures.push(format!("process {pid}: {error}")),
+            }
+            scan.unread.insert(pid);
+        }
+        self.known.retain(|pid, _| scanned.contains(pid));
+        scan
+    }
+
+    fn read(&mut self, pid: u32, scan: &mut Scan) -> Result<(), ProcessError> {
+        let mut tries = 1;
+        loop {
+            match self.try_read(pid, scan) {
+                Err(ProcessError::Ended) if tries < TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn try_read(&mut self, pid: u32, scan: &mut Scan) -> Result<(), ProcessError> {
+        let process = Process::open(pid)?;
+        let auxv = process.auxv().to_vec();
+        let mut program = match self.known.remove(&pid) {
+            Some(Known { auxv: of, program }) if of == auxv => match program {
+                Some(program) => Some(program),
+                None => {
+                    self.known.insert(pid, Known { auxv, program: None });
+                    return Err(Error::NotCovered.into());
+                }
+            },
+            _ => None,
+        };
+        let counters = process.snapshot(&mut program);
+        let has_none =
+            matches!(counters, Err(ProcessError::Coverage(Error::NotElf | Error::NotGo | Error::NotCovered)));
+        if program.is_some() || has_none {
+            self.known.insert(pid, Known { auxv: auxv.clone(), program: program.clone() });
+        }
+        let counters = counters?;
+        if let Some(program) = program
+            && scan.taken.insert(auxv)
+        {
+            scan.add(&process, program, counters);
+        }
+        Ok(())
+    }
+}
+
+/// The processes that this one has started, and those which they have started: each after its parent.
+///
+/// # Errors
+///
+/// When the processes cannot be listed.
+pub fn descendants() -> io::Result<Vec<u32>> {
+    let processes = processes()?;
+    let mut found = vec![std::process::id()];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        next += 1;
+        let children = processes.iter().filter(|(pid, stat)| stat.parent == parent && !found.contains(pid));
+        found.extend(children.map(|(pid, _)| *pid).collect::<Vec<_>>());
+    }
+    found.remove(0);
+    Ok(found)
 }
 
 /// All processes that this one sees, by their numbers.

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 
 use covdata::{CounterFile, FileName};
 use livecov::process::{Process, ProcessError};
@@ -82,7 +83,7 @@ impl Running {
         writeln!(self.input, "{line}").expect("it reads");
     }
 
-    pub(crate) fn snapshot(&self) -> Result<(Program, Snapshot), ProcessError> {
+    pub(crate) fn snapshot(&self) -> Result<(Arc<Program>, Snapshot), ProcessError> {
         let mut program = None;
         let snapshot = Process::open(self.child.id())?.snapshot(&mut program)?;
         Ok((program.expect("it was read"), snapshot))

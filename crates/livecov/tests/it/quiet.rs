@@ -2,9 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use covdata::{FileName, MetaFile};
 use livecov::Error;
+use livecov::process::scan::{Scan, Scanner};
 use livecov::process::{Process, ProcessError};
 
 use crate::programs::{
@@ -98,4 +100,27 @@ fn a_program_whose_main_has_no_coverage_is_read_too() {
     let [(package, function, counters)] = &counters(&snapshot.bytes)[..] else { panic!("one function ran") };
     // All but `nothing`, `a comment` with its literal, and `words`.
     assert_eq!((*package, *function, counters.iter().filter(|count| **count == 0).count()), (0, 0, 4));
+}
+
+#[test]
+fn where_the_counters_are_is_found_once_for_each_process() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let build = Build { toolchain: LOCAL, cgo: false, flags: STRIPPED };
+    let program = build.build(&module("quiet"), &["-cover"], dir.path());
+    let [mut first, second] = [(); 2].map(|()| Running::start(&program, None));
+    let pids = [first.child.id(), second.child.id()];
+    let mut scanner = Scanner::default();
+    let before = scanner.scan(pids);
+    assert_eq!(before.snapshots.iter().map(|snapshot| snapshot.pid).collect::<Vec<_>>(), pids);
+    assert_eq!(first.work("one"), "a word 3");
+    let after = scanner.scan(pids);
+    let same = |n: usize| Arc::ptr_eq(&before.snapshots[n].program, &after.snapshots[n].program);
+    assert!(same(0) && same(1));
+    let bytes = |scan: &Scan, n: usize| counters(&scan.snapshots[n].counters.bytes);
+    assert!(bytes(&before, 0).len() < bytes(&after, 0).len());
+    assert_eq!(bytes(&before, 1), bytes(&after, 1));
+    for running in [first, second] {
+        running.end();
+    }
+    assert!(scanner.scan(pids).snapshots.is_empty());
 }
