@@ -19,7 +19,7 @@ HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
 HOOKS := $(patsubst hooks/%,podcov-%,$(wildcard hooks/*))
 EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
-GO_MODULES := $(EXAMPLES) e2e/measured e2e/program e2e/storage/gcs e2e/wrapped crates/covdata/tests/programs/sample \
+GO_MODULES := $(EXAMPLES) e2e/measured e2e/plain e2e/program e2e/storage/gcs e2e/wrapped crates/covdata/tests/programs/sample \
     crates/covdata/tests/programs/blocks crates/covdata/tests/programs/fromfile crates/livecov/tests/programs/quiet
 
 CARGO_DENY_VERSION := 0.20.2

@@ -2,6 +2,7 @@
 
 mod control;
 mod folders;
+mod interval;
 mod processes;
 mod restart;
 mod snapshot;

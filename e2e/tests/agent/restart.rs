@@ -1,5 +1,7 @@
 //! Starting the program again, and the text profiles of test binaries.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Result;
 use fs_err as fs;
 use podcov_e2e::{program, top};
@@ -8,7 +10,9 @@ use rustix::process::Signal;
 use crate::support::{BASH, Bench, until, wrapped};
 
 /// The test binary of e2e/wrapped: it writes a text profile.
-fn test_binary() -> Result<std::path::PathBuf> {
+pub(crate) fn test_binary() -> Result<std::path::PathBuf> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let out = program("tmp").join("podcov-e2e").join("wrapped.test");
     let mut go = std::process::Command::new("go");
     go.args(["test", "-c", "-cover", "-covermode=count", "-coverpkg=./...", "-o"]).arg(&out).arg(".");

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use podcov_e2e::{Ended, go_build};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 /// What has not happened by now never will. No test expects it.
@@ -113,11 +113,29 @@ impl Agent {
 
     /// The port that it has chosen, which is the first that it says.
     pub(crate) async fn port(&mut self) -> Result<u16> {
+        let line = self.error().await?;
+        let (_, port) = line.rsplit_once(':').with_context(|| line.clone())?;
+        port.parse().with_context(|| line.clone())
+    }
+
+    /// Gives the program a line of input.
+    pub(crate) async fn say(&mut self, line: &str) -> Result<()> {
+        let input = self.child.stdin.as_mut().context("no input")?;
+        Ok(input.write_all(format!("{line}\n").as_bytes()).await?)
+    }
+
+    /// Gives the program a line of input, which it prints when it is done with it.
+    pub(crate) async fn tell(&mut self, line: &str) -> Result<()> {
+        self.say(line).await?;
+        self.hear(line).await
+    }
+
+    /// The next line on stderr.
+    pub(crate) async fn error(&mut self) -> Result<String> {
         let mut line = String::new();
         let stderr = self.stderr.as_mut().context("stderr is closed")?;
         tokio::time::timeout(HUNG, stderr.read_line(&mut line)).await.context("no word")??;
-        let (_, port) = line.trim_end().rsplit_once(':').with_context(|| line.clone())?;
-        port.parse().with_context(|| line.clone())
+        Ok(line.trim_end().to_owned())
     }
 
     /// Reads no more of what it says.

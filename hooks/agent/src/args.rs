@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::ValueEnum;
 use podcov_control::{ControlAddress, Signal};
-use podcov_exit::{Exit, Failure, ResultExt};
+use podcov_exit::{Exit, ResultExt};
 use podcov_storage::Address;
 
 /// The program's name.
@@ -102,8 +102,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = podcov_exit::seconds, env = "PODCOV_FLUSH_TIMEOUT", help_heading = "Flush")]
     pub(crate) flush_timeout: Duration,
 
-    /// Have the program write its counters this often, upload them, and remove them: a program that is killed loses at most
-    /// what it counted since
+    /// Read the counters in the program's memory this often, keep them with the other coverage files, and upload them if there
+    /// is a storage: a program that is killed loses at most what it counted since. A program whose memory cannot be read
+    /// is sent the flush signal, if there is a storage
     #[arg(long, value_name = "SECONDS", value_parser = podcov_exit::seconds, env = "PODCOV_FLUSH_EVERY", help_heading = "Flush")]
     pub(crate) flush_every: Option<Duration>,
 
@@ -177,11 +178,6 @@ impl RunArgs {
             if let Some(text) = std::env::var(name).ok().filter(|text| !text.is_empty()) {
                 return text.parse().map(Some).or_exit(Exit::Usage, format!("{name} is no address"));
             }
-        }
-        if self.flush_every.is_some() {
-            return Err(Failure::new(Exit::Usage, "--flush-every needs somewhere to upload to")
-                .with_hint("give --storage or set PODCOV_STORAGE")
-                .into());
         }
         Ok(None)
     }

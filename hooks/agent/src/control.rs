@@ -44,6 +44,7 @@ use tokio::time::Instant;
 use crate::args::RunArgs;
 use crate::files::CoverFolder;
 use crate::flush::Flush;
+use crate::live_files::LiveFiles;
 use crate::program::{Program, State};
 use crate::snapshot::{live_process, nothing};
 use crate::write_timeout::WriteTimeout;
@@ -81,6 +82,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) struct Agent {
     pub(crate) program: Program,
     pub(crate) flush: Flush,
+    pub(crate) live: Arc<LiveFiles>,
     pub(crate) folder: Arc<CoverFolder>,
     pub(crate) identity: Identity,
     pub(crate) origin: Origin,
@@ -110,7 +112,7 @@ impl Agent {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner).add(life);
     }
 
-    fn lives(&self) -> EndedProcesses {
+    pub(crate) fn lives(&self) -> EndedProcesses {
         self.lives.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -275,13 +277,13 @@ async fn answer(
             Ok(removed) => answer_json(StatusCode::OK, &WasReset { removed }),
             Err(e) => refuse(StatusCode::CONFLICT, &e.to_string()),
         },
-        Ok(Request::Coverage(None)) => coverage(agent),
+        Ok(Request::Coverage(None)) => coverage(agent).await,
         Ok(Request::Coverage(Some(Action::Flush { signal }))) => match flush(agent, signal).await {
-            Outcome::Done(_) => coverage(agent),
+            Outcome::Done(_) => coverage(agent).await,
             failed @ Outcome::Failed(..) => failed.into(),
         },
         Ok(Request::Coverage(Some(Action::Stop))) => match stop(agent).await {
-            Outcome::Done(_) => coverage(agent),
+            Outcome::Done(_) => coverage(agent).await,
             failed @ Outcome::Failed(..) => failed.into(),
         },
         Ok(Request::Snapshot) => snapshot(agent).await,
@@ -391,7 +393,12 @@ fn reset(agent: &Agent) -> io::Result<usize> {
     agent.folder.remove(counts.map(|(name, _)| name))
 }
 
-fn coverage(agent: &Arc<Agent>) -> Response<Body> {
+async fn coverage(agent: &Arc<Agent>) -> Response<Body> {
+    // What the program has just written may have all that the last snapshot has.
+    let live = Arc::clone(&agent.live);
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || live.settle()).await {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string());
+    }
     let (sender, receiver) = mpsc::channel(1);
     tokio::task::spawn_local(tarball::send(agent.folder.path().to_owned(), sender));
     archive(agent, receiver)

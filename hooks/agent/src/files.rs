@@ -1,7 +1,8 @@
 //! The folder of coverage files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::Permissions;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -129,6 +130,16 @@ pub(crate) fn list(folder: &Path) -> io::Result<BTreeMap<String, FileName>> {
         }
     }
     Ok(files)
+}
+
+/// Writes a coverage file, whole or not at all.
+pub(crate) fn write_whole(folder: &Path, name: &FileName, bytes: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    // As any program makes files: the user's mask decides.
+    let mut staged = builder.prefix(".").permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+    staged.write_all(bytes)?;
+    staged.persist(folder.join(name.to_string()))?;
+    Ok(())
 }
 
 /// Whether a file has counters, or a profile, of a run of the program: not its meta-data.

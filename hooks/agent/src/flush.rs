@@ -1,12 +1,14 @@
 //! Making the program write its counters, with the evidence that it has.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use covdata::{FileName, MetaFile, Mode};
 use fs_err as fs;
+use livecov::process::{Process, ProcessError};
 use podcov_control::Signal;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::Pid;
@@ -16,18 +18,13 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::files;
+use crate::live_files::LiveFiles;
 use crate::program::{Program, State};
-
-/// The end of a text in every program that is built with `-cover`: Go's `runtime/coverage` prints it. The hooks search for
-/// all of the text, which this program must not have: else they signal it too, and wait for its counters.
-const COVERED: &[u8] = b"no coverage data emitted";
-
-/// How much of a program is searched at a time, in bytes.
-const WINDOW: u64 = 1 << 20;
 
 /// How a program is made to write its counters.
 pub(crate) struct Flush {
     folder: PathBuf,
+    live: Arc<LiveFiles>,
     signal: Signal,
     timeout: Duration,
     /// One flush at a time: the new file of one would count as evidence for another.
@@ -37,8 +34,8 @@ pub(crate) struct Flush {
 }
 
 impl Flush {
-    pub(crate) fn new(folder: PathBuf, signal: Signal, timeout: Duration) -> Self {
-        Self { folder, signal, timeout, turn: Mutex::new(()), flushed: std::sync::Mutex::default() }
+    pub(crate) fn new(folder: PathBuf, live: Arc<LiveFiles>, signal: Signal, timeout: Duration) -> Self {
+        Self { folder, live, signal, timeout, turn: Mutex::new(()), flushed: std::sync::Mutex::default() }
     }
 
     /// Sends the program a signal, the default one if none is given, and returns the names of its new counter files once they are complete.
@@ -68,7 +65,9 @@ impl Flush {
         loop {
             let running = *state.borrow_and_update() == State::Running(pid);
             let mut now = files::list(&self.folder).map_err(failed)?;
-            now.retain(|name, parsed| files::has_counts(parsed) && !before.contains_key(name));
+            now.retain(|name, parsed| {
+                files::has_counts(parsed) && !before.contains_key(name) && self.live.made(name).is_none()
+            });
             let own = now.values().any(|parsed| files::written_by(parsed, number(pid)));
             // What a process that the program has started wrote at its end says nothing about the program, unless that is
             // a shell, say, which has it written.
@@ -145,23 +144,12 @@ fn number(pid: Pid) -> u32 {
 
 /// Whether a process runs a program that is built with `-cover`, as far as can be told.
 async fn is_covered(pid: Pid) -> bool {
-    let path = format!("/proc/{}/exe", number(pid));
-    let search = move || fs::File::open(path).and_then(|program| contains(program, COVERED));
-    matches!(tokio::task::spawn_blocking(search).await, Ok(Ok(true)))
-}
-
-/// Whether what can be read has these bytes in it.
-fn contains(mut from: impl Read, bytes: &[u8]) -> io::Result<bool> {
-    let mut window = Vec::new();
-    loop {
-        if from.by_ref().take(WINDOW).read_to_end(&mut window)? == 0 {
-            return Ok(false);
+    let find = move || Process::open(number(pid))?.program();
+    match tokio::task::spawn_blocking(find).await {
+        Ok(Err(ProcessError::Coverage(error))) => {
+            !matches!(error, livecov::Error::NotElf | livecov::Error::NotGo | livecov::Error::NotCovered)
         }
-        if window.windows(bytes.len()).any(|part| part == bytes) {
-            return Ok(true);
-        }
-        // They may begin at the end of this window.
-        window.drain(..window.len().saturating_sub(bytes.len() - 1));
+        outcome => matches!(outcome, Ok(Ok(_))),
     }
 }
 
@@ -191,21 +179,6 @@ impl Changes {
                 tokio::time::sleep(LOOK).await;
                 Ok(())
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_found_wherever_the_windows_end() {
-        let window = usize::try_from(WINDOW).unwrap();
-        for before in [0, 7, window - COVERED.len(), window - 5, window, 2 * window - 1] {
-            let program = [&vec![b'G'; before], COVERED, b"x"].concat();
-            assert!(contains(&program[..], COVERED).unwrap(), "{before}");
-            assert!(!contains(&program[..before + COVERED.len() - 1], COVERED).unwrap(), "{before}");
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One thread starts, signals and reaps, so a process is never signalled after it was reaped. Other threads only read
 //! files. The modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`files`] and
-//! [`profile`] coverage files, [`flush`] both; [`upload`] knows storage, [`control`] HTTP; [`run`] brings them together.
+//! [`profile`] coverage files, [`live_files`] and [`flush`] both; [`upload`] knows storage, [`control`] HTTP; [`run`] brings
+//! them together.
 
 #![cfg(target_os = "linux")]
 
@@ -12,7 +13,8 @@ mod files;
 mod flush;
 mod identity;
 mod install;
-
+mod interval;
+mod live_files;
 mod profile;
 mod program;
 mod restart;

@@ -4,16 +4,15 @@
 //! same name, so it is moved among the other coverage files under a name of its own.
 
 use std::ffi::OsString;
-use std::fs::Permissions;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use covdata::FileName;
 use fs_err as fs;
 
+use crate::files;
 use crate::identity::nanos;
 
 /// Where a program's text profile appears.
@@ -56,12 +55,7 @@ impl Profile {
         covdata::check(&name, &bytes)
             .map_err(|e| io::Error::other(format!("{} is not whole: {e}", self.path.display())))?;
         // It may be on another file system, and nobody must see half of it.
-        let mut builder = tempfile::Builder::new();
-        // As any program makes files: the user's mask decides.
-        let mut staged =
-            builder.prefix(".").permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
-        staged.write_all(&bytes)?;
-        staged.persist(folder.join(name.to_string()))?;
+        files::write_whole(folder, &name, &bytes)?;
         // Where it cannot be removed, the next one will have another time.
         let _ = fs::remove_file(&self.path);
         Ok(true)

@@ -18,6 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use crate::args::RunArgs;
 use crate::control::{self, Agent};
 use crate::flush::Flush;
+use crate::interval::{Interval, take_live};
+use crate::live_files::LiveFiles;
 use crate::profile::Profile;
 use crate::program::{End, Fate, Program, State, reap, stop_too};
 use crate::restart::Policy;
@@ -58,11 +60,12 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         // A container's first process gets all orphans anyway.
         set_child_subreaper(Some(getpid())).context("cannot become the parent of orphans")?;
     }
+    let live = Arc::new(LiveFiles::new(Arc::clone(&folder)));
     let uploader = address.as_ref().map(|address| {
-        let remove = args.flush_every.is_some();
-        Arc::new(Uploader::new(address.clone(), origin.clone(), Arc::clone(&folder), remove))
+        let (folder, live, remove) = (Arc::clone(&folder), Arc::clone(&live), args.flush_every.is_some());
+        Arc::new(Uploader::new(address.clone(), origin.clone(), folder, live, remove))
     });
-    if uploader.is_some() {
+    if uploader.is_some() || args.flush_every.is_some() {
         // Start the thread that reads files before the program, which may use up the container's limit of processes.
         drop(tokio::task::spawn_blocking(|| ()));
     }
@@ -72,7 +75,8 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         Program::start(&args.program, folder.path()).context("cannot start another process")?;
     let agent = Arc::new(Agent {
         program,
-        flush: Flush::new(folder.path().to_owned(), args.flush_signal, args.flush_timeout),
+        flush: Flush::new(folder.path().to_owned(), Arc::clone(&live), args.flush_signal, args.flush_timeout),
+        live,
         folder,
         identity,
         origin,
@@ -94,9 +98,12 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         profile,
         before,
         stop: None,
-        tasks: JoinSet::new(),
+        interval: Arc::default(),
+        takes: JoinSet::new(),
+        uploads: JoinSet::new(),
     };
     let end = supervisor.until_over(pid).await?;
+    supervisor.last_take().await;
     supervisor.last_upload(end).await;
     let _ = control.await;
     Ok(end.code())
@@ -113,8 +120,11 @@ struct Supervisor<'a> {
     before: BTreeSet<String>,
     /// When the first stop signal came.
     stop: Option<Instant>,
-    /// Uploads and flushes under way.
-    tasks: JoinSet<()>,
+    interval: Arc<Interval>,
+    /// The interval's work, while it is under way.
+    takes: JoinSet<()>,
+    /// Uploads under way.
+    uploads: JoinSet<()>,
 }
 
 impl Supervisor<'_> {
@@ -124,7 +134,7 @@ impl Supervisor<'_> {
         loop {
             let (started, started_at) = (Instant::now(), identity::nanos());
             let end = self.until_ended(pid).await?;
-            self.after(pid, end, started_at);
+            self.after(pid, end, started_at).await;
             self.agent.program.set(State::Down(end));
             let asked = self.agent.stop_asked.send_replace(None).is_some();
             let pause = policy.next(end, started.elapsed(), asked).filter(|_| self.stop.is_none());
@@ -185,8 +195,14 @@ impl Supervisor<'_> {
                     say(NAME, format_args!("the program still runs {after}s after the stop signal: killing it"));
                     self.send(Signal::KILL.as_raw());
                 }
-                () = tick(&mut flushes) => self.flush_soon(),
-                Some(_) = self.tasks.join_next() => {}
+                () = tick(&mut flushes) => self.take_soon(),
+                Some(_) = self.takes.join_next() => {
+                    // Else the last one is still under way.
+                    if self.uploads.is_empty() {
+                        self.upload_soon();
+                    }
+                }
+                Some(_) = self.uploads.join_next() => {}
             }
         }
     }
@@ -225,7 +241,7 @@ impl Supervisor<'_> {
     }
 
     /// Takes care of the files that the program has left; prints a line if there are none.
-    fn after(&mut self, pid: Pid, end: End, started: u64) {
+    async fn after(&mut self, pid: Pid, end: End, started: u64) {
         let number = u32::try_from(pid.as_raw_nonzero().get()).unwrap_or_default();
         let taken = self.profile.as_mut().map(|profile| profile.take(number, self.agent.folder.path()));
         if let Some(Err(error)) = &taken {
@@ -242,16 +258,27 @@ impl Supervisor<'_> {
                 ),
             );
         }
+        let unread = self.settle(number).await;
         let folder = self.agent.folder.path().display();
         let listed = files::list(self.agent.folder.path()).unwrap_or_default();
         // In a folder that outlives the container, an earlier process with the same ID may have written files.
-        let mut new = listed.iter().filter(|(name, _)| !self.before.contains(*name));
+        let mut new = listed.iter().filter(|(name, _)| self.is_new(name));
         let wrote = new.any(|(_, parsed)| files::written_by(parsed, number));
-        self.note_life(number, end, started, &listed);
+        self.note_life(number, end, started, &listed, unread);
         match end {
             _ if wrote => {}
             // The reason has been printed.
             End::Exit(program::NOT_EXECUTABLE | program::NOT_FOUND) => {}
+            _ if let Some(unread) = unread => {
+                say(
+                    NAME,
+                    format_args!(
+                        "warning: the program {end} without writing its counters; at most what it counted in its last \
+                         {:.2}s is lost",
+                        unread.as_secs_f32()
+                    ),
+                );
+            }
             End::Signal(signal) if self.args.flush_every.is_some() => {
                 let signal = signals::name(signal);
                 say(
@@ -281,12 +308,37 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Removes snapshots of what the program's processes have written themselves. Gives how long ago a process that has
+    /// ended was read, if it was.
+    async fn settle(&self, pid: u32) -> Option<Duration> {
+        self.args.flush_every?;
+        let live = Arc::clone(&self.agent.live);
+        let settled = tokio::task::spawn_blocking(move || (live.unread_for(pid), live.settle())).await;
+        let (unread, settled) = settled.ok()?;
+        if let Err(error) = settled {
+            say(NAME, format_args!("error: what was counted may be there twice: {error}"));
+        }
+        unread
+    }
+
+    /// Whether a file came from the program that runs now, and not from a snapshot of it.
+    fn is_new(&self, name: &str) -> bool {
+        !self.before.contains(name) && self.agent.live.made(name).is_none()
+    }
+
     /// Records how the process ended, and whether it wrote its counters then. A process that a signal kills cannot.
-    fn note_life(&self, pid: u32, end: End, started: u64, listed: &BTreeMap<String, FileName>) {
+    fn note_life(
+        &self,
+        pid: u32,
+        end: End,
+        started: u64,
+        listed: &BTreeMap<String, FileName>,
+        unread: Option<Duration>,
+    ) {
         // Go writes counters at each exit except after a signal or a panic, whose exit code is 2. A program may also exit
         // with that code by itself: then there is a file that no flush has asked for.
         let panicked = end == End::Exit(PANIC);
-        let new = || listed.iter().filter(|(name, _)| !self.before.contains(*name));
+        let new = || listed.iter().filter(|(name, _)| self.is_new(name));
         // By the program, or by one that it has started, as a shell does.
         let unasked = || {
             new().any(|(name, file)| {
@@ -306,29 +358,39 @@ impl Supervisor<'_> {
             End::Exit(_) => None,
         };
         let [started, ended] = [started, identity::nanos()].map(|nanos| nanos / 1_000_000_000);
-        let life = EndedProcess { started, ended, exit_code: end.code(), signal, counters_written };
+        let unread = unread.map(|unread| u64::try_from(unread.as_millis()).unwrap_or(u64::MAX));
+        let life = EndedProcess { started, ended, exit_code: end.code(), signal, counters_written, unread };
         self.agent.add_life(life);
+        if let Some(uploader) = self.uploader.as_ref().filter(|_| unread.is_some()) {
+            uploader.set_loss(self.agent.lives().loss());
+        }
     }
 
     fn upload_soon(&mut self) {
         if let Some(uploader) = &self.uploader {
             let (uploader, deadline) = (Arc::clone(uploader), Instant::now() + self.args.deadline);
-            self.tasks.spawn_local(async move { uploader.upload(deadline, None).await });
+            self.uploads.spawn_local(async move { uploader.upload(deadline, None).await });
         }
     }
 
-    fn flush_soon(&mut self) {
-        let Some(uploader) = self.uploader.as_ref().filter(|_| self.tasks.is_empty()) else {
+    fn take_soon(&mut self) {
+        if !self.takes.is_empty() {
             // The last one is still under way.
             return;
-        };
-        let (uploader, agent, deadline) = (Arc::clone(uploader), Arc::clone(&self.agent), self.args.deadline);
-        self.tasks.spawn_local(async move {
-            if let Err(why) = agent.flush.flush(&agent.program, None).await {
-                say(NAME, format_args!("error: not flushed: {why}"));
-            }
-            uploader.upload(Instant::now() + deadline, None).await;
-        });
+        }
+        let (interval, agent) = (Arc::clone(&self.interval), Arc::clone(&self.agent));
+        // Without a storage, each signal would leave one more file in the folder.
+        let by_signal = self.uploader.is_some();
+        self.takes.spawn_local(async move { interval.take(&agent, by_signal).await });
+    }
+
+    /// Takes what processes have counted that are still there when the program has ended: in a container they end now.
+    async fn last_take(&self) {
+        if self.args.flush_every.is_some()
+            && let Err(error) = take_live(&self.agent).await
+        {
+            say(NAME, format_args!("error: no snapshot was taken: {error}"));
+        }
     }
 
     /// Uploads the rest, while callers of the control endpoint still get their answers.
@@ -342,7 +404,8 @@ impl Supervisor<'_> {
             uploader.upload(deadline, Some(end.code())).await;
         }
         self.agent.program.set(State::Over(end));
-        self.tasks.abort_all();
+        self.takes.abort_all();
+        self.uploads.abort_all();
     }
 }
 

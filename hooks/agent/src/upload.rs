@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use covdata::FileName;
+use covdata::{CounterFileBuilder, FileName, ProcessArgs};
 use fs_err as fs;
 use futures_util::StreamExt;
 use podcov_cli::{count, say};
@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::files::CoverFolder;
+use crate::live_files::LiveFiles;
 use crate::{NAME, files};
 
 /// How many files are uploaded at a time.
@@ -24,6 +25,7 @@ const AT_A_TIME: usize = 8;
 pub(crate) struct Uploader {
     address: Address,
     folder: Arc<CoverFolder>,
+    live: Arc<LiveFiles>,
     /// Whether counters are removed from the folder once they are uploaded.
     remove: bool,
     state: Mutex<Uploaded>,
@@ -33,17 +35,27 @@ pub(crate) struct Uploader {
     warned: AtomicBool,
     /// Losses that never became a file, for the manifest.
     lost: std::sync::Mutex<Vec<String>>,
+    /// What was lost of the program's processes that ended.
+    ended: std::sync::Mutex<Option<String>>,
 }
 
 /// What has been uploaded.
 struct Uploaded {
     storage: Option<Storage>,
     files: BTreeMap<String, StoredFile>,
+    /// Which version of a snapshot is there.
+    versions: BTreeMap<String, u64>,
     manifest: Manifest,
 }
 
 impl Uploader {
-    pub(crate) fn new(address: Address, origin: Origin, folder: Arc<CoverFolder>, remove: bool) -> Self {
+    pub(crate) fn new(
+        address: Address,
+        origin: Origin,
+        folder: Arc<CoverFolder>,
+        live: Arc<LiveFiles>,
+        remove: bool,
+    ) -> Self {
         let manifest = Manifest {
             version: Manifest::VERSION,
             podcov: env!("CARGO_PKG_VERSION").to_owned(),
@@ -52,16 +64,23 @@ impl Uploader {
             files: Vec::new(),
             missing: Vec::new(),
         };
-        let state = Uploaded { storage: None, files: BTreeMap::new(), manifest };
-        let (last, lost) = (watch::Sender::new(false), std::sync::Mutex::default());
-        let warned = AtomicBool::new(false);
-        Self { address, folder, remove, state: Mutex::new(state), last, warned, lost }
+        let state = Uploaded { storage: None, files: BTreeMap::new(), versions: BTreeMap::new(), manifest };
+        let (lost, ended) = (std::sync::Mutex::default(), std::sync::Mutex::default());
+        let (last, warned) = (watch::Sender::new(false), AtomicBool::new(false));
+        Self { address, folder, live, remove, state: Mutex::new(state), last, warned, lost, ended }
     }
 
     /// Adds a loss to the manifest that was never a file. Its message has been printed.
     pub(crate) fn lose(&self, what: String) {
         if let Ok(mut lost) = self.lost.lock() {
             lost.push(what);
+        }
+    }
+
+    /// Sets what was lost of the program's processes that ended, for the manifest. Its message has been printed.
+    pub(crate) fn set_loss(&self, loss: Option<String>) {
+        if let Ok(mut ended) = self.ended.lock() {
+            *ended = loss;
         }
     }
 
@@ -90,9 +109,12 @@ impl Uploaded {
         match files::list(to.folder.path()) {
             Ok(listed) => {
                 for (name, parsed) in listed {
-                    if !self.files.contains_key(&name) {
-                        files.push((name, parsed));
-                    } else if to.remove && files::has_counts(&parsed) {
+                    let version = to.live.made(&name).map(|made| made.version);
+                    if !self.files.contains_key(&name)
+                        || version.is_some_and(|v| self.versions.get(&name) != Some(&v))
+                    {
+                        files.push((name, parsed, version));
+                    } else if to.remove && !to.live.is_live(&name) && files::has_counts(&parsed) {
                         // An earlier upload was taken over before it came to that.
                         removable.push(name);
                     }
@@ -100,7 +122,12 @@ impl Uploaded {
             }
             Err(error) => missing.push(error.to_string()),
         }
-        if files.is_empty() && missing.is_empty() && self.manifest.exit_code == exit_code {
+        let superseded = to.live.superseded();
+        if files.is_empty()
+            && superseded.is_empty()
+            && missing.is_empty()
+            && self.manifest.exit_code == exit_code
+        {
             return missing;
         }
         let storage = match &self.storage {
@@ -108,7 +135,7 @@ impl Uploaded {
             None => match to.address.open_to_write() {
                 Ok(storage) => self.storage.insert(storage).clone(),
                 Err(error) => {
-                    missing.extend(files.into_iter().map(|(name, _)| format!("{name}: {error}")));
+                    missing.extend(files.into_iter().map(|(name, ..)| format!("{name}: {error}")));
                     return missing;
                 }
             },
@@ -118,9 +145,9 @@ impl Uploaded {
         let origin = &self.manifest.origin;
         let storage = &storage;
         let mut uploads = futures_util::stream::iter(files)
-            .map(|(name, parsed)| async move {
+            .map(|(name, parsed, version)| async move {
                 let outcome = put(storage, origin, to, &name, &parsed, files_deadline).await;
-                (name, parsed, outcome)
+                (name, parsed, version, outcome)
             })
             .buffer_unordered(AT_A_TIME);
         // The last upload takes over files that an earlier one tries in vain: it would have no time left for the others,
@@ -136,12 +163,13 @@ impl Uploaded {
                 next = uploads.next() => next,
                 () = &mut taken_over => return Vec::new(),
             };
-            let Some((name, parsed, outcome)) = next else { break };
+            let Some((name, parsed, version, outcome)) = next else { break };
             match outcome {
                 Ok(None) => {}
                 Ok(Some(stored)) => {
                     self.files.insert(name.clone(), stored);
-                    if to.remove && files::has_counts(&parsed) {
+                    self.versions.extend(version.map(|version| (name.clone(), version)));
+                    if to.remove && files::has_counts(&parsed) && !to.live.is_live(&name) {
                         removable.push(name);
                     }
                 }
@@ -149,9 +177,25 @@ impl Uploaded {
             }
         }
         drop(uploads);
+        for name in superseded {
+            match self.files.contains_key(&name) {
+                false => to.live.forget(&name),
+                true => match put_empty(storage, origin, &name, files_deadline).await {
+                    Ok(stored) => {
+                        self.files.insert(name.clone(), stored);
+                        to.live.forget(&name);
+                    }
+                    Err(error) => missing.push(format!("{name}: {error}")),
+                },
+            }
+        }
         self.manifest.exit_code = exit_code;
-        self.manifest.files = self.files.values().cloned().collect();
+        // A snapshot that is to be replaced is not listed yet: an agent that is killed just after it has uploaded the next
+        // one leaves it to who reads, who would not take what is not as the manifest says.
+        let listed = self.files.values().filter(|file| !to.live.is_live(&file.name));
+        self.manifest.files = listed.cloned().collect();
         self.manifest.missing.clone_from(&missing);
+        self.manifest.missing.extend(to.ended.lock().iter().flat_map(|ended| (**ended).clone()));
         self.manifest.missing.extend(to.lost.lock().iter().flat_map(|lost| lost.iter().cloned()));
         if let Err(error) = storage.put_manifest(&self.manifest, deadline).await {
             missing.push(format!("the manifest of {}: {error}", count(self.files.len(), "file")));
@@ -191,4 +235,20 @@ async fn put(
     covdata::check(parsed, &bytes).map_err(|e| format!("it is not whole: {e}"))?;
     let stored = storage.put(origin, name, bytes.into(), deadline).await.map_err(|e| e.to_string())?;
     Ok(Some(stored))
+}
+
+/// Replaces a snapshot whose counts are in another file by one that has none: the credentials need not allow to remove
+/// something.
+async fn put_empty(
+    storage: &Storage,
+    origin: &Origin,
+    name: &str,
+    deadline: Instant,
+) -> Result<StoredFile, String> {
+    let hash =
+        name.parse().ok().and_then(|name: FileName| name.hash()).ok_or("it is no name of a counter file")?;
+    let mut empty = CounterFileBuilder::new(hash);
+    empty.begin(&ProcessArgs::default()).map_err(|e| e.to_string())?;
+    empty.end();
+    storage.put(origin, name, empty.finish().into(), deadline).await.map_err(|e| e.to_string())
 }

@@ -1,0 +1,3 @@
+module example.com/podcov/e2e/plain
+
+go 1.24

@@ -1,0 +1,285 @@
+//! The counters of processes that run, in the folder of coverage files: what `--flush-every` takes.
+//!
+//! Each process has one counter file there, of a snapshot of its memory. The next snapshot takes its place, under the same
+//! name, which has the time of the first one: so a reader finds a whole file at any time, and one that was copied earlier is
+//! not added to the next. A process that is killed leaves its last.
+//!
+//! Nothing may count twice. Counters only grow, until a program clears them. So when a process has written a counter file
+//! itself, whose counters are at least those of the snapshot before it, that file has all that the snapshot has, and
+//! the snapshot is removed. If a counter is smaller, the program has cleared its counters in between, and both count. In
+//! the same way a snapshot does not take the place of one before it that had more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use covdata::FileName;
+use fs_err as fs;
+use livecov::process::scan::{ProcessSnapshot, Scanner, descendants};
+use podcov_cli::say;
+
+use crate::files::CoverFolder;
+use crate::{NAME, files};
+
+/// The snapshots of the processes that this one has started.
+pub(crate) struct LiveFiles {
+    folder: Arc<CoverFolder>,
+    state: Mutex<State>,
+    /// What became of each file that was made here. It is never locked for long.
+    made: Mutex<BTreeMap<String, Made>>,
+    /// Whether a message about a snapshot that could not be removed was printed.
+    warned: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    scanner: Scanner,
+    files: Vec<LiveFile>,
+}
+
+/// A process's file.
+struct LiveFile {
+    pid: u32,
+    auxv: Vec<u8>,
+    name: String,
+    parsed: FileName,
+    /// What the process had written itself when it was read.
+    own: BTreeSet<String>,
+    /// When it was read last.
+    read: Instant,
+    /// Nothing is added to it any more: the process has ended, or has cleared its counters.
+    closed: bool,
+}
+
+/// A file that was made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// How often it was written.
+    pub(crate) version: u64,
+    pub(crate) kind: Kind,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The next snapshot will take its place.
+    Live,
+    /// It stays as it is.
+    Final,
+    /// It is removed: another file has what it had.
+    Superseded,
+}
+
+/// What a round of snapshots has read.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    /// Why the program's counters could not be read: it may write them on a signal.
+    pub(crate) unread: Option<String>,
+    /// Why those of other processes could not be read, or not all.
+    pub(crate) missing: Option<String>,
+}
+
+impl LiveFiles {
+    pub(crate) fn new(folder: Arc<CoverFolder>) -> Self {
+        let (state, made) = (Mutex::default(), Mutex::default());
+        Self { folder, state, made, warned: AtomicBool::new(false) }
+    }
+
+    /// What became of a file, if it was made here.
+    pub(crate) fn made(&self, name: &str) -> Option<Made> {
+        self.lock_made().get(name).copied()
+    }
+
+    /// Whether the next snapshot will take a file's place.
+    pub(crate) fn is_live(&self, name: &str) -> bool {
+        self.made(name).is_some_and(|made| made.kind == Kind::Live)
+    }
+
+    /// The files that are removed, since others have what they had.
+    pub(crate) fn superseded(&self) -> Vec<String> {
+        let made = self.lock_made();
+        made.iter().filter(|(_, made)| made.kind == Kind::Superseded).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Forgets a file that is removed everywhere.
+    pub(crate) fn forget(&self, name: &str) {
+        self.lock_made().remove(name);
+    }
+
+    /// How long ago a process was read that has ended since the last round; `None` if it was never read.
+    pub(crate) fn unread_for(&self, pid: u32) -> Option<Duration> {
+        let state = self.lock();
+        state.files.iter().filter(|file| file.pid == pid).map(|file| file.read.elapsed()).min()
+    }
+
+    /// Removes the snapshots whose counts are in files that their processes have written since. It reads files.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.files.is_empty() { Ok(()) } else { self.settle_listed(&mut state).map(drop) }
+    }
+
+    /// Takes a snapshot of each process that has coverage among those that were started here. `program` is the one that the
+    /// agent has started itself.
+    ///
+    /// # Errors
+    /// When the processes or the files cannot be listed, or a file cannot be written.
+    pub(crate) fn take(&self, program: Option<u32>) -> io::Result<Round> {
+        let mut state = self.lock();
+        // Those of the round before have been compared with all that their processes wrote, once this has settled.
+        let earlier: BTreeSet<String> =
+            state.files.iter().filter(|file| file.closed).map(|file| file.name.clone()).collect();
+        let listed = self.settle_listed(&mut state)?;
+        state.files.retain(|file| !earlier.contains(&file.name));
+        // What is counted while they are read may be missing.
+        let read = Instant::now();
+        let scan = state.scanner.scan(descendants()?);
+        let mut outcome = Ok(());
+        for snapshot in &scan.snapshots {
+            outcome = outcome.and(self.keep(&mut state.files, snapshot, &listed, read));
+        }
+        outcome?;
+        let why = scan.failures.first().cloned().or_else(|| scan.doubts().into_iter().next());
+        // One that has ended meanwhile need not be there.
+        let running = program.filter(|program| !has_ended(*program));
+        let is_unread = |program| scan.is_unread(program) || scan.snapshots.is_empty() && !scan.is_starting();
+        if running.is_some_and(is_unread) {
+            let none = || "no process here is a Go program built with -cover".to_owned();
+            return Ok(Round { unread: Some(why.unwrap_or_else(none)), missing: None });
+        }
+        Ok(Round { unread: None, missing: why.filter(|_| !scan.is_starting()) })
+    }
+
+    /// Removes what is superseded. Gives what is in the folder then.
+    fn settle_listed(&self, state: &mut State) -> io::Result<BTreeMap<String, FileName>> {
+        for file in state.files.iter_mut().filter(|file| !file.closed) {
+            // This first: what a process that has ended wrote is in the list.
+            if fs::read(format!("/proc/{}/auxv", file.pid)).ok().as_ref() != Some(&file.auxv) {
+                file.closed = true;
+                self.note(&file.name, |made| made.kind = Kind::Final);
+            }
+        }
+        let mut listed = files::list(self.folder.path())?;
+        let mut superseded = BTreeSet::new();
+        for file in &state.files {
+            let new =
+                self.own(&listed, file.pid, &file.parsed).into_iter().filter(|name| !file.own.contains(name));
+            if self.is_within_one_of(file, new)? {
+                superseded.insert(file.name.clone());
+            }
+        }
+        for name in superseded {
+            match self.folder.remove([name.clone()]) {
+                // It may be somebody else's.
+                Ok(0) => {}
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    if !self.warned.swap(true, Ordering::Relaxed) {
+                        say(NAME, format_args!("warning: what is in other files too stays: {error}"));
+                    }
+                }
+                Ok(_) | Err(_) => {
+                    listed.remove(&name);
+                    state.files.retain(|file| file.name != name);
+                    self.note(&name, |made| made.kind = Kind::Superseded);
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    /// The files that a process has written itself.
+    fn own(&self, listed: &BTreeMap<String, FileName>, pid: u32, snapshot: &FileName) -> BTreeSet<String> {
+        let made = self.lock_made();
+        let is_own = |(name, parsed): &(&String, &FileName)| {
+            files::written_by(parsed, pid)
+                && (parsed.hash().is_none() || parsed.hash() == snapshot.hash())
+                && !made.contains_key(*name)
+        };
+        listed.iter().filter(is_own).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn is_within_one_of(&self, file: &LiveFile, own: impl Iterator<Item = String>) -> io::Result<bool> {
+        for name in own {
+            // A test binary writes its profile once, at its end, with all that it has counted.
+            if matches!(name.parse(), Ok(FileName::Text { .. })) {
+                return Ok(true);
+            }
+            let read = |name: &str| match fs::read(self.folder.path().join(name)) {
+                // It was removed, or was uploaded and removed.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                read => read.map(Some),
+            };
+            if let (Some(snapshot), Some(own)) = (read(&file.name)?, read(&name)?)
+                && livecov::is_within(&snapshot, &own) == Ok(true)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Puts a process's snapshot into the folder. `listed` is what was there before it was taken.
+    fn keep(
+        &self,
+        files: &mut Vec<LiveFile>,
+        snapshot: &ProcessSnapshot,
+        listed: &BTreeMap<String, FileName>,
+        read: Instant,
+    ) -> io::Result<()> {
+        let ProcessSnapshot { pid, auxv, program, counters, .. } = snapshot;
+        let mut own = self.own(listed, *pid, &counters.name);
+        let meta = program.meta_name();
+        if !self.folder.path().join(meta.to_string()).exists() {
+            files::write_whole(self.folder.path(), &meta, program.meta())?;
+        }
+        if let Some(file) = files.iter_mut().find(|file| file.auxv == *auxv && !file.closed) {
+            let before = fs::read(self.folder.path().join(&file.name)).ok();
+            let is_same = before.as_ref() == Some(&counters.bytes);
+            // One that was removed (POST /reset) or cannot be read holds nothing back.
+            if is_same
+                || before.is_none_or(|before| livecov::is_within(&before, &counters.bytes) != Ok(false))
+            {
+                if !is_same {
+                    files::write_whole(self.folder.path(), &file.parsed, &counters.bytes)?;
+                    self.note(&file.name, |made| made.version += 1);
+                }
+                (file.own, file.read) = (own, read);
+                return Ok(());
+            }
+            file.closed = true;
+            self.note(&file.name, |made| made.kind = Kind::Final);
+            // What it wrote before it cleared its counters may have come since the list was made.
+            own = self.own(&files::list(self.folder.path())?, *pid, &counters.name);
+        }
+        let name = counters.name.to_string();
+        // Before it is there: it is no evidence that the program has written something.
+        self.lock_made().insert(name.clone(), Made { version: 0, kind: Kind::Live });
+        files::write_whole(self.folder.path(), &counters.name, &counters.bytes)?;
+        let (auxv, parsed) = (auxv.clone(), counters.name);
+        files.push(LiveFile { pid: *pid, auxv, name, parsed, own, read, closed: false });
+        Ok(())
+    }
+
+    fn note(&self, name: &str, change: impl FnOnce(&mut Made)) {
+        if let Some(made) = self.lock_made().get_mut(name) {
+            change(made);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_made(&self) -> MutexGuard<'_, BTreeMap<String, Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a process has ended, also if its parent does not know that yet: then it has no memory.
+fn has_ended(pid: u32) -> bool {
+    match fs::read(format!("/proc/{pid}/auxv")) {
+        Ok(auxv) => auxv.is_empty(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
