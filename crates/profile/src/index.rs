@@ -268,12 +268,14 @@ fn repetition(a: &Unit, b: &Unit) -> Option<Repetition> {
     if a.end_column != 1 || a.statements != b.statements || a.statements < 2 {
         return None;
     }
-    // A label may be one more, in the line after the block.
-    let is_too_full = |unit: &Unit| {
-        unit.end_column == 1
-            && unit.end_line.saturating_sub(unit.start_line).saturating_add(1) < unit.statements
-    };
     Some(if is_too_full(a) || is_too_full(b) { Repetition::Certain } else { Repetition::Possible })
+}
+
+/// Whether a block of Go 1.27 has more statements than gofmt leaves in its lines.
+#[inline]
+pub(crate) fn is_too_full(unit: &Unit) -> bool {
+    // A label may be one more, in the line after the block.
+    unit.end_column == 1 && unit.end_line.saturating_sub(unit.start_line).saturating_add(1) < unit.statements
 }
 
 fn place(unit: &Unit) -> (u64, u64) {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
+use covdata::Mode;
+
 use crate::go::func::Columns;
 use crate::go::text::write_blocks;
 use crate::merge::Group;
@@ -15,7 +17,10 @@ impl Data<'_> {
     /// files.
     #[must_use]
     pub fn percent(&self, is_selected: impl Fn(&str) -> bool) -> (Percent, Findings<'_>) {
-        let (packages, findings) = self.of_each_package(is_selected, PackagePercent::of);
+        let unmerged = |group: &Group<'_>, mode| {
+            Some(PackagePercent { path: group.path.to_owned(), coverage: group.unmerged_coverage(mode)? })
+        };
+        let (packages, findings) = self.of_each_package(is_selected, unmerged, PackagePercent::of);
         (Percent { packages }, findings)
     }
 
@@ -30,8 +35,11 @@ impl Data<'_> {
         is_selected: impl Fn(&str) -> bool,
         out: &mut impl Write,
     ) -> io::Result<Findings<'_>> {
-        let (packages, findings) =
-            self.of_each_package(is_selected, |package| package.function_coverage().collect::<Vec<_>>());
+        let (packages, findings) = self.of_each_package(
+            is_selected,
+            |_, _| None,
+            |package| package.function_coverage().collect::<Vec<_>>(),
+        );
         let all = || packages.iter().flatten();
         let columns = Columns::of(&all());
         let pieces = pieces(&packages, Vec::len, FUNCTIONS);
@@ -71,15 +79,20 @@ impl Data<'_> {
         Ok(findings.concat())
     }
 
-    /// What `make` gives for each selected package, and the findings about their files.
+    /// What `make` gives for each selected package, and the findings about their files. A package for which `unmerged` gives
+    /// something is not merged, and has no findings.
     fn of_each_package<'d, R: Send>(
         &'d self,
         is_selected: impl Fn(&str) -> bool,
+        unmerged: impl Fn(&Group<'d>, Mode) -> Option<R> + Sync,
         make: impl Fn(&PackageProfile<'d>) -> R + Sync,
     ) -> (Vec<R>, Findings<'d>) {
         let Some(mode) = self.mode() else { return (Vec::new(), Vec::new()) };
         let groups = self.groups(is_selected);
         let made = parallel::map_bytes(&groups, self.size(), |group| {
+            if let Some(made) = unmerged(group, mode) {
+                return (made, Vec::new());
+            }
             let package = group.merge(mode);
             (make(&package), package.findings())
         });
