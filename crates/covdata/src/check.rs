@@ -1,6 +1,6 @@
 //! Whether a file is whole.
 
-use crate::{CounterFile, Error, FileName, MetaFile, MetaHash, TextProfile};
+use crate::{CounterFile, Error, FileName, MetaFile, MetaHash, TextError, TextProfile};
 
 /// Checks that `bytes` are the complete content of the file with this `name`.
 ///
@@ -19,9 +19,9 @@ pub fn check(name: &FileName, bytes: &[u8]) -> Result<(), Error> {
     match *name {
         FileName::Meta { hash } => same_hash(hash, MetaFile::parse(bytes)?.hash),
         FileName::Counters { hash, .. } => same_hash(hash, CounterFile::parse(bytes)?.hash()),
-        FileName::Text { .. } => match TextProfile::parse(bytes)? {
-            (_, Some(bad)) => Err(bad.into()),
-            (_, None) => Ok(()),
+        FileName::Text { .. } => match TextProfile::parse(bytes)?.bad_lines {
+            Some(bad) => Err(TextError::from(bad).into()),
+            None => Ok(()),
         },
         FileName::TemporaryMeta { .. } | FileName::TemporaryCounters { .. } => Err(Error::Temporary),
     }

@@ -427,19 +427,6 @@ pub struct ProcessArgs {
 }
 
 impl ProcessArgs {
-    /// Keeps only the facts that are the same for another process. Go: `argstate.Merge` in `cmd/covdata`.
-    pub fn keep_common(&mut self, other: &Self) {
-        if self.command_line != other.command_line {
-            self.command_line.clear();
-        }
-        if self.goos != other.goos {
-            self.goos = None;
-        }
-        if self.goarch != other.goarch {
-            self.goarch = None;
-        }
-    }
-
     /// Keys and values, sorted by key.
     pub(crate) fn pairs(&self) -> Vec<(String, Vec<u8>)> {
         let argc = self.command_line.len();

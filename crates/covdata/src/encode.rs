@@ -119,13 +119,13 @@ impl<'a> PackageBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] where a part exceeds 32 bits.
+    /// [`Error::TooLarge`] if the package has 4 GiB or more.
     pub fn finish(self) -> Result<Vec<u8>, Error> {
         let strings = self.strings.table();
         let functions_at = meta::PACKAGE_HEADER + 4 * self.offsets.len() + strings.len();
         let total = functions_at + self.functions.len();
         let mut out = Vec::with_capacity(total);
-        out.extend(length(total)?);
+        out.extend(length(total, "a package")?);
         let [name, path, module] = self.header;
         for index in [name, path, module] {
             out.extend(index.to_le_bytes());
@@ -143,39 +143,59 @@ impl<'a> PackageBuilder<'a> {
     }
 }
 
-/// Builds a counter file, segment by segment. Go: `encodecounter.CoverageDataWriter`.
+/// Builds a counter file: the counters of one process, function by function. Go: `encodecounter.CoverageDataWriter`.
+///
+/// ```
+/// use covdata::{CounterFile, CounterFileBuilder, MetaHash};
+///
+/// # fn main() -> Result<(), covdata::Error> {
+/// let mut builder = CounterFileBuilder::new(MetaHash([7; 16]), &Default::default())?;
+/// builder.function(0, 3, [1, 0, 5])?;
+/// builder.function(1, 0, [0, 0])?;
+/// let bytes = builder.finish();
+///
+/// let file = CounterFile::parse(&bytes)?;
+/// let functions: Vec<_> = file.functions().map(|f| (f.package, f.function)).collect();
+/// assert_eq!(functions, [(0, 3)], "a function that never ran is left out");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct CounterFileBuilder {
     out: Vec<u8>,
+    /// How many segments have begun. The last one has not ended.
     segments: u32,
-    /// The offset of the current segment, which begins with its number of functions.
+    /// The offset of the last segment, which begins with its number of functions.
     segment: usize,
     functions: u64,
+    /// The counters of the current function.
+    counters: Vec<u32>,
 }
 
 impl CounterFileBuilder {
-    /// A file that starts with this header.
-    pub(crate) fn with_header(header: &[u8]) -> Self {
-        Self { out: header.to_vec(), segments: 0, segment: 0, functions: 0 }
-    }
-
-    /// A file of a binary's counters, written as ULEB128.
-    #[must_use]
-    pub fn new(hash: MetaHash) -> Self {
+    /// A file of a binary's counters, with the facts about the process. Numbers are written as ULEB128, as Go does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if these facts exceed 32 bits.
+    pub fn new(hash: MetaHash, args: &ProcessArgs) -> Result<Self, Error> {
         let mut header = MAGIC.to_vec();
         header.extend(1u32.to_le_bytes());
         header.extend(hash.0);
         header.extend([2, 0, 0, 0, 0, 0, 0, 0]);
-        Self::with_header(&header)
+        let mut builder = Self::with_header(&header);
+        builder.begin(args)?;
+        Ok(builder)
     }
 
-    /// Begins a segment with the facts about its process. Go writes the string with index 0 empty, the keys
-    /// sorted, and counts the padding as part of the arguments.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Malformed`] where they exceed 32 bits.
-    pub fn begin(&mut self, args: &ProcessArgs) -> Result<(), Error> {
+    /// A file that starts with this header, and has no segment yet.
+    pub(crate) fn with_header(header: &[u8]) -> Self {
+        Self { out: header.to_vec(), segments: 0, segment: 0, functions: 0, counters: Vec::new() }
+    }
+
+    /// Ends the segment before, and begins one with the facts about its process. Go writes the string with index 0 empty,
+    /// the keys sorted, and counts the padding as part of the arguments.
+    pub(crate) fn begin(&mut self, args: &ProcessArgs) -> Result<(), Error> {
         let mut strings = Strings::new();
         let pairs = args.pairs();
         let mut list = Vec::new();
@@ -188,33 +208,45 @@ impl CounterFileBuilder {
         while !(table.len() + list.len()).is_multiple_of(4) {
             list.push(0);
         }
-        self.segment = self.out.len();
+        if self.segments > 0 {
+            self.end();
+        }
+        (self.segment, self.functions) = (self.out.len(), 0);
+        self.segments += 1;
         self.out.extend([0; 8]);
-        self.out.extend(length(table.len())?);
-        self.out.extend(length(list.len())?);
+        for part in [&table, &list] {
+            self.out.extend(length(part.len(), "the facts about a process")?);
+        }
         self.out.extend(table);
         self.out.extend(list);
         Ok(())
     }
 
-    /// Adds a function's counters to the segment, if it ran. `package` and `function` are as in
-    /// [`FunctionCounters`](crate::FunctionCounters).
+    /// Adds a function's counters, one for each of its units; nothing if it never ran. `package` and `function` are as in
+    /// [`FunctionCounters`](crate::FunctionCounters). A function that is added twice is in the file twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLarge`] if an index, or the number of counters, exceeds 32 bits. Then nothing is added.
     pub fn function(
         &mut self,
         package: usize,
         function: usize,
-        counters: impl ExactSizeIterator<Item = u32> + Clone,
-    ) {
-        if counters.clone().all(|counter| counter == 0) {
-            return;
+        counters: impl IntoIterator<Item = u32>,
+    ) -> Result<(), Error> {
+        self.counters.clear();
+        self.counters.extend(counters);
+        if self.counters.iter().all(|counter| *counter == 0) {
+            return Ok(());
+        }
+        let numbers = [self.counters.len(), package, function];
+        for number in numbers {
+            length(number, "a function's index or number of counters")?;
         }
         self.functions += 1;
-        uleb(&mut self.out, counters.len());
-        uleb(&mut self.out, package);
-        uleb(&mut self.out, function);
-        for counter in counters {
-            uleb(&mut self.out, counter as usize);
-        }
+        numbers.into_iter().for_each(|number| uleb(&mut self.out, number));
+        self.counters.iter().for_each(|counter| uleb(&mut self.out, *counter as usize));
+        Ok(())
     }
 
     /// Adds encoded functions of another file unchanged.
@@ -223,21 +255,20 @@ impl CounterFileBuilder {
         self.out.extend_from_slice(payload);
     }
 
+    /// The file's bytes.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        self.end();
+        self.out
+    }
+
     /// Ends the segment.
-    pub fn end(&mut self) {
+    fn end(&mut self) {
         self.out[self.segment..self.segment + 8].copy_from_slice(&self.functions.to_le_bytes());
-        self.functions = 0;
-        self.segments += 1;
         self.out.extend(MAGIC);
         self.out.extend([0; 4]);
         self.out.extend(self.segments.to_le_bytes());
         self.out.extend([0; 4]);
-    }
-
-    /// The file's bytes.
-    #[must_use]
-    pub fn finish(self) -> Vec<u8> {
-        self.out
     }
 }
 
@@ -271,9 +302,9 @@ impl<'a> Strings<'a> {
     }
 }
 
-/// Encodes a length for a header.
-fn length(length: usize) -> Result<[u8; 4], Error> {
-    u32::try_from(length).map(u32::to_le_bytes).map_err(|_| Error::malformed(0, "a part exceeds 32 bits"))
+/// Encodes a length for a header, after checking that it fits.
+fn length(length: usize, what: &'static str) -> Result<[u8; 4], Error> {
+    u32::try_from(length).map(u32::to_le_bytes).map_err(|_| Error::TooLarge { what })
 }
 
 fn uleb(out: &mut Vec<u8>, mut value: usize) {
@@ -330,5 +361,56 @@ impl Fnv {
         let mut hash = Self::new();
         hash.write(bytes);
         hash.sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CounterFile, strip_args};
+
+    fn functions(bytes: &[u8]) -> Vec<(u32, u32, Vec<u32>)> {
+        let file = CounterFile::parse(bytes).unwrap();
+        file.functions().map(|f| (f.package, f.function, f.counters().collect())).collect()
+    }
+
+    #[test]
+    fn a_counter_file_is_whole_whatever_is_added() {
+        let hash = MetaHash([7; 16]);
+        let builder = || CounterFileBuilder::new(hash, &ProcessArgs::default()).unwrap();
+        assert_eq!(functions(&builder().finish()), []);
+        let mut file = builder();
+        file.function(0, 1, [0, 0]).unwrap();
+        file.function(2, 300, [0, u32::MAX]).unwrap();
+        file.function(0, 0, []).unwrap();
+        let too_large = u32::MAX as usize + 1;
+        for (package, function) in [(too_large, 0), (0, too_large)] {
+            assert!(matches!(file.function(package, function, [1]), Err(Error::TooLarge { .. })));
+        }
+        file.function(u32::MAX as usize, 0, [9]).unwrap();
+        let bytes = file.finish();
+        assert_eq!(functions(&bytes), [(2, 300, vec![0, u32::MAX]), (u32::MAX, 0, vec![9])]);
+        assert_eq!(CounterFile::parse(&bytes).unwrap().hash(), hash);
+    }
+
+    #[test]
+    fn each_segment_is_stripped() {
+        let secret = |text: &str| ProcessArgs {
+            command_line: vec![b"./shop".to_vec(), text.as_bytes().to_vec()],
+            goos: Some(b"linux".to_vec()),
+            goarch: None,
+        };
+        let mut file = CounterFileBuilder::new(MetaHash([7; 16]), &secret("--token=a")).unwrap();
+        file.function(0, 0, [1, 2]).unwrap();
+        file.begin(&secret("--token=bc")).unwrap();
+        file.function(0, 1, [3]).unwrap();
+        file.function(0, 2, [4]).unwrap();
+        let bytes = file.finish();
+        let stripped = strip_args(&bytes).unwrap();
+        assert_eq!(functions(&stripped), functions(&bytes));
+        let file = CounterFile::parse(&stripped).unwrap();
+        let segments: Vec<_> = file.segments().iter().map(|s| (s.function_count(), s.args())).collect();
+        let without = || ProcessArgs { command_line: Vec::new(), ..secret("") };
+        assert_eq!(segments, [(1, without()), (2, without())]);
     }
 }

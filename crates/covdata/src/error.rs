@@ -53,6 +53,12 @@ pub enum Error {
         /// The header's hash.
         found: MetaHash,
     },
+    /// What is to be written does not fit into the format.
+    #[error("{what} exceeds 32 bits")]
+    TooLarge {
+        /// The item.
+        what: &'static str,
+    },
     /// A text profile that is not whole.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -71,17 +77,25 @@ pub enum TextError {
     /// The first line does not name a mode, so this is no text profile.
     #[error("not a text profile: its first line is not `mode: set`, `mode: count` or `mode: atomic`")]
     NoMode,
-    /// Some lines are neither a block nor a mode. They are left out.
-    #[error("{}", bad_lines(*first, *lines))]
-    BadLines {
-        /// The number of the first one, from 1.
-        first: usize,
-        /// How many there are.
-        lines: usize,
-    },
+    /// Some lines are neither a block nor a mode.
+    #[error(transparent)]
+    BadLines(#[from] BadLines),
 }
 
-fn bad_lines(first: usize, lines: usize) -> String {
-    let more = if lines > 1 { format!(" and {} more", lines - 1) } else { String::new() };
-    format!("line {first}{more}: not `file:line.column,line.column statements count`; left out")
+/// The lines of a text profile that are neither a block nor a mode: see [`TextProfile::bad_lines`](crate::TextProfile).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct BadLines {
+    /// The number of the first one, from 1.
+    pub first: usize,
+    /// How many there are.
+    pub lines: usize,
+}
+
+impl BadLines {
+    fn text(self) -> String {
+        let Self { first, lines } = self;
+        let more = if lines > 1 { format!(" and {} more", lines - 1) } else { String::new() };
+        format!("line {first}{more}: not `file:line.column,line.column statements count`; left out")
+    }
 }

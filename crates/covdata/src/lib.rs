@@ -27,10 +27,8 @@
 //! assert_eq!(function.units().collect::<Vec<_>>(), [unit]);
 //!
 //! // The block ran twice.
-//! let mut counters = CounterFileBuilder::new(hash);
-//! counters.begin(&Default::default())?;
-//! counters.function(0, 0, [2].into_iter());
-//! counters.end();
+//! let mut counters = CounterFileBuilder::new(hash, &Default::default())?;
+//! counters.function(0, 0, [2])?;
 //! let counters = counters.finish();
 //!
 //! let file = CounterFile::parse(&counters)?;
@@ -64,7 +62,7 @@ pub use counters::{
     CounterFile, CounterSink, Counters, FunctionCounters, FunctionCountersIter, ProcessArgs, Segment,
 };
 pub use encode::{CounterFileBuilder, PackageBuilder, meta_file, meta_file_with_hash};
-pub use error::{Error, TextError};
+pub use error::{BadLines, Error, TextError};
 pub use hash::MetaHash;
 pub use meta::{Function, Granularity, MetaFile, Mode, Package, PackageBytes, Unit, Units};
 pub use name::FileName;

@@ -98,6 +98,7 @@ pub struct Units<'a> {
 
 /// What a counter counts: `go build -covermode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Mode {
     /// Whether the block ran.
     Set,
@@ -113,6 +114,7 @@ pub enum Mode {
 
 /// What has a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Granularity {
     /// Each basic block; what the `go` command always asks for.
     PerBlock,
@@ -284,6 +286,15 @@ impl<'a> Package<'a> {
         Cursor::new(&self.blob[start..]).uleb("a function's number of units").ok()
     }
 
+    /// The hash that the compiler has given it: over its names, functions and units. A program's hash is made of these:
+    /// [`MetaHash::of_program`]. It is not checked here.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 16] {
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&self.blob[PACKAGE_HASH..][..16]);
+        hash
+    }
+
     /// The package as it stands in the file. Equal bytes are equal packages.
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
@@ -440,23 +451,6 @@ impl Mode {
             _ => return None,
         })
     }
-
-    /// Merges the count `new` into the count `sum`. Go: `internal/coverage/cmerge`.
-    #[inline]
-    pub fn merge(self, sum: &mut u32, new: u32) {
-        if self == Self::Set {
-            *sum = u32::from(*sum != 0 || new != 0);
-        } else {
-            *sum = sum.saturating_add(new);
-        }
-    }
-
-    /// The count for a sum over any number of runs.
-    #[inline]
-    #[must_use]
-    pub fn count(self, sum: u64) -> u32 {
-        if self == Self::Set { u32::from(sum != 0) } else { u32::try_from(sum).unwrap_or(u32::MAX) }
-    }
 }
 
 impl Granularity {
@@ -503,6 +497,8 @@ impl fmt::Display for Mode {
 
 pub(crate) const MAGIC: [u8; 4] = *b"\0cvm";
 pub(crate) const HEADER: usize = 56;
+/// Where a package's own hash is, in its header: after its length and three strings.
+const PACKAGE_HASH: usize = 16;
 /// The length of a package's header.
 pub(crate) const PACKAGE_HEADER: usize = 44;
 
@@ -567,18 +563,5 @@ mod tests {
         let sum = FILE.windows(4).position(|bytes| bytes == b"\x03Sum").unwrap();
         let Err(error) = with(sum + 1, b"\xff") else { panic!("not an error") };
         assert!(error.to_string().ends_with("a string that is not UTF-8"), "{error}");
-    }
-
-    #[test]
-    fn counts_merge_by_mode() {
-        let merged = |mode: Mode, mut sum: u32, new| {
-            mode.merge(&mut sum, new);
-            sum
-        };
-        assert_eq!(merged(Mode::Set, 0, 0), 0);
-        assert_eq!(merged(Mode::Set, 0, 7), 1);
-        assert_eq!(merged(Mode::Set, 1, 1), 1);
-        assert_eq!(merged(Mode::Count, 3, 4), 7);
-        assert_eq!(merged(Mode::Atomic, u32::MAX - 1, 5), u32::MAX);
     }
 }

@@ -10,6 +10,9 @@ use std::str::FromStr;
 use crate::{Error, MetaHash};
 
 /// The base name of a coverage file, parsed. [`Display`](fmt::Display) gives the same name back.
+///
+/// Another kind of file would be a new major version of this crate: a program that treats each kind of file should not
+/// build before it treats the new one too. A wildcard would lose these files silently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileName {
     /// `covmeta.<hash>`

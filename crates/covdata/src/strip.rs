@@ -22,7 +22,6 @@ pub fn strip_args(bytes: &[u8]) -> Result<Vec<u8>, Error> {
         args.command_line.clear();
         out.begin(&args)?;
         out.payload(segment.function_count(), segment.payload());
-        out.end();
     }
     Ok(out.finish())
 }

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::{Mode, TextError, Unit};
+use crate::{BadLines, Mode, TextError, Unit};
 
 /// A text profile, borrowed from its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct TextProfile<'a> {
     pub mode: Mode,
     /// The source files, in the order of the first line of each.
     pub files: Vec<TextFile<'a>>,
+    /// The lines that were left out, because they are neither a block nor a mode; `None` if the profile is whole.
+    pub bad_lines: Option<BadLines>,
 }
 
 /// A source file of a [`TextProfile`].
@@ -40,12 +42,12 @@ pub struct TextBlock {
 }
 
 impl<'a> TextProfile<'a> {
-    /// Parses a profile. Malformed lines are left out, and reported as the second result.
+    /// Parses a profile. Malformed lines are left out, and named in [`bad_lines`](Self::bad_lines).
     ///
     /// # Errors
     ///
     /// [`TextError::NoMode`] if the first line does not name the mode.
-    pub fn parse(text: &'a [u8]) -> Result<(Self, Option<TextError>), TextError> {
+    pub fn parse(text: &'a [u8]) -> Result<Self, TextError> {
         // Some editors write a byte order mark at the start.
         let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
         let mut lines =
@@ -54,7 +56,7 @@ impl<'a> TextProfile<'a> {
         let mut files = Vec::<TextFile<'_>>::new();
         let mut numbers = HashMap::<&str, usize>::new();
         let mut current = ("", usize::MAX);
-        let (mut first_bad, mut bad) = (0, 0);
+        let mut bad_lines = None;
         for (number, line) in (2..).zip(lines) {
             if line.is_empty() {
                 continue;
@@ -63,8 +65,7 @@ impl<'a> TextProfile<'a> {
                 match self::mode(line) {
                     Some(another) => mode = mode.max(another),
                     None => {
-                        first_bad = if bad == 0 { number } else { first_bad };
-                        bad += 1;
+                        bad_lines.get_or_insert(BadLines { first: number, lines: 0 }).lines += 1;
                     }
                 }
                 continue;
@@ -81,8 +82,7 @@ impl<'a> TextProfile<'a> {
             }
             files[current.1].blocks.push(block);
         }
-        let error = (bad > 0).then_some(TextError::BadLines { first: first_bad, lines: bad });
-        Ok((Self { mode, files }, error))
+        Ok(Self { mode, files, bad_lines })
     }
 }
 
@@ -199,15 +199,15 @@ fn last(line: &[u8], before: u8) -> Option<(&[u8], u64)> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> (Vec<String>, Option<TextError>) {
-        let (profile, error) = TextProfile::parse(text.as_bytes()).unwrap();
+    fn parse(text: &str) -> (Vec<String>, Option<BadLines>) {
+        let profile = TextProfile::parse(text.as_bytes()).unwrap();
         let lines = profile.files.iter().flat_map(|TextFile { name, blocks }| {
             blocks.iter().map(move |TextBlock { unit: u, count }| {
                 let (start, end) = ((u.start_line, u.start_column), (u.end_line, u.end_column));
                 format!("{name} {start:?} {end:?} {} {count}", u.statements)
             })
         });
-        (lines.collect(), error)
+        (lines.collect(), profile.bad_lines)
     }
 
     #[test]
@@ -250,10 +250,11 @@ mod tests {
 
     #[test]
     fn concatenated_profiles() {
-        let (profile, error) =
+        let profile =
             TextProfile::parse(b"mode: set\na.go:1.1,2.2 1 1\nmode: count\na.go:1.1,2.2 1 4\n").unwrap();
         let counts: Vec<_> = profile.files[0].blocks.iter().map(|block| block.count).collect();
-        assert_eq!((profile.mode, profile.files.len(), counts, error), (Mode::Count, 1, vec![1, 4], None));
+        assert_eq!((profile.mode, profile.files.len(), counts), (Mode::Count, 1, vec![1, 4]));
+        assert_eq!(profile.bad_lines, None);
     }
 
     #[test]
@@ -273,9 +274,9 @@ mod tests {
         ] {
             let (lines, error) = parse(&format!("{good}{bad}\n{bad}\nb.go:1.1,2.2 1 0\n"));
             assert_eq!(lines.len(), 2, "{bad}");
-            assert_eq!(error, Some(TextError::BadLines { first: 3, lines: 2 }), "{bad}");
+            assert_eq!(error, Some(BadLines { first: 3, lines: 2 }), "{bad}");
         }
-        let message = TextError::BadLines { first: 3, lines: 2 }.to_string();
+        let message = BadLines { first: 3, lines: 2 }.to_string();
         assert!(message.starts_with("line 3 and 1 more: not `file:line"), "{message}");
     }
 

@@ -73,12 +73,12 @@ impl Program {
             return Err(Error::NewPackages);
         }
         let [counters, later] = [counters, later].map(words);
-        let mut out = CounterFileBuilder::new(self.hash);
-        out.begin(&ProcessArgs {
+        let args = ProcessArgs {
             command_line: facts.command_line.clone(),
             goos: Some(b"linux".to_vec()),
             goarch: Some(self.architecture.as_bytes().to_vec()),
-        })?;
+        };
+        let mut out = CounterFileBuilder::new(self.hash, &args)?;
         let (mut at, mut unknown_functions) = (0, 0);
         while at < later.len() {
             let count = later[at] as usize;
@@ -92,7 +92,7 @@ impl Program {
             match (self.function(&later[at..]), values) {
                 (Ok(Some((package, function))), Some(values)) => {
                     if has_counted {
-                        out.function(package, function, values.iter().copied());
+                        out.function(package, function, values.iter().copied())?;
                     }
                     at = end;
                 }
@@ -108,7 +108,6 @@ impl Program {
                 (Ok(_), None) => return Err(self.no_layout()),
             }
         }
-        out.end();
         let name = FileName::Counters { hash: self.hash, pid: facts.pid, nanos: facts.nanos };
         Ok(Snapshot { name, bytes: out.finish(), unknown_functions })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use covdata::{CounterFileBuilder, Error, Function, MetaFile, MetaHash, PackageBytes, ProcessArgs};
 
+use crate::counts::count_of_sum;
 use crate::parallel;
 
 /// A binary: its meta-data file, and the number of its first function in each package.
@@ -96,7 +97,8 @@ impl<'a> BinaryCounts<'a> {
     ) -> impl Iterator<Item = impl ExactSizeIterator<Item = u32> + Clone> {
         let mode = self.binary.file.mode;
         let functions = 0..self.binary.file.packages[package].functions().len();
-        functions.map(move |function| self.sums(package, function).iter().map(move |&sum| mode.count(sum)))
+        functions
+            .map(move |function| self.sums(package, function).iter().map(move |&sum| count_of_sum(mode, sum)))
     }
 
     /// The sums of a function's counters; empty if it never ran.
@@ -173,23 +175,31 @@ impl<'a> BinaryCounts<'a> {
         hash: MetaHash,
         packages: impl IntoIterator<Item = usize>,
     ) -> Result<Vec<u8>, Error> {
-        let mut out = CounterFileBuilder::new(hash);
-        out.begin(&self.args.clone().unwrap_or_default())?;
+        let mut out = CounterFileBuilder::new(hash, self.args.as_ref().unwrap_or(&ProcessArgs::default()))?;
         for (number, package) in packages.into_iter().enumerate() {
             for (function, counts) in self.counts(package).enumerate() {
-                out.function(number, function, counts);
+                out.function(number, function, counts)?;
             }
         }
-        out.end();
         Ok(out.finish())
     }
 
     /// Keeps only those facts about the process that are the same in these runs too.
     pub(crate) fn keep_common(&mut self, args: Option<ProcessArgs>) {
         match (&mut self.args, args) {
-            (Some(own), Some(args)) => own.keep_common(&args),
+            (Some(own), Some(args)) => keep_common(own, &args),
             (own @ None, args) => *own = args,
             (Some(_), None) => {}
         }
     }
+}
+
+/// Keeps only those facts about a process that are the same for another. Go: `argstate.Merge` in `cmd/covdata`.
+pub(crate) fn keep_common(own: &mut ProcessArgs, other: &ProcessArgs) {
+    let ProcessArgs { command_line, goos, goarch } = own;
+    if *command_line != other.command_line {
+        command_line.clear();
+    }
+    goos.take_if(|goos| other.goos.as_ref() != Some(goos));
+    goarch.take_if(|goarch| other.goarch.as_ref() != Some(goarch));
 }

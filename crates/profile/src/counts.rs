@@ -5,6 +5,22 @@ use covdata::Mode;
 use crate::index::{Partition, by_place, order};
 use crate::profile::{Block, ProfileFunction};
 
+/// Merges the count `new` into the count `sum`. Go: `internal/coverage/cmerge`.
+#[inline]
+pub(crate) fn merge_count(mode: Mode, sum: &mut u32, new: u32) {
+    if mode == Mode::Set {
+        *sum = u32::from(*sum != 0 || new != 0);
+    } else {
+        *sum = sum.saturating_add(new);
+    }
+}
+
+/// The count for a sum over any number of runs.
+#[inline]
+pub(crate) fn count_of_sum(mode: Mode, sum: u64) -> u32 {
+    if mode == Mode::Set { u32::from(sum != 0) } else { u32::try_from(sum).unwrap_or(u32::MAX) }
+}
+
 /// Sorts blocks, and merges those that are the same.
 pub(crate) fn merge_blocks(blocks: &mut Vec<Block>, mode: Mode) {
     // Sorting is faster than hashing here: the blocks are mostly in order already, and the result has to be.
@@ -14,7 +30,7 @@ pub(crate) fn merge_blocks(blocks: &mut Vec<Block>, mode: Mode) {
     blocks.dedup_by(|block, kept| {
         let same = block.unit == kept.unit;
         if same {
-            mode.merge(&mut kept.count, block.count);
+            merge_count(mode, &mut kept.count, block.count);
             kept.function = kept.function.or(block.function);
         }
         same
@@ -65,7 +81,7 @@ pub(crate) fn counts_of(
             let mut part = block;
             if let Some(outer) = outer {
                 part.function = function.or(outer.function);
-                part.count = mode.count(u64::from(count) + outer.count);
+                part.count = count_of_sum(mode, u64::from(count) + outer.count);
                 if let Some(function) =
                     part.function.and_then(|function| functions.get_mut(function as usize))
                 {
@@ -78,7 +94,7 @@ pub(crate) fn counts_of(
         match out.last_mut() {
             // A repeated number of statements.
             Some(part) if (part.unit.start(), part.unit.end()) == (unit.start(), unit.end()) => {
-                mode.merge(&mut part.count, count);
+                merge_count(mode, &mut part.count, count);
                 part.function = part.function.or(function);
             }
             Some(part) if unit.end() <= part.unit.end() => {
@@ -97,7 +113,25 @@ pub(crate) fn counts_of(
         }
     }
     for (part, most) in out.iter_mut().zip(most_of_pieces) {
-        mode.merge(&mut part.count, most);
+        merge_count(mode, &mut part.count, most);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_merge_by_mode() {
+        let merged = |mode: Mode, mut sum: u32, new| {
+            merge_count(mode, &mut sum, new);
+            sum
+        };
+        assert_eq!(merged(Mode::Set, 0, 0), 0);
+        assert_eq!(merged(Mode::Set, 0, 7), 1);
+        assert_eq!(merged(Mode::Set, 1, 1), 1);
+        assert_eq!(merged(Mode::Count, 3, 4), 7);
+        assert_eq!(merged(Mode::Atomic, u32::MAX - 1, 5), u32::MAX);
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use covdata::{Function, Mode, Package};
 
 use crate::binary::BinaryCounts;
-use crate::counts::{join, merge_blocks};
+use crate::counts::{join, merge_blocks, merge_count};
 use crate::data::Data;
 use crate::go::percent::Coverage;
 use crate::index::{BlockFacts, Repetition, is_too_full};
@@ -173,7 +173,7 @@ fn next_counts(all: &mut [impl Iterator<Item = impl Iterator<Item = u32>>], mode
         if sums.is_empty() {
             sums.extend(new);
         } else {
-            sums.iter_mut().zip(new).for_each(|(sum, new)| mode.merge(sum, new));
+            sums.iter_mut().zip(new).for_each(|(sum, new)| merge_count(mode, sum, new));
         }
     }
 }

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use covdata::{CounterFile, Error, FileName, MetaHash, TextProfile};
+use covdata::{CounterFile, Error, FileName, MetaHash, TextError, TextProfile};
 use fs_err as fs;
 
 use crate::binary::{Binary, BinaryCounts};
@@ -325,9 +325,9 @@ fn read_texts(files: &[File]) -> (Option<TextCounts>, Vec<Problem>) {
         let parsed =
             file.read(&mut buffer).map_err(Reason::from).and_then(|bytes| Ok(TextProfile::parse(bytes)?));
         match parsed {
-            Ok((profile, bad)) => {
+            Ok(profile) => {
                 add_text(&mut sum, Some(TextCounts::of(&profile)));
-                problems.extend(bad.map(|error| Problem::new(&file.path, error)));
+                problems.extend(profile.bad_lines.map(|bad| Problem::new(&file.path, TextError::from(bad))));
             }
             Err(reason) => problems.push(Problem::new(&file.path, reason)),
         }

@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn the_blocks_of_a_profile_are_merged_and_sorted() {
         let blocks = |text: &str| {
-            let counts = TextCounts::of(&TextProfile::parse(text.as_bytes()).unwrap().0);
+            let counts = TextCounts::of(&TextProfile::parse(text.as_bytes()).unwrap());
             let blocks = counts.files["a.go"].blocks.iter();
             blocks.map(|block| (block.unit.start_line, block.count)).collect::<Vec<_>>()
         };

@@ -94,8 +94,8 @@ pub fn text(bytes: &[u8]) {
     let once = written(bytes);
     assert_eq!(once.is_empty(), TextProfile::parse(bytes).is_err());
     // Written and read again it is the same, and whole.
-    if let Ok((_, error)) = TextProfile::parse(&once) {
-        assert_eq!(error, None);
+    if let Ok(profile) = TextProfile::parse(&once) {
+        assert_eq!(profile.bad_lines, None);
         assert_eq!(written(&once), once);
     }
     let _ = report::gate::baseline(bytes);

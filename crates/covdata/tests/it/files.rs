@@ -1,6 +1,8 @@
 //! Each file by itself. The content of the fixtures is known from the programs' sources.
 
-use covdata::{CounterFile, FileName, Granularity, MetaFile, Mode, Unit, check, strip_args};
+use covdata::{
+    CounterFile, FileName, Granularity, MetaFile, MetaHash, Mode, Package, Unit, check, strip_args,
+};
 use proptest::prelude::*;
 
 use crate::fixtures::{FOLDERS, files, meta};
@@ -47,6 +49,17 @@ fn meta_data_of_a_command() {
         literal,
         [Unit { start_line: 11, start_column: 29, end_line: 11, end_column: 45, statements: 1 }]
     );
+}
+
+/// Go makes a program's hash of its packages' hashes; up to 1.23 by MD5.
+#[test]
+fn a_programs_hash_is_made_of_its_packages_hashes() {
+    for (name, bytes) in ["set", "count", "atomic"].into_iter().flat_map(files) {
+        if matches!(name, FileName::Meta { .. }) {
+            let MetaFile { packages, mode, granularity, hash, .. } = MetaFile::parse(&bytes).unwrap();
+            assert_eq!(MetaHash::of_program(packages.iter().map(Package::hash), mode, granularity), hash);
+        }
+    }
 }
 
 #[test]

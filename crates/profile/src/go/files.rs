@@ -11,7 +11,8 @@ use covdata::{
     CounterFileBuilder, Error, FileName, Function, MetaHash, Mode, Package, PackageBuilder, Unit, meta_file,
 };
 
-use crate::binary::BinaryCounts;
+use crate::binary::{BinaryCounts, keep_common};
+use crate::counts::merge_count;
 use crate::index::Partition;
 use crate::{Data, FileProfile, Finding, Findings, PackageProfile};
 
@@ -23,7 +24,7 @@ impl Data<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
+    /// [`Error::TooLarge`] if a part of a file exceeds 32 bits.
     pub fn files(&self) -> Result<Vec<NewFile<'_>>, Error> {
         let files = self.binaries.iter().map(|counted| {
             let hash = counted.binary.file.hash;
@@ -37,7 +38,7 @@ impl Data<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
+    /// [`Error::TooLarge`] if a part of a file exceeds 32 bits.
     pub fn selected_files(&self, is_selected: impl Fn(&str) -> bool) -> Result<Vec<NewFile<'static>>, Error> {
         let mut out = Vec::<NewFile<'_>>::new();
         for counted in &self.binaries {
@@ -63,7 +64,7 @@ impl Data<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] where a part of a file exceeds 32 bits.
+    /// [`Error::TooLarge`] if a part of a file exceeds 32 bits.
     pub fn combined_files(
         &self,
         is_selected: impl Fn(&str) -> bool,
@@ -103,15 +104,13 @@ impl Data<'_> {
 
         let mut args = binaries.iter().filter_map(|counted| counted.args.clone());
         let mut common = args.next().unwrap_or_default();
-        args.for_each(|args| common.keep_common(&args));
-        let mut out = CounterFileBuilder::new(hash);
-        out.begin(&common)?;
+        args.for_each(|args| keep_common(&mut common, &args));
+        let mut out = CounterFileBuilder::new(hash, &common)?;
         for (package, functions) in counts.iter().enumerate() {
             for (function, counts) in functions.iter().enumerate() {
-                out.function(package, function, counts.iter().copied());
+                out.function(package, function, counts.iter().copied())?;
             }
         }
-        out.end();
         Ok((pair(hash, Cow::Owned(meta), out.finish()).into(), findings))
     }
 
@@ -199,7 +198,7 @@ impl<'a> CombinedPackage<'a> {
                 }
                 Entry::Occupied(entry) => {
                     for (sum, new) in self.counts[*entry.get() as usize].iter_mut().zip(counts) {
-                        mode.merge(sum, new);
+                        merge_count(mode, sum, new);
                     }
                 }
             }
@@ -249,10 +248,8 @@ mod tests {
         let mut package = PackageBuilder::new("p", "m/p", "m");
         package.add("f", "m/p/a.go", false, blocks.iter().map(|(unit, _)| *unit));
         let (hash, meta) = meta_file(&[&package.finish().unwrap()], Mode::Count, Granularity::PerBlock);
-        let mut counters = CounterFileBuilder::new(hash);
-        counters.begin(&Default::default()).unwrap();
-        counters.function(0, 0, blocks.iter().map(|(_, count)| *count));
-        counters.end();
+        let mut counters = CounterFileBuilder::new(hash, &Default::default()).unwrap();
+        counters.function(0, 0, blocks.iter().map(|(_, count)| *count)).unwrap();
         let name = FileName::Counters { hash, pid: 1, nanos: 1 };
         [(FileName::Meta { hash }.to_string(), meta), (name.to_string(), counters.finish())]
     }

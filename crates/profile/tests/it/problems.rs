@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use covdata::{CounterFile, Error, FileName, TextError, check};
+use covdata::{BadLines, CounterFile, Error, FileName, TextError, check};
 use podcov_profile::{Builder, Problem, Profile, Reason};
 
 use crate::fixtures::{files, folder, meta};
@@ -206,7 +206,10 @@ fn text_profiles() {
     // The good line of the bad file counts.
     assert_eq!(crate::go::text(&profile), "mode: count\nm/a.go:1.1,2.2 3 8\n");
     let [lines, html, missing] = problems.as_slice() else { panic!("{problems:?}") };
-    assert!(matches!(lines.reason, Reason::Text(TextError::BadLines { first: 3, lines: 1 })), "{lines}");
+    assert!(
+        matches!(lines.reason, Reason::Text(TextError::BadLines(BadLines { first: 3, lines: 1 }))),
+        "{lines}"
+    );
     assert_eq!(html.to_string(), format!("{}: {}", other.display(), TextError::NoMode));
     assert!(matches!(&missing.reason, Reason::Io(error) if error.kind() == std::io::ErrorKind::NotFound));
 }
