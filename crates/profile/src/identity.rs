@@ -4,20 +4,16 @@
 //! a package `command-line-arguments` in the data, with the paths that these files had on the machine that built it. So
 //! one file may have two names, and two programs' files may have the same name.
 
-use std::cmp::Reverse;
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use covdata::Mode;
+use covdata::{Function, Mode};
 
-use crate::binary::{BinaryCounts, BinaryNames};
+use crate::binary::BinaryNames;
 use crate::counts::merge_blocks;
 use crate::data::{Data, RenamedFile};
-use crate::index::{BlockFacts, Partition};
 use crate::profile::Block;
-use crate::texts::TextFileCounts;
-
-/// The package of a program that was built from files.
-const FROM_FILES: &str = "command-line-arguments";
+use crate::programs::{Build, FROM_FILES, agree, is_path, programs_of_path};
 
 /// The most elements of a module's path, and of a file's path in its module, that are looked at.
 const MOST_ELEMENTS: usize = 32;
@@ -69,25 +65,21 @@ impl Data<'_> {
         let mut renamed = BTreeSet::new();
         for ((program, name), label) in programs.into_iter().zip(names).zip(labels) {
             for build in program {
-                let Some(names) = build.names(name.as_ref(), label.as_ref()) else { continue };
+                let Some(names) = names_of(&build, name.as_ref(), label.as_ref()) else { continue };
                 renamed.extend(names.files.iter().map(|(from, to)| (from.clone(), to.clone())));
                 self.binaries[build.binary].names = Some(names);
             }
         }
-        if let Some(text) = &self.text {
-            for from in text.files.keys().filter(|name| is_path(name)).cloned() {
-                let Some(to) = import_name(&from) else { continue };
-                self.renamed_texts.push(RenamedFile { from: from.clone(), to: to.clone() });
-                renamed.insert((from, to));
-            }
-        }
+        self.renamed_texts = self.names_of_texts(self, import_name);
+        renamed.extend(self.renamed_texts.iter().map(|RenamedFile { from, to }| (from.clone(), to.clone())));
         self.rename_texts();
         self.renamed = renamed.into_iter().map(|(from, to)| RenamedFile { from, to }).collect();
         undecided
     }
 
-    /// Renames the files that [`identify`](Self::identify) has renamed in other data, of which these are a part.
-    pub(crate) fn identify_as(&mut self, all: &Data<'_>) {
+    /// Renames the files that [`identify`](Self::identify) has renamed in other data, and the files of text profiles that a
+    /// program in the other data has under another name.
+    pub fn identify_as(&mut self, all: &Data<'_>) {
         let names = all.binaries.iter().map(|counted| (counted.binary.file.hash, &counted.names));
         let names: HashMap<_, _> = names.collect();
         for counted in &mut self.binaries {
@@ -96,6 +88,35 @@ impl Data<'_> {
         self.renamed.clone_from(&all.renamed);
         self.renamed_texts.clone_from(&all.renamed_texts);
         self.rename_texts();
+        let texts = self.names_of_texts(all, |_| None);
+        self.renamed.extend_from_slice(&texts);
+        self.renamed_texts.extend(texts);
+        self.rename_texts();
+    }
+
+    /// The new names of files in text profiles: those that the caller knows, or those of a program in `all` that was built
+    /// from a file of the same path and has the same blocks.
+    fn names_of_texts(
+        &self,
+        all: &Data<'_>,
+        import_name: impl Fn(&str) -> Option<String>,
+    ) -> Vec<RenamedFile> {
+        let files = self.text.iter().flat_map(|text| &text.files).filter(|(name, _)| is_path(name));
+        // Without such files, which is usual, no program is looked at.
+        let builds: LazyCell<Vec<Build>, _> = LazyCell::new(|| all.builds().collect());
+        let names = files.filter_map(|(from, file)| {
+            let of_program = || {
+                let fitting = builds.iter().filter_map(|build| {
+                    let names = all.binaries[build.binary].names.as_ref()?;
+                    let to = names.files.get(from)?;
+                    agree(&file.blocks, &build.files[from]).then_some(to)
+                });
+                let mut names = fitting.collect::<BTreeSet<_>>().into_iter();
+                names.next().filter(|_| names.next().is_none()).cloned()
+            };
+            Some(RenamedFile { from: from.clone(), to: import_name(from).or_else(of_program)? })
+        });
+        names.collect()
     }
 
     fn rename_texts(&mut self) {
@@ -113,52 +134,6 @@ impl Data<'_> {
         &self.renamed
     }
 
-    /// The binaries that were built from files.
-    fn builds(&self) -> impl Iterator<Item = Build> {
-        self.binaries.iter().enumerate().filter_map(|(number, counted)| Build::of(number, counted))
-    }
-
-    /// The programs that were built from files: the builds of each. The first one has all modules that are known of the
-    /// program.
-    fn programs(&self) -> Vec<Vec<Build>> {
-        let mut builds: Vec<Build> = self.builds().collect();
-        builds.sort_by(|a, b| {
-            let most_first = Reverse(a.modules.len()).cmp(&Reverse(b.modules.len()));
-            most_first.then_with(|| a.modules.cmp(&b.modules))
-        });
-        let mut programs = Vec::<Vec<Build>>::new();
-        let mut same_modules = Vec::<Vec<Build>>::new();
-        let mut builds = builds.into_iter().peekable();
-        while let Some(build) = builds.next() {
-            let modules = build.modules.clone();
-            // Builds of the newest release of Go have blocks that agree with all others.
-            let (same, others): (Vec<_>, Vec<_>) = std::mem::take(&mut same_modules)
-                .into_iter()
-                .partition(|class| class.iter().any(|other| other.has_source_of(&build)));
-            same_modules = others;
-            same_modules.push(same.into_iter().flatten().chain([build]).collect());
-            if builds.peek().is_some_and(|next| next.modules == modules) {
-                continue;
-            }
-            for mut class in same_modules.drain(..) {
-                class.sort_by_key(|build| build.binary);
-                // They may have been built without coverage of some packages. Then they are of the program with more
-                // modules, if only one can be it.
-                let is_of = |program: &Vec<Build>| {
-                    let mut larger = program.iter().filter(|other| modules.is_subset(&other.modules));
-                    larger.any(|other| class.iter().any(|build| build.has_source_of(other)))
-                };
-                let mut larger = (0..programs.len()).filter(|&number| is_of(&programs[number]));
-                match (larger.next(), larger.next()) {
-                    (Some(only), None) => programs[only].append(&mut class),
-                    _ => programs.push(class),
-                }
-            }
-        }
-        programs.sort_by_key(|program| program[0].binary);
-        programs
-    }
-
     /// For each program a file's path and its new name, and the names that different programs would have.
     fn names_of_programs(
         &self,
@@ -172,11 +147,9 @@ impl Data<'_> {
         let known: HashSet<&str> = self.file_names().filter(|name| !is_path(name)).collect();
         let modules = programs.iter().flat_map(|program| &program[0].modules).map(String::as_str).collect();
         let module_files = ModuleFiles::new(&known, &modules);
-        let mut all_blocks = HashMap::<String, Vec<Block>>::new();
-        let mut agrees = |name: &str, blocks: &[Block]| {
-            let all = all_blocks.entry(name.to_owned()).or_insert_with(|| self.blocks_of(name));
-            agree(blocks, all)
-        };
+        // Many names may be compared, so the functions are looked at once for all.
+        let functions = LazyCell::new(|| self.functions_by_file());
+        let agrees = |name: &str, blocks: &[Block]| agree(blocks, &self.blocks_of(name, &functions));
         let mut names = Vec::new();
         let mut programs_of_name = BTreeMap::<String, Vec<usize>>::new();
         for (number, program) in programs.iter().enumerate() {
@@ -217,15 +190,23 @@ impl Data<'_> {
         (names, undecided)
     }
 
+    /// The functions of all binaries, by the name of the file in the meta-data.
+    fn functions_by_file(&self) -> HashMap<&str, Vec<Function<'_>>> {
+        let mut files = HashMap::<_, Vec<_>>::new();
+        for package in self.binaries.iter().flat_map(|counted| &counted.binary.file.packages) {
+            for function in package.functions() {
+                files.entry(package.string(function.file)).or_default().push(function);
+            }
+        }
+        files
+    }
+
     /// All blocks of a file in the data.
-    fn blocks_of(&self, name: &str) -> Vec<Block> {
-        let mut blocks: Vec<Block> = self.binaries.iter().flat_map(|counted| units(counted, name)).collect();
-        blocks.extend(
-            self.text
-                .iter()
-                .filter_map(|text| text.files.get(name))
-                .flat_map(|file: &TextFileCounts| &file.blocks),
-        );
+    fn blocks_of(&self, name: &str, functions: &HashMap<&str, Vec<Function<'_>>>) -> Vec<Block> {
+        let units = functions.get(name).into_iter().flatten().flat_map(Function::units);
+        let mut blocks: Vec<_> = units.map(|unit| Block { unit, count: 0, function: None }).collect();
+        let texts = self.text.iter().filter_map(|text| text.files.get(name));
+        blocks.extend(texts.flat_map(|file| &file.blocks));
         merge_blocks(&mut blocks, Mode::Count);
         blocks
     }
@@ -260,17 +241,6 @@ impl<'a> ModuleFiles<'a> {
         let by_module = slashes.into_iter().filter_map(|slash| self.0.get(&path[slash..]));
         by_module.flatten().filter(|(module, _)| modules.contains(**module)).map(|(_, name)| *name)
     }
-}
-
-/// For each path, the programs that have a file of it.
-fn programs_of_path(programs: &[Vec<Build>]) -> BTreeMap<&str, BTreeSet<usize>> {
-    let mut programs_of_path = BTreeMap::<&str, BTreeSet<usize>>::new();
-    for (number, program) in programs.iter().enumerate() {
-        for path in program.iter().flat_map(|build| build.files.keys()) {
-            programs_of_path.entry(path).or_default().insert(number);
-        }
-    }
-    programs_of_path
 }
 
 /// What tells a program's files from those of another program.
@@ -322,94 +292,22 @@ fn told_apart_by_hash(programs: &[Vec<Build>], labels: &[Option<Label>]) -> Vec<
     paths.map(|(path, _)| path.to_owned()).collect()
 }
 
-/// A binary that was built from files.
-struct Build {
-    binary: usize,
-    /// The first digits of its hash.
-    hash: String,
-    /// The index of the package of these files.
-    package: usize,
-    /// The modules that it contains, as far as its data tell.
-    modules: BTreeSet<String>,
-    /// The blocks of its files, by path.
-    files: BTreeMap<String, Vec<Block>>,
-}
-
-impl Build {
-    fn of(binary: usize, counted: &BinaryCounts<'_>) -> Option<Self> {
-        let packages = &counted.binary.file.packages;
-        let index = packages.iter().position(|package| package.path == FROM_FILES)?;
-        let package = &packages[index];
-        let modules = packages.iter().map(|package| package.module).filter(|module| !module.is_empty());
-        let mut files = BTreeMap::<String, Vec<Block>>::new();
-        for function in package.functions() {
-            let name = package.string(function.file);
-            if is_path(name) {
-                let blocks = function.units().map(|unit| Block { unit, count: 0, function: None });
-                files.entry(name.to_owned()).or_default().extend(blocks);
-            }
-        }
-        files.values_mut().for_each(|blocks| merge_blocks(blocks, Mode::Count));
-        Some(Self {
-            binary,
-            hash: counted.binary.file.hash.to_string()[..8].to_owned(),
-            package: index,
-            modules: modules.map(str::to_owned).collect(),
-            files,
-        })
+/// The names of a build's package and files: as one file's new name tells, or followed by a label.
+fn names_of(build: &Build, name: Option<&RenamedFile>, label: Option<&Label>) -> Option<BinaryNames> {
+    let package = build.package;
+    if let Some(RenamedFile { from, to }) = name {
+        // All of a command's files are in one folder.
+        let [from, to] = [from, to].map(|name| name.rsplit_once('/').map(|(folder, _)| folder));
+        let (from, to) = (from?, to?);
+        let files = build.files.keys().filter_map(|path| {
+            let base = path.strip_prefix(from)?;
+            Some((path.clone(), format!("{to}{base}")))
+        });
+        return Some(BinaryNames { package, path: to.to_owned(), files: files.collect() });
     }
-
-    /// Whether both have files of one path, and these come from the same source.
-    fn has_source_of(&self, other: &Self) -> bool {
-        let common = || self.files.iter().filter_map(|(path, blocks)| Some((blocks, other.files.get(path)?)));
-        common().next().is_some() && common().all(|(a, b)| agree(a, b))
-    }
-
-    /// The names of its package and files: as one file's new name tells, or followed by a label.
-    fn names(&self, name: Option<&RenamedFile>, label: Option<&Label>) -> Option<BinaryNames> {
-        let package = self.package;
-        if let Some(RenamedFile { from, to }) = name {
-            // All of a command's files are in one folder.
-            let [from, to] = [from, to].map(|name| name.rsplit_once('/').map(|(folder, _)| folder));
-            let (from, to) = (from?, to?);
-            let files = self.files.keys().filter_map(|path| {
-                let base = path.strip_prefix(from)?;
-                Some((path.clone(), format!("{to}{base}")))
-            });
-            return Some(BinaryNames { package, path: to.to_owned(), files: files.collect() });
-        }
-        let Label { text: label, .. } = label?;
-        let files = self.files.keys().map(|path| (path.clone(), format!("{path} ({label})")));
-        Some(BinaryNames { package, path: format!("{FROM_FILES} ({label})"), files: files.collect() })
-    }
-}
-
-/// Whether a file's name is a path. Windows' have a drive.
-fn is_path(name: &str) -> bool {
-    name.starts_with('/') || name.as_bytes().get(1..3).is_some_and(|start| matches!(start, b":/" | b":\\"))
-}
-
-/// A binary's blocks of a file.
-fn units(counted: &BinaryCounts<'_>, name: &str) -> Vec<Block> {
-    let packages = counted.binary.file.packages.iter();
-    let functions = packages.flat_map(|package| package.functions().map(move |function| (package, function)));
-    let functions = functions.filter(|(package, function)| package.string(function.file) == name);
-    let blocks = functions.flat_map(|(_, function)| function.units());
-    blocks.map(|unit| Block { unit, count: 0, function: None }).collect()
-}
-
-/// Whether two lists of blocks come from the same source, built by the same or by different releases of Go.
-fn agree(a: &[Block], b: &[Block]) -> bool {
-    let mut both = [a, b].concat();
-    merge_blocks(&mut both, Mode::Count);
-    let facts = BlockFacts::of(&both);
-    let blocks = if facts.overlap || facts.same_place {
-        Partition::of(both.iter().map(|block| block.unit)).map(|partition| partition.units().len())
-    } else {
-        Some(both.len())
-    };
-    // Each build has all blocks of the source.
-    blocks == Some(a.len().max(b.len()))
+    let Label { text: label, .. } = label?;
+    let files = build.files.keys().map(|path| (path.clone(), format!("{path} ({label})")));
+    Some(BinaryNames { package, path: format!("{FROM_FILES} ({label})"), files: files.collect() })
 }
 
 #[cfg(test)]
@@ -489,6 +387,26 @@ mod tests {
         assert_eq!(names(&[a.clone(), b.clone()], Some(text), Some(NAME), &[unit(5, 9)]), expected);
         // Without a name for the path, the module has the file.
         assert_eq!(names(&[a, b], Some(text), None, &[]), expected);
+    }
+
+    #[test]
+    fn a_text_profile_has_the_names_of_the_program_with_its_blocks() {
+        let (a, b) = (program("example.com/a", &[unit(5, 7)]), program("example.com/b", &[unit(5, 9)]));
+        let unit_test = "mode: set\nexample.com/a/main.go:5.13,7.2 1 1\n";
+        let of_b = format!("{PATH} (example.com/b)");
+        let text = |end: u32| format!("{unit_test}{PATH}:5.13,{end}.2 1 1\n");
+        assert_eq!(names(&[a.clone()], Some(&text(7)), None, &[]).0, [NAME]);
+        assert_eq!(names(&[a.clone(), b.clone()], Some(&text(7)), None, &[]).0, [&of_b, NAME]);
+        assert_eq!(names(&[a.clone(), b.clone()], Some(&text(9)), None, &[]).0, [&of_b, NAME]);
+        // Another source, which is neither's.
+        assert_eq!(names(&[a, b], Some(&text(8)), None, &[]).0, [PATH, &of_b, NAME]);
+        // Both have these blocks, and only their hashes tell them apart.
+        let twins = [1, 2].map(|line| program_with(unit(line, line + 1), "example.com/a", &[unit(5, 7)]));
+        let [one, other] = ["a", "b"].map(|name| program(&format!("example.com/{name}"), &[unit(5, 7)]));
+        assert_eq!(names(&twins, Some(&text(7)), None, &[]).0, [NAME]);
+        let text = format!("mode: set\n{PATH}:5.13,7.2 1 1\n");
+        let apart = ["a", "b"].map(|name| format!("{PATH} (example.com/{name})"));
+        assert_eq!(names(&[one, other], Some(&text), None, &[]).0, [PATH, &apart[0], &apart[1]]);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! - `read`: reads files, on all processors, and adds up their counters by binary.
 //! - `index`: the blocks of a source file in all inputs, each once, whichever releases of Go cut it into blocks.
 //! - `counts` and `merge`: how often these blocks ran.
-//! - `identity`: one name for one source file.
+//! - `programs` and `identity`: which binaries are one program, and one name for one source file.
 //! - `go`: output that equals that of `go tool covdata`.
 //!
 //! The files themselves are read by the crate [`covdata`].
@@ -24,6 +24,7 @@ mod merge;
 pub mod parallel;
 mod problem;
 mod profile;
+mod programs;
 mod read;
 mod repeat;
 mod texts;

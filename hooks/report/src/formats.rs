@@ -86,9 +86,15 @@ pub(crate) fn json(args: &Format) -> Result<Exit> {
     with_report(args, output::Format::Json, json::write)
 }
 
-pub(crate) fn markdown(Markdown { format, baseline: file }: &Markdown) -> Result<Exit> {
-    let before = file.as_deref().map(|file| baseline(&format.input, file)).transpose()?;
-    with_report(format, output::Format::Markdown, |report, out| markdown::write(report, before, out))
+pub(crate) fn markdown(
+    Markdown { format: Format { input, output }, baseline: file }: &Markdown,
+) -> Result<Exit> {
+    let files = input.load()?;
+    let data = input.read(&files, NothingSelected::Fails)?;
+    let before = file.as_deref().map(|file| baseline(input, &data, file)).transpose()?;
+    let report = input.report(&data)?;
+    output::write(output.as_deref(), output::Format::Markdown, |out| markdown::write(&report, before, out))?;
+    Ok(input.messages.exit())
 }
 
 pub(crate) fn badge(Badge { format, label }: &Badge) -> Result<Exit> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
-use podcov_profile::{Builder, Coverage};
+use podcov_profile::{Builder, Coverage, Data};
 use report::changes::{ChangedFile, Changes, GitError};
 use report::gate::{Rules, changed_total, check};
 use report::{Report, gate, summary};
@@ -70,18 +70,14 @@ pub(crate) struct Diff {
 }
 
 pub(crate) fn gate(args: &Gate) -> Result<Exit> {
-    let rules = Rules {
+    let mut rules = Rules {
         total: args.fail_under,
         package: args.fail_under_package,
         file: args.fail_under_file,
-        baseline: args
-            .baseline
-            .as_deref()
-            .map(|file| anyhow::Ok((baseline(&args.input, file)?, args.allow_decrease)))
-            .transpose()?,
+        baseline: None,
         changed: args.fail_under_changed,
     };
-    if rules.is_empty() && !args.require_all_packages {
+    if rules.is_empty() && args.baseline.is_none() && !args.require_all_packages {
         return Err(Failure::new(Exit::Usage, "no gate is given")
             .with_hint(
                 "give --fail-under, --fail-under-package, --fail-under-file, --fail-under-changed, --baseline or \
@@ -91,6 +87,9 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
     }
     let files = args.input.load()?;
     let data = args.input.read(&files, NothingSelected::Fails)?;
+    if let Some(file) = &args.baseline {
+        rules.baseline = Some((baseline(&args.input, &data, file)?, args.allow_decrease));
+    }
     let report = args.input.report(&data)?;
     if report.total().total == 0 {
         return Err(Failure::new(Exit::Incomplete, "there are no statements to check")
@@ -170,8 +169,9 @@ pub(crate) fn diff(Diff { input, since, github }: &Diff) -> Result<Exit> {
     Ok(input.messages.exit())
 }
 
-/// Reads the baseline's total. Of a text profile, only the selected packages and files count.
-pub(crate) fn baseline(input: &InputArgs, path: &Path) -> Result<Coverage> {
+/// Reads the baseline's total. Of a text profile, only the selected packages and files count, by the names that they have in
+/// the data that are compared with it.
+pub(crate) fn baseline(input: &InputArgs, data: &Data<'_>, path: &Path) -> Result<Coverage> {
     let unusable = |why: &str| {
         Failure::new(Exit::Usage, format!("cannot use {} as the baseline: {why}", path.display()))
     };
@@ -182,12 +182,13 @@ pub(crate) fn baseline(input: &InputArgs, path: &Path) -> Result<Coverage> {
         let mut builder = Builder::new();
         builder.add_text_bytes(path, bytes);
         let files = builder.load();
-        let (mut data, problems) = files.read();
+        let (mut before, problems) = files.read();
         if let Some(problem) = problems.first() {
             return Err(unusable(&problem.to_string()).into());
         }
-        input.identify(&mut data)?;
-        input.total(&data)?
+        before.identify_as(data);
+        input.identify(&mut before)?;
+        input.total(&before)?
     } else {
         gate::baseline(bytes).map_err(|error| unusable(&error))?
     };

@@ -55,8 +55,14 @@ fn a_program_built_from_files_and_its_unit_tests_have_the_file_once() {
     assert_eq!(json["renamed"], serde_json::json!([{ "from": path, "to": "example.com/ws/cmd/main.go" }]));
     // Alone it is as Go has it.
     assert_eq!(desk.report("percent -i data").stdout, desk.covdata("percent -i data").stdout);
-    // A text profile tells of no module, but --map does.
+    // A text profile of the same program has its names, as a baseline too.
     assert_eq!(desk.report("textfmt data -o data.out").code, Some(0));
+    assert_eq!(desk.report("data unit.out data.out").stdout, both);
+    let ended = desk.report("gate data unit.out --baseline data.out --pkg example.com/ws/cmd");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
+    let ended = desk.report("markdown data unit.out --baseline data.out --pkg example.com/ws/cmd");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", ended.stdout);
+    // Alone it tells of no module, but --map does.
     assert_eq!(desk.report("data.out unit.out").stdout.lines().count(), 4, "twice");
     let map = format!("--map {}=ws --root ws", desk.path("workspace").display());
     let ended = desk.report(&format!("data.out unit.out {map}"));
