@@ -43,12 +43,10 @@ mod tests {
     use super::*;
 
     fn file(hash: u8, functions: &[(usize, &[u32])]) -> Vec<u8> {
-        let mut out = CounterFileBuilder::new(MetaHash([hash; 16]));
-        out.begin(&ProcessArgs::default()).unwrap();
+        let mut out = CounterFileBuilder::new(MetaHash([hash; 16]), &ProcessArgs::default()).unwrap();
         for (function, counters) in functions {
-            out.function(0, *function, counters.iter().copied());
+            out.function(0, *function, counters.iter().copied()).unwrap();
         }
-        out.end();
         out.finish()
     }
 

@@ -395,7 +395,7 @@ mod tests {
         let unit_test = "mode: set\nexample.com/a/main.go:5.13,7.2 1 1\n";
         let of_b = format!("{PATH} (example.com/b)");
         let text = |end: u32| format!("{unit_test}{PATH}:5.13,{end}.2 1 1\n");
-        assert_eq!(names(&[a.clone()], Some(&text(7)), None, &[]).0, [NAME]);
+        assert_eq!(names(std::slice::from_ref(&a), Some(&text(7)), None, &[]).0, [NAME]);
         assert_eq!(names(&[a.clone(), b.clone()], Some(&text(7)), None, &[]).0, [&of_b, NAME]);
         assert_eq!(names(&[a.clone(), b.clone()], Some(&text(9)), None, &[]).0, [&of_b, NAME]);
         // Another source, which is neither's.
