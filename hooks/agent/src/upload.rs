@@ -247,8 +247,6 @@ async fn put_empty(
 ) -> Result<StoredFile, String> {
     let hash =
         name.parse().ok().and_then(|name: FileName| name.hash()).ok_or("it is no name of a counter file")?;
-    let mut empty = CounterFileBuilder::new(hash);
-    empty.begin(&ProcessArgs::default()).map_err(|e| e.to_string())?;
-    empty.end();
+    let empty = CounterFileBuilder::new(hash, &ProcessArgs::default()).map_err(|e| e.to_string())?;
     storage.put(origin, name, empty.finish().into(), deadline).await.map_err(|e| e.to_string())
 }
