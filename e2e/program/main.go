@@ -8,7 +8,7 @@
 //
 // END has it end once, END_AFTER its start: by "kill" (SIGKILL, which does not reach
 // a container's process 1), "panic", "oom" or "exit N". FLUSH_AFTER has it write
-// its counters before that.
+// its counters before that. UNDUMPABLE has no process of the same user read its memory.
 package main
 
 import (
@@ -45,6 +45,10 @@ func main() {
 		case "abort":
 			go on(signal, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) })
 		}
+	}
+	if os.Getenv("UNDUMPABLE") != "" {
+		const prSetDumpable = 4 // of linux/prctl.h
+		_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetDumpable, 0, 0)
 	}
 	switch os.Getenv("ON_TERM") {
 	case "ignore":

@@ -56,6 +56,8 @@ pub struct Service {
     pub tools: &'static [&'static str],
     /// Whether it runs under podcov-agent, as a container's first process.
     pub agent: bool,
+    /// The user that the image names; empty for root.
+    pub user: &'static str,
 }
 
 impl Service {
@@ -65,8 +67,9 @@ impl Service {
         replicas: 1,
         env: &[("ON_USR1", "write")],
         build: &["-cover", "-covermode=atomic"],
-        tools: &["sh", "tar", "gzip", "kill", "ls", "cat", "sleep", "rm"],
+        tools: &["sh", "tar", "gzip", "kill", "ls", "cat", "sleep", "rm", "dd"],
         agent: false,
+        user: "",
     };
 
     /// The same under podcov-agent, and nothing but the two in the image.
@@ -224,6 +227,21 @@ impl Space {
         }))
     }
 
+    /// The same without GOCOVERDIR and the volume for it.
+    ///
+    /// # Errors
+    /// As [`Self::deployment`].
+    pub fn without_coverdir(&self, service: &Service) -> Result<Value> {
+        let mut deployment = self.deployment(service)?;
+        let spec = &mut deployment["spec"]["template"]["spec"];
+        spec["volumes"] = json!([]);
+        let container = &mut spec["containers"][0];
+        container["volumeMounts"] = json!([]);
+        let env = container["env"].as_array_mut().context("variables")?;
+        env.retain(|variable| variable["name"] != "GOCOVERDIR");
+        Ok(deployment)
+    }
+
     /// Waits until all pods of a deployment are of its last revision and ready.
     ///
     /// # Errors
@@ -288,11 +306,14 @@ impl Space {
 
     /// A service's image, pushed once by each process.
     fn image(&self, service: &Service) -> Result<String> {
-        let flags: String = service.build.concat().replace(['-', '='], "");
+        let flags: String = service.build.concat().replace(['-', '=', ' '], "");
         let mut name = format!("service-{}-{}", flags, service.tools.join("")).trim_matches('-').to_owned();
         let program = go_build("e2e/program", &name, service.build)?;
         let mut image = if service.tools.is_empty() { Image::new() } else { busybox(service.tools)? };
-        image = image.file("app/service", program).entrypoint(&["/app/service"]);
+        image = image.file("app/service", program).entrypoint(&["/app/service"]).user(service.user);
+        if !service.user.is_empty() {
+            name = format!("{name}-{}", service.user);
+        }
         if service.agent {
             name.push_str("-agent");
             let command = ["/podcov-agent", "run", "--", "/app/service"];

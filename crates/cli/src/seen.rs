@@ -46,7 +46,7 @@ pub struct SeenPods {
     is_written: bool,
 }
 
-/// A pod that held counters while tests ran.
+/// A pod that held counters while tests ran, or may have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeenPod {
@@ -58,8 +58,11 @@ pub struct SeenPod {
     pub uid: String,
     /// Its host name, unless it has the node's.
     pub hostname: Option<String>,
-    /// Its containers with counters.
+    /// Its containers with a folder for counters.
     pub containers: Vec<String>,
+    /// Its other containers, which may have counted in memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
     /// One of them writes to a volume that outlasts the pod.
     pub has_lasting_volume: bool,
     /// It was deleted while the tests ran.
@@ -293,6 +296,7 @@ mod tests {
             uid: text(uid),
             hostname: None,
             containers: vec![text("app")],
+            others: Vec::new(),
             has_lasting_volume: false,
             deleted: false,
         }

@@ -18,13 +18,26 @@ pub enum CoverDir {
     /// The container's own GOCOVERDIR, whose value the pod's spec does not give (it comes from a config map or
     /// the like): a shell in the container knows it.
     Env,
+    /// The pod's spec gives the container no GOCOVERDIR.
+    Unset,
+}
+
+impl CoverDir {
+    /// Its path; empty if the pod's spec does not give it.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Path(path) => path,
+            Self::Env | Self::Unset => "",
+        }
+    }
 }
 
 impl fmt::Display for CoverDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => f.write_str(path),
-            Self::Env => f.write_str("$GOCOVERDIR"),
+            Self::Env | Self::Unset => f.write_str("$GOCOVERDIR"),
         }
     }
 }

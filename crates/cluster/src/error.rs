@@ -101,6 +101,9 @@ pub enum Error {
     /// A program in the container failed.
     #[error("exec failed: {0}")]
     ExecFailed(String),
+    /// There is no ephemeral container, for this reason.
+    #[error("{0}")]
+    NoEphemeral(String),
     /// The local port is not available.
     #[error("cannot listen on {address}: {cause}")]
     NoLocalPort {
@@ -200,6 +203,12 @@ impl Error {
             }
             Self::Refused { code: 401, .. } => {
                 Some("the credentials are wrong or expired: log in to the cluster again")
+            }
+            // Admission's refusals say what to do.
+            Self::Refused { code: 403, message, .. }
+                if message.contains("violates PodSecurity") || message.contains("admission webhook") =>
+            {
+                None
             }
             Self::Refused { code: 403, .. } => {
                 Some("grant the rules of docs/security.md (RBAC) in the namespaces of the run")

@@ -75,6 +75,7 @@ impl Found {
         };
         let candidates = candidates(pod, scope);
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Unknown");
+        let may_have_files = candidates.iter().any(|(_, dir, _)| *dir != CoverDir::Unset);
         let whole_pod = if candidates.is_empty() {
             Some(Why::NoCoverDir)
         } else if pod.metadata.deletion_timestamp.is_some() {
@@ -87,7 +88,8 @@ impl Found {
                 {
                     Some(Why::Pending)
                 }
-                "Succeeded" | "Failed" => Some(Why::Completed),
+                "Succeeded" | "Failed" if may_have_files => Some(Why::Completed),
+                "Succeeded" | "Failed" => Some(Why::NoProcess),
                 _ => None,
             }
         };
@@ -114,6 +116,9 @@ impl Found {
             match not_running(status) {
                 Some(_) if phase == "Pending" && !has_run(status) => {
                     self.skipped.push(skip(Some(&spec.name), Why::Pending));
+                }
+                Some(_) if dir == CoverDir::Unset && !restarts(pod, spec, status) => {
+                    self.skipped.push(skip(Some(&spec.name), Why::NoProcess));
                 }
                 Some(reason) if restarts(pod, spec, status) => {
                     self.skipped.push(ended(Why::Restarting(reason), history));
@@ -278,6 +283,7 @@ pub(crate) fn candidates<'a>(
         let dir = cover_dir(container, scope);
         // The agent sets GOCOVERDIR for its program.
         let dir = dir.or_else(|| agent.filter(|agent| agent.expected).map(|_| CoverDir::Env));
+        let dir = dir.or_else(|| scope.all_containers.then_some(CoverDir::Unset));
         dir.map(|dir| (container, dir, agent))
     };
     long_running(spec).filter(|c| scope.wants_container(&c.name)).filter_map(candidate).collect()

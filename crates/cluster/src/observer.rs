@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 
 use futures_util::future::select_all;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
 use kube::ResourceExt;
 
-use crate::coverdir::{CoverVolume, cover_volume};
+use crate::coverdir::{CoverDir, CoverVolume, cover_volume};
 use crate::find::candidates;
 use crate::pod::{container_status, has_run, hostname};
 use crate::watch::PodWatch;
 use crate::{Cluster, Error, Scope};
 
-/// A pod that holds counters, or has.
+/// A pod that holds counters, or may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoveredPod {
     /// Its namespace.
@@ -23,8 +23,10 @@ pub struct CoveredPod {
     pub uid: String,
     /// Its host name, unless it has the node's: what podcov-agent takes for the pod's name if nothing gives that.
     pub hostname: Option<String>,
-    /// Those of its containers that have run and may hold counters. Not empty.
+    /// Those of its containers that have run and have a folder for counters.
     pub containers: Vec<String>,
+    /// The others that have run, if the scope has all containers: they may count in memory.
+    pub others: Vec<String>,
     /// One of them writes to a volume that outlasts the pod.
     pub has_lasting_volume: bool,
 }
@@ -50,7 +52,7 @@ impl Cluster {
 }
 
 impl PodObserver {
-    /// The pods that hold counters and are not being deleted.
+    /// The pods that hold counters, or may, and are not being deleted.
     pub fn covered(&self) -> impl Iterator<Item = CoveredPod> {
         let pods = self.watches.iter().flat_map(|watch| watch.known().state());
         pods.filter_map(|pod| covered(&pod, &self.scope))
@@ -82,13 +84,18 @@ fn covered(pod: &Pod, scope: &Scope) -> Option<CoveredPod> {
     let has_lasting_volume = candidates.iter().any(|(spec, dir, _)| {
         matches!(cover_volume(pod, spec, dir), CoverVolume::HostPath | CoverVolume::Claim)
     });
-    let containers: Vec<String> = candidates.into_iter().map(|(spec, ..)| spec.name.clone()).collect();
-    (!containers.is_empty()).then(|| CoveredPod {
+    let (others, containers): (Vec<_>, Vec<_>) =
+        candidates.iter().partition(|(_, dir, _)| *dir == CoverDir::Unset);
+    let names = |containers: Vec<&(&ContainerSpec, CoverDir, _)>| {
+        containers.into_iter().map(|(spec, ..)| spec.name.clone()).collect()
+    };
+    (!candidates.is_empty()).then(|| CoveredPod {
         namespace: pod.namespace().unwrap_or_default(),
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
         hostname: hostname(pod),
-        containers,
+        containers: names(containers),
+        others: names(others),
         has_lasting_volume,
     })
 }

@@ -57,6 +57,8 @@ pub struct Scope {
     pub labels: String,
     /// The Skaffold run, if there is one.
     pub run_id: Option<String>,
+    /// Containers are meant too that set no GOCOVERDIR and mention no podcov-agent.
+    pub all_containers: bool,
     pod: Option<GlobMatcher>,
     container: Option<GlobMatcher>,
     coverdir: Option<String>,
@@ -82,6 +84,7 @@ impl SelectArgs {
             namespaces: (!self.all_namespaces).then(|| self.namespaces_or(default_namespace)),
             labels: labels.join(","),
             run_id,
+            all_containers: false,
             pod: pattern("--pod", &self.pod)?,
             container: pattern("--container", &self.container)?,
             coverdir: given(&self.coverdir),
@@ -98,6 +101,7 @@ impl SelectArgs {
             namespaces: named.then(|| self.namespaces_or("")),
             labels: String::new(),
             run_id: given(&self.run_id),
+            all_containers: false,
             pod: pattern("--pod", &self.pod)?,
             container: pattern("--container", &self.container)?,
             coverdir: None,
@@ -116,12 +120,12 @@ impl SelectArgs {
 impl Scope {
     /// The same pods but for the run: those that carry no run's label. `None` where the scope is no run's.
     ///
-    /// A folder that the user named says nothing of a pod that he did not choose.
+    /// A folder that the user named says nothing of a pod that he did not choose, and neither does a memory that might be read.
     #[must_use]
     pub fn of_no_run(&self) -> Option<Self> {
         let by_run = format!("{RUN_ID_LABEL}={}", self.run_id.as_ref()?);
         let labels = self.labels.replacen(&by_run, &format!("!{RUN_ID_LABEL}"), 1);
-        Some(Self { labels, run_id: None, coverdir: None, ..self.clone() })
+        Some(Self { labels, run_id: None, coverdir: None, all_containers: false, ..self.clone() })
     }
 
     /// Whether a pod's labels tell no more than that it is of the run, so that its name alone decides.

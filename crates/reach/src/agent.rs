@@ -102,10 +102,14 @@ impl Way for Agent<'_> {
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
             let client = self.client()?;
-            let request = Request::Coverage(self.action());
-            let (lives, pieces) = self.once(client.archive(&request)).await?;
+            let request = match self.goal {
+                Goal::Snapshot { .. } => Request::Snapshot,
+                _ => Request::Coverage(self.action()),
+            };
+            let (facts, pieces) = self.once(client.archive(&request)).await?;
             let mut stream = ArchiveStream::new(AGENT.name, pieces);
-            stream.lives = Some(lives);
+            stream.lives = facts.lives;
+            stream.live = facts.live;
             Ok(Some(stream))
         }
         .boxed()

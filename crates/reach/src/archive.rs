@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, try_unfold};
 use podcov_cluster::{Error, Exec, Output};
-use podcov_control::EndedProcesses;
+use podcov_control::{EndedProcesses, LiveProcess};
 
 use crate::fault::Fault;
 
@@ -18,7 +18,20 @@ pub struct ArchiveStream {
     pub coverage_alone: bool,
     /// The processes of the program that have ended, if an agent sends it.
     pub lives: Option<EndedProcesses>,
+    /// What the files are of, if they were read from processes' memory.
+    pub live: Option<LiveFacts>,
     pieces: BoxStream<'static, Result<Bytes, Fault>>,
+}
+
+/// What is known of processes whose memory was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveFacts {
+    /// Those which have coverage.
+    pub processes: Vec<LiveProcess>,
+    /// What is missing of them, a sentence each.
+    pub missing: Vec<String>,
+    /// Processes of which it is not known whether they have coverage, a sentence each.
+    pub doubts: Vec<String>,
 }
 
 impl ArchiveStream {
@@ -27,7 +40,7 @@ impl ArchiveStream {
         way: &'static str,
         pieces: impl futures_util::Stream<Item = Result<Bytes, Fault>> + Send + 'static,
     ) -> Self {
-        Self { way, coverage_alone: true, lives: None, pieces: pieces.boxed() }
+        Self { way, coverage_alone: true, lives: None, live: None, pieces: pieces.boxed() }
     }
 
     /// The output of an exec of `program` that has printed `begun` already. `meaning` is why it has ended with an exit code

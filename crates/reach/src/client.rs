@@ -11,17 +11,18 @@ use futures_util::stream::{Stream, try_unfold};
 use http_body_util::{BodyExt, Collected, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use podcov_cluster::forward::{DialFailure, Dialled};
 use podcov_cluster::{AgentPort, Cluster, Container, Error, Target};
 use podcov_control::{
-    AGENT, EndedProcesses, ExpectedIdentity, Introduction, LIVES, Nonce, Refused, Request, TOKEN, Token,
+    AGENT, EndedProcesses, ExpectedIdentity, Introduction, LIVES, MISSING, Nonce, PROCESSES, Refused,
+    Request, TOKEN, Token,
 };
 use serde::de::DeserializeOwned;
 
-use crate::archive::cut;
+use crate::archive::{LiveFacts, cut};
 use crate::fault::Fault;
 
 /// The largest answer that is no coverage.
@@ -52,6 +53,14 @@ impl From<Fault> for ConnectError {
     fn from(fault: Fault) -> Self {
         Self::Other(fault)
     }
+}
+
+/// What the agent tells with an archive.
+pub(crate) struct ArchiveFacts {
+    /// How its program's processes ended.
+    pub(crate) lives: Option<EndedProcesses>,
+    /// What a snapshot is of.
+    pub(crate) live: Option<LiveFacts>,
 }
 
 /// Why a request has no answer.
@@ -146,15 +155,21 @@ impl Client {
         })
     }
 
-    /// Asks for an archive: how its program's processes ended, and the pieces.
+    /// Asks for an archive: what the agent tells with it, and the pieces.
     pub(crate) async fn archive(
         mut self,
         request: &Request,
-    ) -> Result<(EndedProcesses, impl Stream<Item = Result<Bytes, Fault>> + Send + 'static), RequestError>
-    {
+    ) -> Result<(ArchiveFacts, impl Stream<Item = Result<Bytes, Fault>> + Send + 'static), RequestError> {
         let response = self.ask(request).await?;
-        let lives =
-            response.headers().get(LIVES).and_then(|lives| serde_json::from_slice(lives.as_bytes()).ok());
+        let headers = response.headers();
+        let facts = if *request == Request::Snapshot {
+            let processes = header(headers, PROCESSES).unwrap_or_default();
+            let missing = header(headers, MISSING).unwrap_or_default();
+            let live = LiveFacts { processes, missing, doubts: Vec::new() };
+            ArchiveFacts { lives: None, live: Some(live) }
+        } else {
+            ArchiveFacts { lives: Some(header(headers, LIVES).unwrap_or_default()), live: None }
+        };
         // The connection ends with the client.
         let pieces = try_unfold((self, response.into_body()), |(client, mut body)| async move {
             loop {
@@ -169,7 +184,7 @@ impl Client {
                 }
             }
         });
-        Ok((lives.unwrap_or_default(), pieces))
+        Ok((facts, pieces))
     }
 
     /// Asks something of the agent, once it is known.
@@ -200,6 +215,11 @@ impl Client {
         let request = builder.body(Empty::new()).expect("a method, a path and headers of podcov-control's");
         self.sender.send_request(request).await
     }
+}
+
+/// A header that has JSON.
+fn header<T: DeserializeOwned>(headers: &HeaderMap, name: &str) -> Option<T> {
+    serde_json::from_slice(headers.get(name)?.as_bytes()).ok()
 }
 
 /// All of an answer that is no archive.

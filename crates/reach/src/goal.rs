@@ -22,16 +22,26 @@ pub struct Instruction<'a> {
 pub(crate) enum Goal<'a> {
     /// New counter files: the program writes its counters, or ends.
     Flush(Instruction<'a>),
-    /// The coverage files, after the program has done this, if anything.
-    Archive(Option<Instruction<'a>>),
+    /// The coverage files, after the program has done this.
+    Archive(Instruction<'a>),
+    /// The coverage files that are there.
+    Files {
+        /// That there are none is no fault.
+        maybe_none: bool,
+    },
+    /// The coverage of its running programs, out of their memory.
+    Snapshot {
+        /// The image of an ephemeral container, if one may be added to the pod.
+        image: Option<&'a str>,
+    },
 }
 
 impl<'a> Goal<'a> {
     /// What the program is to do.
     pub(crate) fn instruction(&self) -> Option<&Instruction<'a>> {
         match self {
-            Self::Flush(instruction) => Some(instruction),
-            Self::Archive(instruction) => instruction.as_ref(),
+            Self::Flush(instruction) | Self::Archive(instruction) => Some(instruction),
+            Self::Files { .. } | Self::Snapshot { .. } => None,
         }
     }
 }

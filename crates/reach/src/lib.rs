@@ -10,6 +10,9 @@ mod archive;
 mod client;
 mod fault;
 mod goal;
+mod live;
+mod live_shell;
+mod memory;
 mod plan;
 mod process;
 mod session;
@@ -22,7 +25,7 @@ use std::time::Duration;
 
 use podcov_cluster::{Cluster, Target};
 
-pub use archive::ArchiveStream;
+pub use archive::{ArchiveStream, LiveFacts};
 pub use fault::Fault;
 pub use goal::Instruction;
 pub use process::{Process, ProcessFilter};
@@ -47,6 +50,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct Transfer<'a> {
     /// What the program is to do first.
     pub first: Option<Instruction<'a>>,
+    /// That there are no coverage files is no loss: nothing then comes.
+    pub maybe_none: bool,
     /// How many tries may fail.
     pub tries: u32,
     /// How long a try may take.
@@ -94,7 +99,7 @@ pub async fn transfer<T>(
     let fate = fate(cluster, target);
     let (mut begun, mut unflushed) = (None, None);
     if let Some(instruction) = transfer.first {
-        let ways = ways(cluster, target, Goal::Archive(Some(instruction)));
+        let ways = ways(cluster, target, Goal::Archive(instruction));
         let limits = flush_limits(&instruction);
         let opened = try_ways(&target.container, ways, limits, &fate, async |way| {
             way.open().await?;
@@ -107,6 +112,45 @@ pub async fn transfer<T>(
             Err(why) => unflushed = Some(why),
         }
     }
+    // A stream that breaks is asked for again, and the program is not.
+    let Outcome { way, tries, result } =
+        fetch(cluster, target, Goal::Files { maybe_none: transfer.maybe_none }, &transfer, begun, &mut take)
+            .await;
+    let (taken, failed) = match result {
+        Ok(taken) => (Some(taken), None),
+        Err(why) => (None, Some(why)),
+    };
+    Transferred { way, tries, taken, loss: one_loss(unflushed, failed) }
+}
+
+/// Reads the coverage of a container's running programs from their memory: of all that are built with `-cover`, maybe none.
+/// `take` is given each archive that comes, which says what it is of. `image` is that of an ephemeral container, which is added to
+/// the pod where nothing else serves; without it, none is.
+pub async fn snapshot<T>(
+    cluster: &Cluster,
+    target: &Target,
+    image: Option<&str>,
+    transfer: Transfer<'_>,
+    mut take: impl AsyncFnMut(ArchiveStream) -> Result<T, Fault>,
+) -> Transferred<T> {
+    let goal = Goal::Snapshot { image };
+    let Outcome { way, tries, result } = fetch(cluster, target, goal, &transfer, None, &mut take).await;
+    match result {
+        Ok(taken) => Transferred { way, tries, taken: Some(taken), loss: None },
+        Err(why) => Transferred { way, tries, taken: None, loss: Some(why) },
+    }
+}
+
+/// Fetches an archive, and gives it to `take`. `begun` is one that is on its way. The outcome's way is the one on which an
+/// archive came, else the one that was tried last.
+async fn fetch<T>(
+    cluster: &Cluster,
+    target: &Target,
+    goal: Goal<'_>,
+    transfer: &Transfer<'_>,
+    mut begun: Option<ArchiveStream>,
+    take: &mut impl AsyncFnMut(ArchiveStream) -> Result<T, Fault>,
+) -> Outcome<T> {
     let limits = Limits {
         tries: transfer.tries,
         patience: Duration::MAX,
@@ -114,10 +158,9 @@ pub async fn transfer<T>(
         attempt: transfer.timeout,
         pause: PAUSE,
     };
-    // A stream that breaks is asked for again, and the program is not.
-    let ways = ways(cluster, target, Goal::Archive(None));
     let mut came_by = None;
-    let Outcome { way, tries, result } = try_ways(&target.container, ways, limits, &fate, async |way| {
+    let ways = ways(cluster, target, goal);
+    let mut outcome = try_ways(&target.container, ways, limits, fate(cluster, target), async |way| {
         let stream = match begun.take() {
             Some(stream) => stream,
             None => {
@@ -130,12 +173,8 @@ pub async fn transfer<T>(
         take(stream).await
     })
     .await;
-    let way = came_by.unwrap_or(way);
-    let (taken, failed) = match result {
-        Ok(taken) => (Some(taken), None),
-        Err(why) => (None, Some(why)),
-    };
-    Transferred { way, tries, taken, loss: one_loss(unflushed, failed) }
+    outcome.way = came_by.unwrap_or(outcome.way);
+    outcome
 }
 
 /// One event is one loss: a container that did not write and whose files could not be copied either.

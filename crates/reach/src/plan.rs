@@ -6,7 +6,7 @@ use podcov_control::Action;
 use crate::goal::Goal;
 use crate::process::ProcessFilter;
 use crate::way::WayKind;
-use crate::{agent, shell, tar};
+use crate::{agent, live_shell, shell, tar};
 
 /// The ways to try, the likeliest first. An agent that the container's spec does not mention may be in its image.
 pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
@@ -16,14 +16,17 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
     let by_agent =
         stop || instruction.is_none_or(|instruction| instruction.processes == ProcessFilter::Covered);
     let (agent, expected) = (by_agent && (stop || target.agent.is_some()), stop || target.expects_agent());
-    let archive_alone = matches!(goal, Goal::Archive(None));
-    let by_tar = archive_alone && matches!(target.dir, CoverDir::Path(_));
+    let files_alone = matches!(goal, Goal::Files { .. });
+    let snapshot = matches!(goal, Goal::Snapshot { .. });
+    let by_tar = files_alone && matches!(target.dir, CoverDir::Path(_));
     [
         (agent && expected, agent::AGENT),
-        (!stop, shell::SHELL),
+        (snapshot, live_shell::OWN_SHELL),
+        (!stop && !snapshot, shell::SHELL),
         (by_tar, tar::TAR),
         (agent && !expected, agent::AGENT),
-        (agent && expected && archive_alone, agent::AGENT_AT_LAST),
+        (matches!(goal, Goal::Snapshot { image: Some(_) }), live_shell::EPHEMERAL),
+        (agent && expected && files_alone, agent::AGENT_AT_LAST),
     ]
     .into_iter()
     .filter_map(|(serves, way)| serves.then_some(way))
@@ -69,19 +72,29 @@ pub(crate) mod tests {
         let one = instruction(usr1, ProcessFilter::Id(7));
         let stop = instruction(Action::Stop, ProcessFilter::Covered);
         let (flush, archive) = (Goal::Flush, Goal::Archive);
+        let files = Goal::Files { maybe_none: false };
+        let snapshot = |image| Goal::Snapshot { image };
         // An agent that listens nowhere, one that may be there, and one that the spec mentions.
         for (goal, dir, off, maybe, expected) in [
             (
-                archive(None),
+                files,
                 &path,
                 "exec-sh-tar exec-tar",
                 "exec-sh-tar exec-tar agent",
                 "agent exec-sh-tar exec-tar agent",
             ),
-            (archive(None), &CoverDir::Env, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar agent"),
-            (archive(Some(covered)), &path, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar"),
-            (archive(Some(one)), &path, "exec-sh-tar", "exec-sh-tar", "exec-sh-tar"),
-            (archive(Some(stop)), &path, "agent", "agent", "agent"),
+            (files, &CoverDir::Env, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar agent"),
+            (archive(covered), &path, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar"),
+            (archive(one), &path, "exec-sh-tar", "exec-sh-tar", "exec-sh-tar"),
+            (archive(stop), &path, "agent", "agent", "agent"),
+            (snapshot(None), &CoverDir::Unset, "exec-sh-dd", "exec-sh-dd agent", "agent exec-sh-dd"),
+            (
+                snapshot(Some("busybox")),
+                &path,
+                "exec-sh-dd ephemeral",
+                "exec-sh-dd agent ephemeral",
+                "agent exec-sh-dd ephemeral",
+            ),
             (flush(covered), &path, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar"),
             (flush(one), &path, "exec-sh-tar", "exec-sh-tar", "exec-sh-tar"),
             (flush(stop), &CoverDir::Env, "agent", "agent", "agent"),

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use podcov_cluster::{Cluster, CoverDir, Error, Exec, Output, Target};
+use podcov_cluster::{Cluster, Error, Exec, Output, Target};
 use podcov_control::Signal;
 
 use crate::process::{Candidate, Process};
@@ -21,13 +21,15 @@ const STALL: Duration = Duration::from_secs(15);
 const MOST: usize = 64 << 20;
 
 /// A function of the shell, `all`, which sends the coverage files; see there.
-const TAR_SCRIPT: &str = include_str!("tar.sh");
+pub(crate) const TAR_SCRIPT: &str = include_str!("tar.sh");
+/// Functions of the shell that tell which processes are the container's; see there.
+pub(crate) const OURS_SCRIPT: &str = include_str!("ours.sh");
 const SCRIPT: &str = include_str!("session.sh");
 
-/// The script of `tar.sh`, followed by another: for `sh -c`. Comments are left out, for the request carries it all.
+/// Scripts, one after the other: for `sh -c`. Comments are left out, for the request carries it all.
 #[must_use]
-pub(crate) fn with_tar_script(script: &str) -> String {
-    let lines = TAR_SCRIPT.lines().chain(script.lines()).map(str::trim_start);
+pub(crate) fn without_comments(scripts: &[&str]) -> String {
+    let lines = scripts.iter().flat_map(|script| script.lines()).map(str::trim_start);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
@@ -92,11 +94,8 @@ impl Session {
         target: &Target,
         opening: &Opening<'_>,
     ) -> Result<Self, Error> {
-        let dir = match &target.dir {
-            CoverDir::Path(path) => path.as_str(),
-            CoverDir::Env => "",
-        };
-        let script = with_tar_script(SCRIPT);
+        let dir = target.dir.path();
+        let script = without_comments(&[TAR_SCRIPT, OURS_SCRIPT, SCRIPT]);
         let shared = if target.shares_process_ids { "shared" } else { "" };
         let find = if opening.list_processes { "find" } else { "" };
         let name = opening.name.unwrap_or_default();
@@ -265,4 +264,4 @@ fn ended() -> Error {
 
 #[cfg(test)]
 #[path = "session_tests.rs"]
-mod tests;
+pub(crate) mod tests;

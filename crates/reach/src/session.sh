@@ -1,63 +1,11 @@
 # Arguments: the folder of counter files (empty: that of GOCOVERDIR), /proc, the name of a process (empty: none),
 # "shared" if other containers or the node share the container's process IDs, "find" if its processes are to be listed.
 cd -- "${1:-$GOCOVERDIR}" || exit 41
-proc=$2 name=$3 shared=$4
+proc=$2 name=$3 shared=$4 none=
 
 names() { for f in "$1".*; do [ -e "$f" ] && echo "$f"; done; echo .; }
 count() { set -- covcounters.*; if [ -e "$1" ]; then echo "$#"; else echo 0; fi; }
 
-# The lines of a process's cgroup file.
-read_cgroup() {
-  cgroup=
-  { while read -r line; do cgroup="$cgroup$line;"; done <"$proc/$1/cgroup"; } 2>/dev/null
-}
-# In this shell's own cgroup or below it.
-in_own_cgroup() {
-  read_cgroup "$1"
-  case $cgroup in
-    "") return 1 ;;
-    "$own;") ;;
-    "${own%/}/.."*) return 1 ;;
-    "${own%/}/"*) ;;
-    *) return 1 ;;
-  esac
-}
-read_cgroup self
-own=${cgroup%;}
-# Where process IDs are shared, process 1 is the node's init or the pod's sandbox. If even that seems to be in this
-# cgroup, cgroups tell nothing.
-useless=
-if [ -n "$shared" ] && in_own_cgroup 1; then useless=y; fi
-
-# Whether this user may see a process's mount namespace; and whether it is this shell's.
-sees_mounts() { [ -e "$proc/$1/ns/mnt" ] && [ / -ef / ] 2>/dev/null; }
-has_own_mounts() { sees_mounts "$1" && [ "$proc/$1/ns/mnt" -ef "$proc/self/ns/mnt" ]; }
-
-# Whether a process is the container's. Where process IDs are not shared, only `kubectl debug` brings in others.
-is_ours() {
-  [ "$1" != "$$" ] || return 1
-  if [ -z "$shared" ]; then
-    [ -z "$own" ] || in_own_cgroup "$1" || has_own_mounts "$1"
-  elif sees_mounts "$1"; then
-    has_own_mounts "$1"
-  else
-    [ -z "$useless" ] && in_own_cgroup "$1"
-  fi
-}
-
-# Fails for a process that has ended.
-read_status() {
-  state= parent=0 seen=$1 caught=
-  { while read -r key value; do
-    case $key in
-      State:) state=$value ;;
-      PPid:) parent=$value ;;
-      NSpid:) for seen in $value; do :; done ;;
-      SigCgt:) caught=$value; break ;;
-    esac
-  done <"$proc/$1/status"; } 2>/dev/null
-  case $state in "" | Z* | X*) return 1 ;; esac
-}
 alive() { for p; do read_status "$p" && return; done; return 1; }
 
 # Sets `kind`: covered, other, or, where the program cannot be searched, maybe. Go's runtime catches all signals.
@@ -105,6 +53,7 @@ send() {
   echo signalled $sent
 }
 
+find_own
 names covmeta
 names covcounters
 [ -z "$5" ] || processes

@@ -11,9 +11,9 @@ use super::*;
 use crate::process::{ProcessFilter, select};
 
 /// Process IDs above all that Linux gives, so that none is the shell's own.
-const APP: u32 = 5_000_007;
-const WORKER: u32 = 5_000_008;
-const OTHER: u32 = 5_000_009;
+pub(crate) const APP: u32 = 5_000_007;
+pub(crate) const WORKER: u32 = 5_000_008;
+pub(crate) const OTHER: u32 = 5_000_009;
 
 /// What a Go program catches, and what a shell does.
 const BY_GO: &str = "fffffffd7fc1feff";
@@ -23,24 +23,24 @@ const BY_SHELL: &str = "0000000000010002";
 const COVERED: &str = "\u{0}\nwarning: GOCOVERDIR not set, no coverage data emitted\n\u{0}";
 
 /// A folder that stands for `/proc`.
-struct Proc {
-    folder: tempfile::TempDir,
+pub(crate) struct Proc {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// A process in it.
-struct FakeProcess<'a> {
-    pid: u32,
-    cgroup: &'a str,
+pub(crate) struct FakeProcess<'a> {
+    pub(crate) pid: u32,
+    pub(crate) cgroup: &'a str,
     /// Its mount namespace; `None` where the user may not see it, and neither its program.
-    mounts: Option<&'a str>,
-    name: &'a str,
-    program: &'a str,
-    caught: &'a str,
-    state: &'a str,
-    arguments: &'a str,
+    pub(crate) mounts: Option<&'a str>,
+    pub(crate) name: &'a str,
+    pub(crate) program: &'a str,
+    pub(crate) caught: &'a str,
+    pub(crate) state: &'a str,
+    pub(crate) arguments: &'a str,
 }
 
-const COVERED_APP: FakeProcess<'_> = FakeProcess {
+pub(crate) const COVERED_APP: FakeProcess<'_> = FakeProcess {
     pid: APP,
     cgroup: "0::/",
     mounts: Some("own"),
@@ -51,7 +51,7 @@ const COVERED_APP: FakeProcess<'_> = FakeProcess {
     arguments: "/app\0serve\0",
 };
 
-const SHELL: FakeProcess<'_> = FakeProcess {
+pub(crate) const SHELL: FakeProcess<'_> = FakeProcess {
     pid: 1,
     name: "sh",
     program: "\u{7f}ELF",
@@ -62,13 +62,13 @@ const SHELL: FakeProcess<'_> = FakeProcess {
 
 impl Proc {
     /// The exec's shell has this cgroup.
-    fn new(cgroup: &str) -> Self {
+    pub(crate) fn new(cgroup: &str) -> Self {
         let this = Self { folder: tempfile::tempdir().unwrap() };
         this.add("self", &FakeProcess { cgroup, ..SHELL });
         this
     }
 
-    fn with(self, process: &FakeProcess<'_>) -> Self {
+    pub(crate) fn with(self, process: &FakeProcess<'_>) -> Self {
         self.add(&process.pid.to_string(), process);
         self
     }
@@ -83,7 +83,9 @@ impl Proc {
         let (pid, state, caught) = (process.pid, process.state, process.caught);
         write(
             "status",
-            &format!("Name:\tx\nState:\t{state}\nPPid:\t0\nNSpid:\t{pid}\t3\nSigCgt:\t{caught}\nx:\t1\n"),
+            &format!(
+                "Name:\tx\nState:\t{state}\nPPid:\t0\nUid:\t7\t8\t9\t10\nGid:\t17\t18\t19\t20\nNSpid:\t{pid}\t3\nSigCgt:\t{caught}\nx:\t1\n"
+            ),
         );
         let mounts = self.folder.path().join(format!("mounts-{}", process.mounts.unwrap_or("hidden")));
         if process.mounts.is_some() {
@@ -105,7 +107,10 @@ impl Proc {
     }
 
     fn run_in(&self, shell: &[PathBuf], name: &str, shared: bool, stdin: &str) -> Vec<String> {
-        let script = format!("kill() {{ echo \"kill $*\"; }}\n{}", with_tar_script(SCRIPT));
+        let script = format!(
+            "kill() {{ echo \"kill $*\"; }}\n{}",
+            without_comments(&[TAR_SCRIPT, OURS_SCRIPT, SCRIPT])
+        );
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new(&shell[0]);
         command.args(&shell[1..]).args(["-c", &script, "podcov"]).arg(dir.path()).arg(self.folder.path());
@@ -131,7 +136,7 @@ impl Proc {
 }
 
 /// The shells of this machine, busybox's of the end-to-end tests included.
-fn shells() -> Vec<Vec<PathBuf>> {
+pub(crate) fn shells() -> Vec<Vec<PathBuf>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let find = |name: &str| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.exists());
     let names = ["sh", "dash", "bash", "ash", "mksh", "yash"];

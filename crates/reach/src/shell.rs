@@ -20,14 +20,17 @@ use crate::fault::Fault;
 use crate::goal::{Goal, Instruction};
 use crate::process::{self, Process, ProcessFilter, without_file};
 use crate::session::{
-    EarlyExit, NO_FILES, NO_FOLDER, NO_TAR, Opening, ReadBack, Session, ShellReply, with_tar_script,
+    EarlyExit, NO_FILES, NO_FOLDER, NO_TAR, Opening, ReadBack, Session, ShellReply, TAR_SCRIPT,
+    without_comments,
 };
 use crate::tar::STALL;
 use crate::way::{Way, WayKind, WrittenCounters, explain};
 
-/// What runs in the container where nothing is asked of the program, with the function `all` of [`with_tar_script`].
+/// What runs in the container where nothing is asked of the program, with the function `all` of `tar.sh`. Arguments: the
+/// folder, the exit code if there is nothing in it (empty: an error's).
 const ARCHIVE_SCRIPT: &str = r#"
-cd -- "${1:-$GOCOVERDIR}" || exit 41
+none=$2
+cd -- "${1:-$GOCOVERDIR}" || exit ${none:-41}
 command -v tar >/dev/null 2>&1 || exit 42
 all
 "#;
@@ -104,12 +107,10 @@ impl Way for Shell<'_> {
                     Session::open(self.cluster, self.target, &opening).await.map(Connection::Session)
                 }
                 None => {
-                    let dir = match &self.target.dir {
-                        CoverDir::Path(path) => path.as_str(),
-                        CoverDir::Env => "",
-                    };
-                    let script = with_tar_script(ARCHIVE_SCRIPT);
-                    let command = ["sh", "-c", &script, "podcov", dir];
+                    let dir = self.target.dir.path();
+                    let script = without_comments(&[TAR_SCRIPT, ARCHIVE_SCRIPT]);
+                    let none = if self.goal == (Goal::Files { maybe_none: true }) { "0" } else { "" };
+                    let command = ["sh", "-c", &script, "podcov", dir, none];
                     let exec = self.cluster.exec(&self.target.container, &command, false, STALL).await;
                     exec.map(Connection::Archive)
                 }
@@ -419,7 +420,7 @@ fn no_folder(target: &Target, said: &str) -> Fault {
 fn no_shell(target: &Target) -> String {
     match target.dir {
         CoverDir::Path(_) => "the image has no shell".to_owned(),
-        CoverDir::Env => {
+        CoverDir::Env | CoverDir::Unset => {
             "the image has no shell, so $GOCOVERDIR cannot be read; name it with --coverdir".to_owned()
         }
     }

@@ -19,6 +19,7 @@ pub struct Image {
     files: Vec<(String, PathBuf)>,
     links: Vec<(String, String)>,
     entrypoint: Vec<String>,
+    user: String,
 }
 
 impl Image {
@@ -49,6 +50,13 @@ impl Image {
         self
     }
 
+    /// The user that containers of it run as, by number; without it, root.
+    #[must_use]
+    pub fn user(mut self, user: &str) -> Self {
+        user.clone_into(&mut self.user);
+        self
+    }
+
     /// Puts the image into a registry under the name, by the crane on PATH or in `tools`.
     ///
     /// # Errors
@@ -74,7 +82,7 @@ impl Image {
         let config = serde_json::to_vec(&json!({
             "architecture": go_arch(),
             "os": "linux",
-            "config": {"Entrypoint": self.entrypoint, "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]},
+            "config": {"Entrypoint": self.entrypoint, "User": self.user, "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]},
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
         }))?;
         let (config_name, layer_name) = (format!("{}.json", hex(&config)), format!("{digest}.tar"));

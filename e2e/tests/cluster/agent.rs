@@ -170,14 +170,9 @@ async fn the_pods_exit_code_and_signal_are_the_programs() -> Result<()> {
 async fn a_snapshot_is_taken_of_a_hardened_program() -> Result<()> {
     let space = Space::new().await?;
     let service = Service { build: &["-cover"], env: &[], ..Service::UNDER_AGENT };
-    let mut deployment = space.deployment(&service)?;
-    let spec = &mut deployment["spec"]["template"]["spec"];
-    spec["volumes"] = json!([]);
-    let container = &mut spec["containers"][0];
+    let mut deployment = space.without_coverdir(&service)?;
+    let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
     container["command"] = json!(["/app/service"]);
-    container["volumeMounts"] = json!([]);
-    let env = container["env"].as_array_mut().context("variables")?;
-    env.retain(|variable| variable["name"] != "GOCOVERDIR");
     container["securityContext"] = json!({
         "runAsNonRoot": true, "runAsUser": 65532, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}

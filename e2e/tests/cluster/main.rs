@@ -3,6 +3,7 @@
 mod agent;
 mod examples;
 mod forward;
+mod live;
 mod lives;
 mod pods;
 mod processes;

@@ -8,7 +8,10 @@ use podcov_e2e::{Ended, Service, Space, run, top};
 use serde_json::json;
 
 /// A kubeconfig of a user who has the rights of docs/security.md, with a change, in the space's namespace, and no other.
-async fn restricted(space: &Space, change: impl Fn(String) -> String) -> Result<std::path::PathBuf> {
+pub(crate) async fn restricted(
+    space: &Space,
+    change: impl Fn(String) -> String,
+) -> Result<std::path::PathBuf> {
     let page = fs::read_to_string(top().join("docs/security.md"))?;
     let (_, section) = page.split_once("## RBAC\n").context("docs/security.md has no section RBAC")?;
     let (_, block) = section.split_once("```yaml\n").context("no rules")?;

@@ -38,6 +38,21 @@ pub struct Args {
     #[arg(long, conflicts_with = "signal", help_heading = "Signal")]
     pub stop: bool,
 
+    /// Read the coverage of running programs from their memory: every Go program of the pods that is built with -cover, with
+    /// or without GOCOVERDIR. The files of programs that have ended are collected as well
+    #[arg(long, conflicts_with_all = ["signal", "stop", "from"], help_heading = "Memory")]
+    pub live: bool,
+
+    /// The image of the ephemeral container that --live adds to a pod whose image has no shell; it needs sh and dd
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        default_value = "busybox:stable",
+        requires = "live",
+        help_heading = "Memory"
+    )]
+    pub live_image: String,
+
     /// Signal the process with this ID in the container [default: every Go program of the container that is built with
     /// -cover]
     #[arg(long, value_name = "PID", requires = "signal", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]

@@ -15,6 +15,8 @@ use crate::manifest::{Collected, Loss, LossOf, Manifest, SkippedEntry};
 /// What the notes of a run's podcov-tests tell of pods that are gone.
 pub(crate) struct DeletedPods {
     began: SystemTime,
+    /// Memory is read as well, so each container may have had counters.
+    live: bool,
     notes: Vec<SeenPods>,
     /// None where it cannot be read.
     done: Option<CollectNote>,
@@ -45,13 +47,13 @@ enum PodFate {
 
 impl DeletedPods {
     /// What is known before the pods are found: what is noted later may not be among those.
-    pub(crate) fn read(state: &RunState) -> Self {
+    pub(crate) fn read(state: &RunState, live: bool) -> Self {
         let began = SystemTime::now();
         let done = state.collect_note();
-        let (notes, mut unknown) = state.seen_pods();
+        let (notes, mut unknown) = notes(state, live);
         let done = done.map_err(|error| unknown.push(error)).ok();
         let (fates, unfinished) = (Vec::new(), HashSet::new());
-        Self { began, notes, done, fates, is_stored: false, unfinished, unknown }
+        Self { began, live, notes, done, fates, is_stored: false, unfinished, unknown }
     }
 
     /// Compares it with the pods that were `found`.
@@ -166,7 +168,7 @@ impl DeletedPods {
     fn write(&self, state: &RunState, collected: &[Collected]) -> io::Result<()> {
         // As it is by now: podcov-test may have seen more, and another podcov-collect may have collected.
         state.change_collect_note(|done| {
-            let (notes, unread) = state.seen_pods();
+            let (notes, unread) = notes(state, self.live);
             for pod in pods(&notes).filter(|pod| !self.unfinished.contains(&pod.uid)) {
                 let is_collected = |name: &&String| is_collected(&notes, pod, name, collected);
                 for container in pod.containers.iter().filter(is_collected) {
@@ -197,6 +199,18 @@ impl DeletedPods {
             Ok(())
         })
     }
+}
+
+/// The notes of a run's podcov-tests about the pods with counters.
+fn notes(state: &RunState, live: bool) -> (Vec<SeenPods>, Vec<io::Error>) {
+    let (mut notes, unread) = state.seen_pods();
+    for pods in notes.iter_mut().map(|note| &mut note.pods) {
+        for pod in pods.iter_mut().filter(|_| live) {
+            pod.containers.append(&mut pod.others);
+        }
+        pods.retain(|pod| !pod.containers.is_empty());
+    }
+    (notes, unread)
 }
 
 fn pods(notes: &[SeenPods]) -> impl Iterator<Item = &SeenPod> {
@@ -386,7 +400,7 @@ mod tests {
                 open,
             };
             let fetched: Vec<_> = starts.iter().map(start).collect();
-            let mut deleted = DeletedPods::read(&self.state);
+            let mut deleted = DeletedPods::read(&self.state, false);
             deleted.look_up_stored(&SelectArgs::default().stored_scope().unwrap(), &fetched);
             let container = |start: &Fetched<()>| Collected {
                 shared: vec![SharedFiles { with: String::new(), files: vec![] }],
@@ -442,7 +456,7 @@ mod tests {
             };
             let found =
                 Found { targets: vec![], skipped: there.iter().map(skipped).collect(), unlisted: vec![] };
-            let mut deleted = DeletedPods::read(&self.state);
+            let mut deleted = DeletedPods::read(&self.state, false);
             deleted.look_up(&scope, &found, false);
             let losses = deleted.losses(report.as_ref().filter(|_| add));
             meanwhile();
@@ -474,6 +488,7 @@ mod tests {
             uid: name.to_owned(),
             hostname: None,
             containers: vec!["app".to_owned(), "side".to_owned()],
+            others: Vec::new(),
             has_lasting_volume: false,
             deleted,
         };
@@ -502,6 +517,27 @@ mod tests {
 
     const NOTHING: Told = (vec![], vec![], true);
     const WHOLE_A: [(&str, &str); 2] = [("a", "app"), ("a", "side")];
+
+    /// What counts in memory alone is gone with its pod, and only who would have read it misses it.
+    #[test]
+    fn pods_without_a_folder_are_lost_where_memory_is_read() {
+        let run = Run::new();
+        let mut test = run.test(&[("a", true)]);
+        let pod = &mut test.pods[0];
+        pod.others = std::mem::take(&mut pod.containers);
+        test.end().unwrap();
+        let scope =
+            SelectArgs { run_id: Some("r".to_owned()), ..SelectArgs::default() }.scope("shop").unwrap();
+        for (live, lost) in [
+            (false, &[][..]),
+            (true, &["pod shop/a was deleted during the run; what it had counted is lost"]),
+        ] {
+            let mut deleted = DeletedPods::read(&run.state, live);
+            deleted.look_up(&scope, &Found::default(), false);
+            let losses: Vec<_> = deleted.losses(None).into_iter().map(|loss| loss.message).collect();
+            assert_eq!(losses, lost, "{live}");
+        }
+    }
 
     /// As in a command of podcov-test's that replaces a pod.
     #[test]

@@ -3,6 +3,7 @@
 mod accumulate;
 mod args;
 mod deleted;
+mod live;
 mod lives;
 mod manifest;
 mod ownership;
@@ -23,7 +24,9 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use lives::Written;
 use podcov_cli::{Progress, RunState, Shutdown, count, count_of, print, print_text, say};
-use podcov_cluster::{Cluster, Container, CoverVolume, Error, Found, History, Skipped, Target, Unlisted};
+use podcov_cluster::{
+    Cluster, Container, CoverDir, CoverVolume, Error, Found, History, Skipped, Target, Unlisted,
+};
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::{Builder, Percent, Problem, Reason};
 use sift::sift;
@@ -39,6 +42,9 @@ use staging::{Staging, check_ours};
 use transfer::{Collector, MAX_ENTRIES, MAX_FILE};
 
 pub use args::Args;
+
+/// Why a container without GOCOVERDIR is skipped.
+const NOT_COVERED: &str = "no running program is built with go build -cover";
 
 /// Runs podcov-collect.
 ///
@@ -69,7 +75,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
 /// Collects, and puts the report into its place.
 async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Exit> {
     let mut staging = None;
-    let mut deleted = DeletedPods::read(state);
+    let mut deleted = DeletedPods::read(state, args.live);
     let collected = until_settled(shutdown.requested(), async |tracker| {
         collect(args, &tracker, &mut staging, &mut deleted).await
     })
@@ -138,6 +144,10 @@ async fn collect(
         accumulate(&mut manifest, earlier, staging).or_exit(Exit::Usage, "the report cannot be written")?;
     }
     manifest.containers.sort_by(|a, b| a.folder.cmp(&b.folder));
+    for container in &mut manifest.containers {
+        live::keep_each_count_once(container, staging.path())
+            .or_exit(Exit::Usage, "the report cannot be written")?;
+    }
     let lines = sift(&mut manifest.containers, args.include_older, staging.path());
     for line in lines.or_exit(Exit::Usage, "the report cannot be written")? {
         say(NAME, line);
@@ -161,7 +171,8 @@ async fn from_cluster(
 ) -> Result<Manifest> {
     let known = earlier.map(|earlier| &*earlier.containers).unwrap_or_default();
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
-    let scope = args.select.scope(cluster.default_namespace())?;
+    let mut scope = args.select.scope(cluster.default_namespace())?;
+    scope.all_containers = args.live;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
     let found = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
     deleted.look_up(&scope, &found, args.include_older);
@@ -174,10 +185,15 @@ async fn from_cluster(
         say(NAME, line);
     }
     deleted.record(&mut manifest, earlier.filter(|_| args.accumulate));
+    let nothing = || Failure::new(Exit::Incomplete, format!("no coverage found in {}", scope.describe()));
     if targets.is_empty() {
-        return Err(Failure::new(Exit::Incomplete, format!("no coverage found in {}", scope.describe()))
-            .with_hint("are the pods running, is this the right --context and namespace, is GOCOVERDIR set?")
-            .into());
+        let hint = if args.live {
+            "are the pods running, and is this the right --context and namespace?"
+        } else {
+            "are the pods running, is this the right --context and namespace, is GOCOVERDIR set? --live reads the memory of \
+             programs without it"
+        };
+        return Err(nothing().with_hint(hint).into());
     }
     let (lost, skipped): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.why.is_loss());
     manifest.losses.extend(lost.into_iter().map(Loss::from));
@@ -191,7 +207,8 @@ async fn from_cluster(
     });
     let collector = Collector {
         cluster: &cluster,
-        transfer: Transfer { first, tries: args.tries, timeout: args.transfer_timeout },
+        transfer: Transfer { first, maybe_none: false, tries: args.tries, timeout: args.transfer_timeout },
+        live_image: args.live.then_some(&args.live_image),
         staging: staging.path(),
         rules: Rules {
             archive: args.max_size << 20,
@@ -201,14 +218,19 @@ async fn from_cluster(
         },
         tracker,
     };
+    let collector = &collector;
     let progress = Progress::new(targets.len(), "collecting");
     let mut transfers = futures_util::stream::iter(&targets)
-        .map(|target| collector.collect(target))
+        .map(|target| async move { (target, collector.collect(target).await) })
         .buffer_unordered(args.parallel.into());
-    while let Some(collected) = transfers.next().await {
+    while let Some((target, collected)) = transfers.next().await {
         let mut collected = collected.or_exit(Exit::Usage, "the report cannot be written")?;
         collected.context.clone_from(&manifest.context);
         progress.done_one();
+        if target.dir == CoverDir::Unset && collected.files.is_empty() && collected.losses.is_empty() {
+            manifest.skipped.push(SkippedEntry::of(&target.container, NOT_COVERED));
+            continue;
+        }
         if args.accumulate {
             collected.keep_known_agent_losses(known);
         }
@@ -217,6 +239,11 @@ async fn from_cluster(
     }
     drop(transfers);
     drop(progress);
+    if manifest.containers.is_empty() && manifest.losses.is_empty() {
+        return Err(nothing()
+            .with_hint(format!("{NOT_COVERED} there; build it so, and deploy that build"))
+            .into());
+    }
     let (histories, of_no_run) =
         tokio::join!(cluster.list_histories(&scope), cluster.find_pods_of_no_run(&scope));
     note_pods_of_no_run(&mut manifest, of_no_run);

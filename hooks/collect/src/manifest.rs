@@ -9,7 +9,7 @@ use fs_err as fs;
 use jiff::Timestamp;
 use podcov_cli::say;
 use podcov_cluster::{Container, Skipped};
-use podcov_control::EndedProcesses;
+use podcov_control::{EndedProcesses, LiveProcess};
 use podcov_exit::{Exit, Failure};
 use podcov_profile::Coverage;
 use podcov_unpack::TakenFile;
@@ -112,9 +112,15 @@ pub(crate) struct Collected {
     /// The processes of its program that have ended while its podcov-agent went on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) agent_lives: Option<EndedProcesses>,
+    /// The processes whose memory was read, each with its counter file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) live: Vec<LiveProcess>,
+    /// The way on which their memory was read: `agent`, `exec-sh-dd` or `ephemeral`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) live_way: String,
     /// Its folder in the reports' folder.
     pub(crate) folder: String,
-    /// The way on which its files were copied: `exec-sh-tar`, `exec-tar`, `agent` or `storage`.
+    /// The way on which its files were copied: `exec-sh-tar`, `exec-tar`, `agent` or `storage`; empty if it has none.
     pub(crate) way: String,
     /// They travelled compressed.
     pub(crate) gzip: bool,
@@ -133,6 +139,9 @@ pub(crate) struct Collected {
     /// Losses of it that the report has to which this run adds.
     #[serde(skip)]
     pub(crate) known_losses: Vec<String>,
+    /// Other pods may write to its folder of coverage files too.
+    #[serde(skip)]
+    pub(crate) may_share_folder: bool,
     /// When its pod started: what is older is not the pod's.
     #[serde(skip)]
     pub(crate) pod_started: Option<Timestamp>,
@@ -157,6 +166,14 @@ pub(crate) struct SkippedEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) container: Option<String>,
     pub(crate) reason: String,
+}
+
+impl SkippedEntry {
+    /// A container that is skipped for a reason.
+    pub(crate) fn of(container: &Container, reason: &str) -> Self {
+        let Container { namespace, pod, container, .. } = container.clone();
+        Self { namespace, pod, container: Some(container), reason: reason.to_owned() }
+    }
 }
 
 impl From<&Skipped> for SkippedEntry {

@@ -113,7 +113,7 @@ fn remove_unused_meta_data(container: &mut Collected, staging: &Path) -> io::Res
 }
 
 /// Removes a file, and the folders that are empty then.
-fn remove(container: &mut Collected, name: &str, staging: &Path) -> io::Result<()> {
+pub(crate) fn remove(container: &mut Collected, name: &str, staging: &Path) -> io::Result<()> {
     container.files.retain(|file| file.name != name);
     let folder = Path::new(&container.folder);
     fs::remove_file(staging.join(folder).join(name))?;

@@ -4,7 +4,8 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Result;
-use podcov_cluster::{Cluster, Target};
+use podcov_cli::say;
+use podcov_cluster::{Cluster, CoverDir, CoverVolume, Target};
 use podcov_control::EndedProcesses;
 use podcov_reach::{ArchiveStream, Fault, Transfer, no_files};
 use podcov_unpack::{Rules, Unpacked, unpack};
@@ -12,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::SyncIoBridge;
 use tokio_util::task::TaskTracker;
 
+use crate::args::NAME;
 use crate::manifest::{Collected, report_folder};
 
 /// The largest file that is taken, and the most entries: far above any real program's.
@@ -28,6 +30,8 @@ const NAMED: usize = 3;
 pub(crate) struct Collector<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) transfer: Transfer<'a>,
+    /// The image of ephemeral containers, if programs' memory is to be read.
+    pub(crate) live_image: Option<&'a str>,
     /// The report's staging folder.
     pub(crate) staging: &'a Path,
     pub(crate) rules: Rules,
@@ -44,55 +48,111 @@ impl Collector<'_> {
         let container = &target.container;
         let folder = report_folder(&container.namespace, &container.pod, &container.container);
         let mut collected = Collected::new(container, folder);
-        let folder = self.staging.join(&collected.folder);
+        collected.may_share_folder =
+            matches!(target.volume, CoverVolume::HostPath | CoverVolume::Claim | CoverVolume::Other);
+        // The memory first: what ends meanwhile has left a file.
+        if let Some(image) = self.live_image {
+            self.collect_from_memory(target, image, &mut collected).await?;
+        }
+        if target.dir != CoverDir::Unset {
+            self.collect_files(target, &mut collected).await?;
+        }
+        collected.files.sort();
+        collected.files.dedup();
+        collected.losses.extend(collected.agent_lives.as_ref().and_then(EndedProcesses::loss));
+        Ok(collected)
+    }
+
+    async fn collect_from_memory(
+        &self,
+        target: &Target,
+        image: &str,
+        collected: &mut Collected,
+    ) -> Result<()> {
+        let take = async |mut stream: ArchiveStream| {
+            let live = stream.live.take();
+            let taken = self.take(target, stream, collected, true).await;
+            if let (Ok(Ok(())), Some(live)) = (&taken, live) {
+                for doubt in live.doubts {
+                    say(NAME, format_args!("warning: {}: {doubt}", target.container));
+                }
+                collected.losses.extend(live.missing);
+                collected.live = live.processes;
+            }
+            taken
+        };
+        let transferred =
+            podcov_reach::snapshot(self.cluster, target, Some(image), self.transfer, take).await;
+        transferred.taken.transpose()?;
+        transferred.way.clone_into(&mut collected.live_way);
+        collected.losses.extend(transferred.loss);
+        Ok(())
+    }
+
+    async fn collect_files(&self, target: &Target, collected: &mut Collected) -> Result<()> {
+        let transfer = Transfer { maybe_none: !collected.live.is_empty(), ..self.transfer };
         let take = async |mut stream: ArchiveStream| {
             if let Some(lives) = stream.lives.take() {
                 collected.agent_lives = Some(lives);
             }
-            let (folder, rules, coverage_alone) = (folder.clone(), self.rules, stream.coverage_alone);
-            let unpacking = move |archive| unpack(archive, &folder, rules, coverage_alone);
-            let (unpacked, cut) = match unpacked(stream, self.tracker, unpacking).await? {
-                (Ok(unpacked), cut) => (unpacked, cut),
-                (Err(disk), _) => return Ok(Err(disk)),
-            };
-            collected.gzip = unpacked.gzip;
-            // What an earlier try brought is whole, and Go never writes a name twice: it stays.
-            collected.files.extend(unpacked.files.iter().cloned());
-            fault(target, &unpacked, cut).map_or(Ok(Ok(())), Err)
+            self.take(target, stream, collected, transfer.maybe_none).await
         };
-        let transferred = podcov_reach::transfer(self.cluster, target, self.transfer, take).await;
+        let transferred = podcov_reach::transfer(self.cluster, target, transfer, take).await;
         transferred.taken.transpose()?;
-        collected.way = transferred.way.to_owned();
+        transferred.way.clone_into(&mut collected.way);
         collected.attempts = transferred.tries;
-        collected.files.sort();
-        collected.files.dedup();
         collected.losses.extend(transferred.loss);
-        collected.losses.extend(collected.agent_lives.as_ref().and_then(EndedProcesses::loss));
-        Ok(collected)
+        Ok(())
+    }
+
+    /// Unpacks an archive that comes.
+    async fn take(
+        &self,
+        target: &Target,
+        stream: ArchiveStream,
+        collected: &mut Collected,
+        maybe_none: bool,
+    ) -> Result<io::Result<()>, Fault> {
+        let folder = self.staging.join(&collected.folder);
+        let (rules, coverage_alone) = (self.rules, stream.coverage_alone);
+        let unpacking = move |archive| unpack(archive, &folder, rules, coverage_alone);
+        let (unpacked, cut, size) = match unpacked(stream, self.tracker, unpacking).await? {
+            (Ok(unpacked), cut, size) => (unpacked, cut, size),
+            (Err(disk), ..) => return Ok(Err(disk)),
+        };
+        if maybe_none && size == 0 && cut.is_none() {
+            return Ok(Ok(()));
+        }
+        collected.gzip |= unpacked.gzip;
+        // What an earlier try brought is whole, and Go never writes a name twice: it stays.
+        collected.files.extend(unpacked.files.iter().cloned());
+        fault(target, &unpacked, cut, maybe_none).map_or(Ok(Ok(())), Err)
     }
 }
 
-/// Unpacks a stream as it arrives: what came out of it, or why the disk did not take it, and why the stream ended too early.
+/// Unpacks a stream as it arrives: what came out of it, or why the disk did not take it; why the stream ended too early; and
+/// how many bytes it had.
 async fn unpacked(
     mut stream: ArchiveStream,
     tracker: &TaskTracker,
     unpack: impl FnOnce(BufReader<Box<dyn Read + Send>>) -> io::Result<Unpacked> + Send + 'static,
-) -> Result<(io::Result<Unpacked>, Option<Fault>), Fault> {
+) -> Result<(io::Result<Unpacked>, Option<Fault>, usize), Fault> {
     let (mut pieces, archive) = tokio::io::duplex(WAITING);
     let archive: Box<dyn Read + Send> = Box::new(SyncIoBridge::new(archive));
     let unpacking = tracker.spawn_blocking(move || unpack(BufReader::with_capacity(WAITING, archive)));
+    let mut size = 0;
     let cut = loop {
         match stream.next().await {
             // What unpacks has seen enough when it reads no more.
             Ok(Some(piece)) if pieces.write_all(&piece).await.is_err() => break None,
-            Ok(Some(_)) => {}
+            Ok(Some(piece)) => size += piece.len(),
             Ok(None) => break None,
             Err(fault) => break Some(fault),
         }
     };
     drop(pieces);
     match unpacking.await {
-        Ok(unpacked) => Ok((unpacked, cut)),
+        Ok(unpacked) => Ok((unpacked, cut, size)),
         // A fault of ours, which must not cost the other containers.
         Err(panic) => Err(Fault::Final(format!(
             "its archive could not be unpacked ({panic}); this is a fault of podcov-collect's"
@@ -101,7 +161,7 @@ async fn unpacked(
 }
 
 /// What is missing after a try: one fault, the gravest.
-fn fault(target: &Target, unpacked: &Unpacked, cut: Option<Fault>) -> Option<Fault> {
+fn fault(target: &Target, unpacked: &Unpacked, cut: Option<Fault>, maybe_none: bool) -> Option<Fault> {
     if !unpacked.refused.is_empty() {
         return Some(Fault::Final(format!("refused: {}", list(&unpacked.refused))));
     }
@@ -114,7 +174,7 @@ fn fault(target: &Target, unpacked: &Unpacked, cut: Option<Fault>) -> Option<Fau
     if let Some(why) = &unpacked.cut {
         return Some(Fault::Passing(format!("the stream was cut: {why}")));
     }
-    unpacked.files.is_empty().then(|| Fault::Final(no_files(target)))
+    (unpacked.files.is_empty() && !maybe_none).then(|| Fault::Final(no_files(target)))
 }
 
 /// The first of the texts, and how many more there are.
@@ -151,15 +211,15 @@ mod tests {
             archive.read_to_string(&mut text)?;
             Ok(Unpacked { other: text.len(), ..Unpacked::default() })
         };
-        let (read, cut) = unpacked(stream, &tracker, read).await.unwrap();
-        assert_eq!((read.unwrap().other, cut), (3, None));
+        let (read, cut, size) = unpacked(stream, &tracker, read).await.unwrap();
+        assert_eq!((read.unwrap().other, cut, size), (3, None, 3));
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_stream_that_breaks_is_not_whole_whatever_came() {
         let broken = Fault::Passing("the stream was cut: closed".to_owned());
         let stream = archive(vec![Ok(Bytes::from_static(b"ab")), Err(broken.clone())]);
-        let (unpacked, cut) =
+        let (unpacked, cut, _) =
             unpacked(stream, &TaskTracker::new(), |_| Ok(Unpacked::default())).await.unwrap();
         assert!(unpacked.is_ok());
         assert_eq!(cut, Some(broken));

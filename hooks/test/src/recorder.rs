@@ -15,7 +15,9 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// Lists the scope's pods: what was deleted before is none of this podcov-test's.
-    pub(crate) async fn start(cluster: &Cluster, scope: Scope, note: SeenPods) -> Result<Self, Error> {
+    pub(crate) async fn start(cluster: &Cluster, mut scope: Scope, note: SeenPods) -> Result<Self, Error> {
+        // Whether podcov-collect will read memory is not known here.
+        scope.all_containers = true;
         let pods = cluster.observe_pods(scope).await?;
         let mut recorder = Self { pods, note };
         recorder.record();
@@ -59,8 +61,10 @@ fn update(
 ) -> bool {
     let before: BTreeMap<String, SeenPod> = seen.drain(..).map(|pod| (pod.uid.clone(), pod)).collect();
     let mut after = before.clone();
-    for CoveredPod { namespace, name: pod, uid, hostname, containers, has_lasting_volume } in covered {
-        let now = SeenPod { namespace, pod, uid, hostname, containers, has_lasting_volume, deleted: false };
+    for CoveredPod { namespace, name: pod, uid, hostname, containers, others, has_lasting_volume } in covered
+    {
+        let deleted = false;
+        let now = SeenPod { namespace, pod, uid, hostname, containers, others, has_lasting_volume, deleted };
         after.insert(now.uid.clone(), now);
     }
     for pod in after.values_mut() {
@@ -84,6 +88,7 @@ mod tests {
             uid: uid.to_owned(),
             hostname: None,
             containers: vec!["app".to_owned()],
+            others: Vec::new(),
             has_lasting_volume: false,
         };
         let there = |uids: &[&str]| uids.iter().map(|uid| (*uid).to_owned()).collect();

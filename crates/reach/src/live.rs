@@ -1,0 +1,249 @@
+//! Reading the coverage of a container's Go programs from their memory, through a shell.
+//!
+//! All processes are read side by side: one round trip serves each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use livecov::{Error, Facts, Program, Reader, Readings, Snapshot, Source, Stat, Step};
+use podcov_control::LiveProcess;
+use tokio::time::Instant;
+
+use crate::memory::{Batch, Listed, Memory, MemoryError, Overview, Pages, bytes_of, pages_of};
+
+/// How often a process is read that changes while it is read.
+const TRIES: usize = 5;
+
+/// How many pages of a file are taken that is not large: `auxv`, `cmdline`.
+const SMALL: u64 = 64;
+
+/// The coverage of a container's processes.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// The bytes of the coverage files, by name.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// What each counter file is of.
+    pub(crate) processes: Vec<LiveProcess>,
+    /// What is missing of programs that have coverage, a sentence each.
+    pub(crate) missing: Vec<String>,
+    /// Processes of which it is not known whether they have coverage, a sentence each.
+    pub(crate) doubts: Vec<String>,
+    /// Those which the shell's user must not read.
+    pub(crate) refused: Vec<Listed>,
+}
+
+/// A process that is being read.
+struct Case<'o> {
+    listed: &'o Listed,
+    /// What tells it from other processes.
+    auxv: Vec<u8>,
+    command_line: Vec<Vec<u8>>,
+    tries: usize,
+    state: State,
+    /// It was the same process still when its state was known.
+    confirmed: bool,
+}
+
+enum State {
+    /// Its program is being found.
+    Finding(Box<Reader>),
+    /// It is found.
+    Found(Box<Program>),
+    Read(Box<Program>, Snapshot),
+    /// It must not be read.
+    Refused,
+    /// Whether it has coverage is not known, for this reason.
+    Unknown(Error),
+    /// It has coverage that could not be read, for this reason.
+    Failed(Error),
+    /// It has no coverage, or has ended.
+    Nothing,
+}
+
+/// Reads the coverage of all processes that the shell has listed.
+pub(crate) async fn read(memory: &mut Memory, overview: &Overview) -> Result<Live, MemoryError> {
+    let begun = Instant::now();
+    let mut cases = begin(memory, &overview.processes).await?;
+    loop {
+        find(memory, &mut cases).await?;
+        count(memory, &mut cases, overview.now(begun)).await?;
+        confirm(memory, &mut cases).await?;
+        if cases.iter().all(|case| !matches!(case.state, State::Finding(_))) {
+            return Ok(settle(cases, overview));
+        }
+    }
+}
+
+/// A small file of a process.
+fn small(pid: u32, name: &str) -> Pages {
+    Pages { file: format!("{pid}/{name}"), first: 0, count: SMALL }
+}
+
+/// Learns what the processes are.
+async fn begin<'o>(memory: &mut Memory, processes: &'o [Listed]) -> Result<Vec<Case<'o>>, MemoryError> {
+    let wanted = processes.iter().flat_map(|one| [small(one.pid, "auxv"), small(one.pid, "cmdline")]);
+    let answers = memory.pages(&wanted.collect::<Vec<_>>()).await?;
+    let cases = processes.iter().zip(answers.as_chunks::<2>().0).map(|(listed, [auxv, line])| {
+        let mut command_line: Vec<Vec<u8>> = line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        command_line.pop();
+        let state = match (auxv.is_empty(), line.is_empty()) {
+            (false, _) => State::Finding(Box::new(Reader::new(auxv))),
+            (true, false) => State::Refused,
+            // A thread of the kernel, or a process that has ended.
+            (true, true) => State::Nothing,
+        };
+        Case { listed, auxv: auxv.clone(), command_line, tries: 0, state, confirmed: false }
+    });
+    Ok(cases.collect())
+}
+
+/// Goes on until each program is found, or is known to be none.
+async fn find(memory: &mut Memory, cases: &mut [Case<'_>]) -> Result<(), MemoryError> {
+    loop {
+        let mut batch = Batch::default();
+        for (number, case) in cases.iter_mut().enumerate() {
+            let State::Finding(reader) = &case.state else { continue };
+            match reader.step() {
+                Ok(Step::Read(ranges)) => batch.add(number, case.listed.pid, ranges),
+                Ok(Step::Done(program)) => case.state = State::Found(program),
+                Err(error) => case.fail(error),
+            }
+        }
+        if batch.pages.is_empty() {
+            return Ok(());
+        }
+        let answers = memory.pages(&batch.pages).await?;
+        for (number, range, bytes) in batch.ranges(&answers) {
+            let State::Finding(reader) = &mut cases[number].state else { continue };
+            if bytes.is_empty() && range.source == Source::File && range.start == 0 {
+                cases[number].state = State::Refused;
+            } else {
+                reader.give(range, bytes);
+            }
+        }
+    }
+}
+
+/// Reads the counters of programs that are found.
+async fn count(memory: &mut Memory, cases: &mut [Case<'_>], now: u64) -> Result<(), MemoryError> {
+    let found = cases.iter_mut().filter_map(|case| {
+        let State::Found(program) = &case.state else { return None };
+        // The counters twice, then how many packages there are.
+        let ranges = [program.counters(), program.counters(), program.length()];
+        let pages = ranges.map(|range| pages_of(case.listed.pid, range));
+        Some((program.clone(), case, ranges, pages))
+    });
+    let found: Vec<_> = found.collect();
+    let wanted =
+        found.iter().flat_map(|(_, case, _, pages)| pages.iter().cloned().chain([case.auxv_again()]));
+    let answers = memory.pages(&wanted.collect::<Vec<_>>()).await?;
+    for ((program, case, ranges, pages), answers) in found.into_iter().zip(answers.as_chunks::<4>().0) {
+        if !case.is_still(&answers[3]) {
+            continue;
+        }
+        let [counters, later, length] = [0, 1, 2].map(|at| bytes_of(ranges[at], &pages[at], &answers[at]));
+        let readings = Readings { counters: &counters, later: &later, length: &length };
+        let facts = Facts { pid: case.listed.seen, nanos: now, command_line: case.command_line.clone() };
+        match program.snapshot(&readings, &facts) {
+            Ok(snapshot) => (case.state, case.confirmed) = (State::Read(program, snapshot), true),
+            Err(error) => case.fail(error),
+        }
+    }
+    Ok(())
+}
+
+/// Looks whether those that could not be read are the same processes still: what ends, or becomes another program, cannot
+/// be read for a moment.
+async fn confirm(memory: &mut Memory, cases: &mut [Case<'_>]) -> Result<(), MemoryError> {
+    let unsure = cases.iter_mut().filter(|case| {
+        !case.confirmed && matches!(case.state, State::Refused | State::Unknown(_) | State::Failed(_))
+    });
+    let unsure: Vec<&mut Case<'_>> = unsure.collect();
+    let wanted: Vec<Pages> = unsure.iter().map(|case| case.auxv_again()).collect();
+    let answers = memory.pages(&wanted).await?;
+    for (case, auxv) in unsure.into_iter().zip(answers) {
+        case.confirmed = case.is_still(&auxv);
+    }
+    Ok(())
+}
+
+impl Case<'_> {
+    /// What an error means for it.
+    fn fail(&mut self, error: Error) {
+        self.tries += 1;
+        self.state = match error {
+            Error::NotElf | Error::NotGo | Error::NotCovered => State::Nothing,
+            // Its file or its memory must not be read, though what the kernel tells of it may be.
+            Error::Unreadable(_) => State::Refused,
+            // While a program starts, its packages are initialized one after the other.
+            Error::NewPackages | Error::Layout { .. } | Error::NotStarted if self.tries < TRIES => {
+                State::Finding(Box::new(Reader::new(&self.auxv)))
+            }
+            Error::NoSections | Error::Processor(_) => State::Unknown(error),
+            error => State::Failed(error),
+        };
+    }
+
+    fn auxv_again(&self) -> Pages {
+        small(self.listed.pid, "auxv")
+    }
+
+    /// Whether it runs the same program still. If it runs another one, that is to be found; if it has ended, there is
+    /// nothing.
+    fn is_still(&mut self, auxv: &[u8]) -> bool {
+        if auxv == self.auxv {
+            return true;
+        }
+        self.tries += 1;
+        self.auxv = auxv.to_vec();
+        self.state = if auxv.is_empty() || self.tries >= TRIES {
+            State::Nothing
+        } else {
+            State::Finding(Box::new(Reader::new(auxv)))
+        };
+        false
+    }
+
+    fn name(&self) -> String {
+        let Listed { pid, .. } = self.listed;
+        let first = self.command_line.first().map(|word| String::from_utf8_lossy(word).into_owned());
+        format!("process {pid} ({})", first.unwrap_or_default().escape_debug())
+    }
+}
+
+fn settle(cases: Vec<Case<'_>>, overview: &Overview) -> Live {
+    let mut live = Live::default();
+    let mut known = BTreeSet::new();
+    for case in cases {
+        let name = case.name();
+        match case.state {
+            State::Nothing => {}
+            // A process that is being started is for a moment a copy of its parent, counters and all.
+            State::Read(..) if !known.insert(case.auxv) => {}
+            State::Read(program, snapshot) => {
+                if snapshot.unknown_functions > 0 {
+                    live.missing.push(format!(
+                        "{name}: functions that ran before their package was initialized are left out: {}",
+                        snapshot.unknown_functions
+                    ));
+                }
+                let stat = Stat::parse(case.listed.stat.as_bytes());
+                live.processes.push(LiveProcess {
+                    pid: case.listed.seen,
+                    started: stat.as_ref().zip(overview.btime).map(|(stat, btime)| stat.started(btime)),
+                    name: stat.map(|stat| stat.name),
+                    counters: snapshot.name.to_string(),
+                    go: program.build.go.clone(),
+                    module: program.build.module.clone(),
+                    revision: program.build.revision.clone(),
+                });
+                live.files.insert(program.meta_name().to_string(), program.meta().to_vec());
+                live.files.insert(snapshot.name.to_string(), snapshot.bytes);
+            }
+            State::Refused => live.refused.push(case.listed.clone()),
+            State::Unknown(error) => live.doubts.push(format!("{name}: {error}")),
+            State::Failed(error) => live.missing.push(format!("{name}: {error}")),
+            State::Finding(_) | State::Found(_) => unreachable!("each was read to its end"),
+        }
+    }
+    live
+}

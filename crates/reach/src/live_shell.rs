@@ -1,0 +1,200 @@
+//! The ways to the memory of a container's programs by a shell: the container's own, or that of an ephemeral container
+//! beside it.
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use podcov_cluster::{Cluster, Error, Form, Target, User};
+
+use crate::archive::{ArchiveStream, LiveFacts};
+use crate::fault::Fault;
+use crate::goal::Goal;
+use crate::live::{self, Live};
+use crate::memory::{Memory, MemoryError, Overview, Place};
+use crate::way::{Way, WayKind, WrittenCounters};
+
+/// The way by the container's own shell.
+pub(crate) const OWN_SHELL: WayKind = WayKind {
+    name: "exec-sh-dd",
+    create: |cluster, target, _| Box::new(OwnShell { cluster, target, opened: None }),
+};
+
+/// The way by an ephemeral container.
+pub(crate) const EPHEMERAL: WayKind = WayKind {
+    name: "ephemeral",
+    create: |cluster, target, goal| {
+        let Goal::Snapshot { image } = goal else { unreachable!("no plan has this way for another goal") };
+        Box::new(Beside { cluster, target, image: image.expect("the plan has looked") })
+    },
+};
+
+struct OwnShell<'a> {
+    cluster: &'a Cluster,
+    target: &'a Target,
+    opened: Option<(Memory, Overview)>,
+}
+
+impl Way for OwnShell<'_> {
+    fn name(&self) -> &'static str {
+        OWN_SHELL.name
+    }
+
+    fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
+        async {
+            let Target { container, shares_process_ids, .. } = self.target;
+            let opened = Memory::open(self.cluster, container, Place::Own, *shares_process_ids).await;
+            self.opened = Some(opened.map_err(fault)?);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
+        async { Err(Fault::Absent("reading its memory makes no program write".to_owned())) }.boxed()
+    }
+
+    fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
+        async {
+            let (mut memory, overview) =
+                self.opened.take().ok_or_else(|| Fault::Passing("the shell does not run".to_owned()))?;
+            let live = read(self.target, &mut memory, &overview).await?;
+            if is_refused(&live) {
+                return Err(Fault::Absent(refusal(&live, &overview)));
+            }
+            archive(OWN_SHELL.name, live).map(Some)
+        }
+        .boxed()
+    }
+}
+
+struct Beside<'a> {
+    cluster: &'a Cluster,
+    target: &'a Target,
+    image: &'a str,
+}
+
+impl Way for Beside<'_> {
+    fn name(&self) -> &'static str {
+        EPHEMERAL.name
+    }
+
+    fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
+        async { Err(Fault::Absent("reading its memory makes no program write".to_owned())) }.boxed()
+    }
+
+    fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
+        async {
+            // As the user that the pod tells; else as the one that its processes then turn out to have; else as root.
+            let mut form = Form::Same(None);
+            let mut refused = None;
+            loop {
+                let (live, overview) = match (self.read(form).await, refused.take()) {
+                    (Ok(read), _) => read,
+                    (Err(Fault::Passing(why)), _) => return Err(Fault::Passing(why)),
+                    (Err(fault), None) => return Err(fault),
+                    (Err(fault), Some(why)) => return Err(Fault::Absent(format!("{why}; {fault}"))),
+                };
+                if !is_refused(&live) {
+                    return archive(EPHEMERAL.name, live).map(Some);
+                }
+                let why = refusal(&live, &overview);
+                form = match (form, live.refused.first()) {
+                    (Form::Same(None), Some(one)) if overview.user != Some((one.uid, one.gid)) => {
+                        Form::Same(Some(User { uid: one.uid.into(), gid: one.gid.into() }))
+                    }
+                    (Form::Same(_), _) if overview.ptrace_scope != Some(3) => Form::Tracer,
+                    _ => return Err(Fault::Absent(why)),
+                };
+                refused = Some(why);
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Beside<'_> {
+    async fn read(&self, form: Form) -> Result<(Live, Overview), Fault> {
+        let Target { container, shares_process_ids, .. } = self.target;
+        let ephemeral = self.cluster.ephemeral(container, self.image, form).await;
+        let ephemeral = ephemeral.map_err(|error| Fault::of(&error))?;
+        if *shares_process_ids && ephemeral.beside_id.is_empty() {
+            let why = "the pod's status does not tell the container's ID, so its processes cannot be told from others";
+            return Err(Fault::Absent(why.to_owned()));
+        }
+        let place = Place::Beside(&ephemeral.beside_id);
+        let opened = Memory::open(self.cluster, &ephemeral.container, place, *shares_process_ids).await;
+        let (mut memory, overview) = opened.map_err(|error| match fault(error) {
+            Fault::Absent(why) => Fault::Absent(format!("{why} (in the image {})", self.image)),
+            fault => fault,
+        })?;
+        let live = read(self.target, &mut memory, &overview).await?;
+        Ok((live, overview))
+    }
+}
+
+async fn read(target: &Target, memory: &mut Memory, overview: &Overview) -> Result<Live, Fault> {
+    let live = live::read(memory, overview).await.map_err(fault)?;
+    tracing::debug!(round_trips = memory.trips, "{}: read the memory of its processes", target.container);
+    Ok(live)
+}
+
+fn fault(error: MemoryError) -> Fault {
+    match error {
+        MemoryError::Exec(Error::NoProgram { .. }) => Fault::Absent("the image has no shell".to_owned()),
+        MemoryError::Exec(error) => Fault::of(&error),
+        MemoryError::NoDd => Fault::Absent("the image has no dd".to_owned()),
+        MemoryError::Ended(code, said) => {
+            Fault::Passing(format!("the shell ended with exit code {code}: {said}"))
+        }
+    }
+}
+
+/// Whether nothing could be read, and another user may.
+fn is_refused(live: &Live) -> bool {
+    live.processes.is_empty() && !live.refused.is_empty()
+}
+
+/// That processes must not be read, and why.
+fn refusal(live: &Live, overview: &Overview) -> String {
+    let one = live.refused.first().expect("one is refused");
+    let why = match (overview.ptrace_scope, overview.user) {
+        (Some(3), _) => "on this node (kernel.yama.ptrace_scope is 3) nobody may".to_owned(),
+        (Some(2), Some((uid, _))) if uid != 0 => {
+            "on this node (kernel.yama.ptrace_scope is 2) only root with SYS_PTRACE may".to_owned()
+        }
+        (_, Some((uid, gid))) if (uid, gid) != (one.uid, one.gid) => {
+            format!("it runs as user {}:{}, and the shell as {uid}:{gid}", one.uid, one.gid)
+        }
+        (Some(1), _) => {
+            "on this node (kernel.yama.ptrace_scope is 1) only its parent or root with SYS_PTRACE may"
+                .to_owned()
+        }
+        _ => "the shell has fewer rights".to_owned(),
+    };
+    format!("the memory of process {} must not be read: {why}", one.pid)
+}
+
+/// What was read, as other ways send it.
+fn archive(way: &'static str, mut live: Live) -> Result<ArchiveStream, Fault> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in &live.files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive
+            .append_data(&mut header, name, bytes.as_slice())
+            .map_err(|error| Fault::Final(error.to_string()))?;
+    }
+    let archive = archive.into_inner().map_err(|error| Fault::Final(error.to_string()))?;
+    for one in &live.refused {
+        live.doubts.push(format!("the memory of process {} must not be read", one.pid));
+    }
+    let mut stream = ArchiveStream::new(way, stream::iter([Ok(Bytes::from(archive))]));
+    stream.live = Some(LiveFacts { processes: live.processes, missing: live.missing, doubts: live.doubts });
+    Ok(stream)
+}
