@@ -93,13 +93,13 @@ impl Cluster {
             let why = "the pod is a static one, which takes no ephemeral containers";
             return Err(Error::NoEphemeral(why.to_owned()));
         }
-        let wanted = wanted(&pod, &container.container, image, form);
-        let name = match known(&pod).find(|known| is_usable(&pod, known, &wanted)) {
+        let requested = requested(&pod, &container.container, image, form);
+        let name = match known(&pod).find(|known| is_usable(&pod, known, &requested)) {
             Some(known) => known.name.clone(),
             None => {
                 let name = free_name(&pod);
-                let wanted = EphemeralContainer { name: name.clone(), ..wanted };
-                let patch = Patch::Strategic(json!({"spec": {"ephemeralContainers": [wanted]}}));
+                let requested = EphemeralContainer { name: name.clone(), ..requested };
+                let patch = Patch::Strategic(json!({"spec": {"ephemeralContainers": [requested]}}));
                 let params = PatchParams::default();
                 let adding = pods.patch_ephemeral_containers(&container.pod, &params, &patch);
                 self.ask("adding an ephemeral container", adding).await?;
@@ -156,14 +156,14 @@ fn known(pod: &Pod) -> impl Iterator<Item = &EphemeralContainer> {
     all.filter(|one| one.name.starts_with(NAME))
 }
 
-/// Whether one is as it is wanted, and has not ended. It ends with the container beside it.
-fn is_usable(pod: &Pod, known: &EphemeralContainer, wanted: &EphemeralContainer) -> bool {
+/// Whether one is as it is requested, and has not ended. It ends with the container beside it.
+fn is_usable(pod: &Pod, known: &EphemeralContainer, requested: &EphemeralContainer) -> bool {
     let has_ended = ephemeral_status(pod, &known.name)
         .is_some_and(|status| status.state.as_ref().is_some_and(|state| state.terminated.is_some()));
     !has_ended
-        && known.target_container_name == wanted.target_container_name
-        && known.image == wanted.image
-        && has_same_rights(known, wanted)
+        && known.target_container_name == requested.target_container_name
+        && known.image == requested.image
+        && has_same_rights(known, requested)
 }
 
 /// Whether one may read whose memory the other may. The API server fills in what else a security context has.
@@ -216,8 +216,8 @@ fn progress(status: Option<&ContainerStatus>) -> Progress {
     if FAILURES.contains(&reason.as_str()) { Progress::Failed(why) } else { Progress::Waits(Some(why)) }
 }
 
-/// The ephemeral container that is wanted, without its name.
-fn wanted(pod: &Pod, container: &str, image: &str, form: Form) -> EphemeralContainer {
+/// The ephemeral container that is requested, without its name.
+fn requested(pod: &Pod, container: &str, image: &str, form: Form) -> EphemeralContainer {
     let spec = pod.spec.as_ref();
     let beside = spec.and_then(|spec| long_running(spec).find(|one| one.name == container));
     let own = beside.and_then(|one| one.security_context.clone()).unwrap_or_default();
@@ -299,7 +299,7 @@ mod tests {
                 {"name": "app", "image": "i", "imageID": "i", "ready": true, "restartCount": 0, "user": user}
             ]}
         }));
-        wanted(&pod, "app", "busybox", form).security_context.unwrap()
+        requested(&pod, "app", "busybox", form).security_context.unwrap()
     }
 
     #[test]
@@ -345,7 +345,7 @@ mod tests {
     fn one_that_is_there_is_used_again_if_it_has_not_ended() {
         let status = |name: &str, state: serde_json::Value| json!({"name": name, "image": "i", "imageID": "i", "ready": false, "restartCount": 0, "state": state});
         let beside = |name: &str, target: &str, uid: u32| {
-            let mut one = serde_json::to_value(wanted(
+            let mut one = serde_json::to_value(requested(
                 &pod(json!({})),
                 target,
                 "busybox",
@@ -370,9 +370,9 @@ mod tests {
                 status("podcov-live-5", json!({"running": {}})),
             ]}
         }));
-        let wanted = wanted(&pod, "app", "busybox", Form::Same(Some(User { uid: 7, gid: 0 })));
+        let requested = requested(&pod, "app", "busybox", Form::Same(Some(User { uid: 7, gid: 0 })));
         let usable: Vec<&str> =
-            known(&pod).filter(|one| is_usable(&pod, one, &wanted)).map(|one| one.name.as_str()).collect();
+            known(&pod).filter(|one| is_usable(&pod, one, &requested)).map(|one| one.name.as_str()).collect();
         assert_eq!(usable, ["podcov-live-5"]);
         assert_eq!(free_name(&pod), "podcov-live-4");
     }

@@ -80,8 +80,8 @@ fn small(pid: u32, name: &str) -> Pages {
 
 /// Learns what the processes are.
 async fn begin<'o>(memory: &mut Memory, processes: &'o [Listed]) -> Result<Vec<Case<'o>>, MemoryError> {
-    let wanted = processes.iter().flat_map(|one| [small(one.pid, "auxv"), small(one.pid, "cmdline")]);
-    let answers = memory.pages(&wanted.collect::<Vec<_>>()).await?;
+    let requested = processes.iter().flat_map(|one| [small(one.pid, "auxv"), small(one.pid, "cmdline")]);
+    let answers = memory.pages(&requested.collect::<Vec<_>>()).await?;
     let cases = processes.iter().zip(answers.as_chunks::<2>().0).map(|(listed, [auxv, line])| {
         let mut command_line: Vec<Vec<u8>> = line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         command_line.pop();
@@ -133,9 +133,9 @@ async fn count(memory: &mut Memory, cases: &mut [Case<'_>], now: u64) -> Result<
         Some((program.clone(), case, ranges, pages))
     });
     let found: Vec<_> = found.collect();
-    let wanted =
+    let requested =
         found.iter().flat_map(|(_, case, _, pages)| pages.iter().cloned().chain([case.auxv_again()]));
-    let answers = memory.pages(&wanted.collect::<Vec<_>>()).await?;
+    let answers = memory.pages(&requested.collect::<Vec<_>>()).await?;
     for ((program, case, ranges, pages), answers) in found.into_iter().zip(answers.as_chunks::<4>().0) {
         if !case.is_still(&answers[3]) {
             continue;
@@ -158,8 +158,8 @@ async fn confirm(memory: &mut Memory, cases: &mut [Case<'_>]) -> Result<(), Memo
         !case.confirmed && matches!(case.state, State::Refused | State::Unknown(_) | State::Failed(_))
     });
     let unsure: Vec<&mut Case<'_>> = unsure.collect();
-    let wanted: Vec<Pages> = unsure.iter().map(|case| case.auxv_again()).collect();
-    let answers = memory.pages(&wanted).await?;
+    let requested: Vec<Pages> = unsure.iter().map(|case| case.auxv_again()).collect();
+    let answers = memory.pages(&requested).await?;
     for (case, auxv) in unsure.into_iter().zip(answers) {
         case.confirmed = case.is_still(&auxv);
     }

@@ -52,7 +52,7 @@ pub(crate) struct Memory {
     pub(crate) trips: u32,
 }
 
-/// What the shell says of the container first.
+/// What the shell prints about the container first.
 #[derive(Debug, Default)]
 pub(crate) struct Overview {
     /// The shell's user and group.
@@ -142,14 +142,15 @@ impl Memory {
     }
 
     /// The bytes of some pages, as far as they can be read.
-    pub(crate) async fn pages(&mut self, wanted: &[Pages]) -> Result<Vec<Vec<u8>>, MemoryError> {
-        let mut answers = Vec::with_capacity(wanted.len());
+    pub(crate) async fn pages(&mut self, requested: &[Pages]) -> Result<Vec<Vec<u8>>, MemoryError> {
+        let mut answers = Vec::with_capacity(requested.len());
         // No more at a time than the shell's standard input holds while nobody reads its output.
-        for wanted in wanted.chunks(AT_A_TIME) {
-            let lines = wanted.iter().map(|Pages { file, first, count }| format!("{file} {first} {count}\n"));
+        for requested in requested.chunks(AT_A_TIME) {
+            let lines =
+                requested.iter().map(|Pages { file, first, count }| format!("{file} {first} {count}\n"));
             self.exec.write(lines.collect::<String>().as_bytes()).await?;
             self.trips += 1;
-            for _ in wanted {
+            for _ in requested {
                 answers.push(self.answer().await?);
             }
         }
