@@ -28,6 +28,7 @@ use podcov_cluster::{Cluster, Target};
 pub use archive::{ArchiveStream, LiveFacts};
 pub use fault::Fault;
 pub use goal::Instruction;
+pub use live::describe;
 pub use process::{Process, ProcessFilter};
 pub use shell::no_files;
 pub use try_ways::Outcome;

@@ -210,6 +210,26 @@ impl Case<'_> {
     }
 }
 
+/// What a process is whose memory was read.
+#[must_use]
+pub fn describe(
+    pid: u32,
+    started: Option<u64>,
+    stat: Option<&Stat>,
+    program: &Program,
+    snapshot: &Snapshot,
+) -> LiveProcess {
+    LiveProcess {
+        pid,
+        started,
+        name: stat.map(|stat| stat.name.clone()),
+        counters: snapshot.name.to_string(),
+        go: program.build.go.clone(),
+        module: program.build.module.clone(),
+        revision: program.build.revision.clone(),
+    }
+}
+
 fn settle(cases: Vec<Case<'_>>, overview: &Overview) -> Live {
     let mut live = Live::default();
     let mut known = BTreeSet::new();
@@ -227,15 +247,8 @@ fn settle(cases: Vec<Case<'_>>, overview: &Overview) -> Live {
                     ));
                 }
                 let stat = Stat::parse(case.listed.stat.as_bytes());
-                live.processes.push(LiveProcess {
-                    pid: case.listed.seen,
-                    started: stat.as_ref().zip(overview.btime).map(|(stat, btime)| stat.started(btime)),
-                    name: stat.map(|stat| stat.name),
-                    counters: snapshot.name.to_string(),
-                    go: program.build.go.clone(),
-                    module: program.build.module.clone(),
-                    revision: program.build.revision.clone(),
-                });
+                let started = stat.as_ref().zip(overview.btime).map(|(stat, btime)| stat.started(btime));
+                live.processes.push(describe(case.listed.seen, started, stat.as_ref(), &program, &snapshot));
                 live.files.insert(program.meta_name().to_string(), program.meta().to_vec());
                 live.files.insert(snapshot.name.to_string(), snapshot.bytes);
             }

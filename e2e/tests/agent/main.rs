@@ -3,6 +3,7 @@
 mod control;
 mod folders;
 mod interval;
+mod local;
 mod processes;
 mod restart;
 mod snapshot;

@@ -53,6 +53,10 @@ pub struct Args {
     )]
     pub live_image: String,
 
+    /// Read the memory of processes of this machine instead of pods: the process with this ID, or those with this name
+    #[arg(long, value_name = "PID|NAME", conflicts_with_all = ["live", "signal", "stop", "from"], help_heading = "Memory")]
+    pub local: Vec<String>,
+
     /// Signal the process with this ID in the container [default: every Go program of the container that is built with
     /// -cover]
     #[arg(long, value_name = "PID", requires = "signal", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Signal")]

@@ -5,6 +5,7 @@ mod args;
 mod deleted;
 mod live;
 mod lives;
+mod local;
 mod manifest;
 mod ownership;
 mod sift;
@@ -135,6 +136,7 @@ async fn collect(
         read => read.unwrap_or_default(),
     };
     let mut manifest = match &args.from {
+        _ if !args.local.is_empty() => local::collect(args, staging)?,
         Some(address) => stored::collect(args, address, staging, earlier.as_ref(), deleted).await?,
         None => from_cluster(args, tracker, staging, earlier.as_ref(), deleted).await?,
     };
@@ -384,7 +386,11 @@ fn write_out(args: &Args, manifest: &Manifest, percent: &Percent, out: &mut dyn 
     if files > 0 {
         write!(out, "{}", Summary(percent))?;
     }
-    let (files, containers) = (count(files, "file"), count(manifest.containers.len(), "container"));
+    let containers = match manifest.containers.len() {
+        processes if !args.local.is_empty() => count_of(processes, "process", "processes"),
+        containers => count(containers, "container"),
+    };
+    let files = count(files, "file");
     writeln!(out, "{files} of {containers} in {}", args.out.display())
 }
 
