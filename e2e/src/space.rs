@@ -330,6 +330,14 @@ impl Space {
         self.push(&busybox(Service::WRITES.tools)?.entrypoint(&["/bin/sh"]), "busybox:stable")
     }
 
+    /// The stand-in for ko's default base: nothing in it, and a user of its own.
+    ///
+    /// # Errors
+    /// When it cannot be pushed.
+    pub fn empty(&self) -> Result<String> {
+        self.push(&Image::new().user("65532"), "static:nonroot")
+    }
+
     /// The server of object storage that is `e2e/storage/gcs`, as an image.
     ///
     /// # Errors

@@ -171,6 +171,39 @@ async fn a_job_that_fails_yields_its_coverage_and_the_run_fails() -> Result<()> 
     Ok(())
 }
 
+/// A program that knows nothing of coverage, from ko's kind of image: no shell, no user in the pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_program_whose_memory_is_read() -> Result<()> {
+    let space = Space::new().await?;
+    let folder = copy(&space, "zero-touch")?;
+    let config = folder.join("skaffold.yaml");
+    let mut text = fs::read_to_string(&config)?;
+    for (what, with) in [
+        ("flags: [-cover]\n", format!("flags: [-cover]\n            fromImage: {}\n", space.empty()?)),
+        (
+            "podcov-collect, --live]",
+            format!("podcov-collect, --live, --live-image, \"{}\"]", space.busybox()?),
+        ),
+    ] {
+        ensure!(text.contains(what), "no {what}");
+        text = text.replace(what, &with);
+    }
+    fs::write(config, text)?;
+    let ended = skaffold_run(&space, &folder, &[], &[]).await?;
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+    // The README of the example shows this.
+    let readme = fs::read_to_string(folder.join("README.md"))?;
+    let (_, shown) = readme.split_once("The last hook prints\n\n```\n").context("no output")?;
+    let (shown, _) = shown.split_once("```").context("no end")?;
+    assert!(ended.stdout.contains(shown), "{shown}\nis not in\n{}", ended.stdout);
+    let reports = folder.join("reports/coverage");
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(reports.join("manifest.json"))?)?;
+    let containers = manifest["containers"].as_array().context("containers")?;
+    assert_eq!((containers.len(), &containers[0]["live_way"]), (1, &json!("ephemeral")));
+    let files = reports.join(containers[0]["folder"].as_str().context("a folder")?);
+    as_go_says(&ended.stdout, &go_percent([files])?)
+}
+
 /// Row S4: a wrapper that uploads when its program has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {

@@ -69,6 +69,55 @@ async fn skaffold_run(replicas: u32) -> Result<()> {
     podcov_e2e::as_go_says(&ended.stdout, &percent)
 }
 
+/// README's own profile, in a project whose program and image have nothing for coverage but the flag.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_profile_in_the_readme() -> Result<()> {
+    let space = Space::new().await?;
+    copy_examples(&space)?;
+    let folder = space.dir().join("examples/hello");
+    let readme = fs::read_to_string(top().join("README.md"))?;
+    let (_, profile) = readme.split_once("```yaml\n").context("README has no profile")?;
+    let (profile, _) = profile.split_once("```").context("no end of the profile")?;
+    let mut config = format!(
+        "apiVersion: skaffold/v4beta13\nkind: Config\nmetadata: {{name: hello}}\n\
+         build: {{artifacts: [{{image: hello, ko: {{}}}}]}}\nmanifests: {{kustomize: {{paths: [k8s/base]}}}}\n{profile}"
+    );
+    // The images come from the test's registry.
+    for (what, with) in [
+        ("flags: [-cover]", format!("flags: [-cover]\n            fromImage: {}", space.empty()?)),
+        (
+            "podcov-collect, --live]",
+            format!("podcov-collect, --live, --live-image, \"{}\"]", space.busybox()?),
+        ),
+    ] {
+        ensure!(config.contains(what), "no {what} in {config}");
+        config = config.replace(what, &with);
+    }
+    fs::write(folder.join("skaffold.yaml"), config)?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([program("")].into_iter().chain(std::env::split_paths(&path)))?;
+    let mut command = tokio::process::Command::new(runner());
+    command.args([
+        "run",
+        "--profile",
+        "coverage",
+        "--namespace",
+        &space.name,
+        "--kube-context",
+        &space.context,
+    ]);
+    command.args(["--default-repo", &space.registry]).current_dir(&folder);
+    // The example's integration tests have a build tag, so that `go test ./...` needs no cluster.
+    command.env("PATH", path).env("GOFLAGS", "-tags=integration");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let ended = run(command).await?;
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("2 files of 1 container in reports/coverage"), "{}", ended.stdout);
+    let reports = folder.join("reports/coverage").join(&space.name);
+    let pods = fs::read_dir(reports)?.collect::<Result<Vec<_>, _>>()?;
+    podcov_e2e::as_go_says(&ended.stdout, &go_percent(pods.iter().map(|pod| pod.path().join("app")))?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_with_1_replica() -> Result<()> {
     skaffold_run(1).await

@@ -1,4 +1,5 @@
-//! The profile for skaffold.yaml in README runs as it stands there, on the embedded cluster.
+//! The profile for skaffold.yaml in docs/get-started.md runs as it stands there, on the embedded cluster. README's runs on a
+//! real one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,22 +34,22 @@ impl Deployer for Embedded {
     }
 }
 
-/// The example as a project of its own, with README's profile in its skaffold.yaml.
+/// The example as a project of its own, with the page's profile in its skaffold.yaml.
 fn project(folder: &Path) -> Result<()> {
     let copied = Command::new("cp").arg("-R").arg(top().join("examples/hello/.")).arg(folder).status()?;
     ensure!(copied.success(), "cp: {copied}");
     // kustomize is one of the pinned Go tools.
     fs::os::unix::fs::symlink(fs::canonicalize(top().join("tools"))?, folder.join("tools"))?;
-    let readme = page("README.md")?;
+    let page = page("docs/get-started.md")?;
     let profile =
-        readme.blocks.iter().find(|(language, _)| language == "yaml").context("README has no profile")?;
+        page.blocks.iter().find(|(language, _)| language == "yaml").context("there is no profile")?;
     let head = "apiVersion: skaffold/v4beta13\nkind: Config\nmetadata: {name: hello}\n\
         build: {artifacts: [{image: hello, ko: {}}]}\nmanifests: {kustomize: {paths: [k8s/base]}}\n";
     Ok(fs::write(folder.join("skaffold.yaml"), format!("{head}{}", profile.1))?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_profile_in_the_readme_collects_the_coverage_that_it_shows() -> Result<()> {
+async fn the_profile_collects_the_coverage_that_the_readme_shows() -> Result<()> {
     let work = tempfile::tempdir()?;
     let folder = work.path().join("project");
     fs::create_dir(&folder)?;

@@ -1,0 +1,3 @@
+module example.com/zerotouch
+
+go 1.22
