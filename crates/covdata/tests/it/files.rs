@@ -1,7 +1,7 @@
 //! Each file by itself. The content of the fixtures is known from the programs' sources.
 
 use covdata::{
-    CounterFile, FileName, Granularity, MetaFile, MetaHash, Mode, Package, Unit, check, strip_args,
+    CounterFile, Error, FileName, Granularity, MetaFile, MetaHash, Mode, Package, Unit, check, strip_args,
 };
 use proptest::prelude::*;
 
@@ -122,6 +122,18 @@ fn a_stripped_file_has_no_arguments_and_the_same_counters() {
             assert_eq!(counters(&after), counters(&before));
             assert_eq!(strip_args(&stripped), Ok(stripped));
         }
+    }
+}
+
+#[test]
+fn a_file_under_the_name_of_another_program_is_an_error() {
+    for (name, bytes) in files("count") {
+        let (found, expected) = (name.hash().unwrap(), MetaHash([0; 16]));
+        let other = match name {
+            FileName::Counters { pid, nanos, .. } => FileName::Counters { hash: expected, pid, nanos },
+            _ => FileName::Meta { hash: expected },
+        };
+        assert_eq!(check(&other, &bytes), Err(Error::OtherHash { expected, found }), "{name}");
     }
 }
 

@@ -303,3 +303,30 @@ fn real_packages_by_several_releases_have_the_numbers_of_one() {
         }
     }
 }
+
+/// The `go` command hands cgo's output to the compiler, with `//line` directives for the file that the coverage names.
+#[test]
+fn packages_with_cgo_by_several_releases_have_the_numbers_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["go1.26.8", "go1.27.3"].map(|release| {
+        let (bin, data) = (dir.path().join(format!("bin-{release}")), dir.path().join(release));
+        let cgo = &[("GOTOOLCHAIN", release), ("CGO_ENABLED", "1")];
+        go::build_with(cgo, &go::program("sample"), "count", &bin);
+        assert!(go::run(&bin, "three", &[], &data).status.success());
+        data
+    });
+    let profile = |dirs: &[&PathBuf]| {
+        let (profile, problems) = go::read_dirs(dirs);
+        assert!(problems.is_empty(), "{problems:?}");
+        profile
+    };
+    let expected = by_function(&profile(&[&old]));
+    // Of the three statements one returns 0 for 0.
+    let twice = ("sample/native/cgo.go".to_owned(), "Twice".to_owned());
+    assert_eq!(expected[&twice], Coverage { covered: 3, total: 3 });
+    for dirs in [&[&new][..], &[&old, &new], &[&new, &old]] {
+        let joined = profile(dirs);
+        assert_eq!(by_function(&joined), expected, "{dirs:?}");
+        assert!(findings(&joined).iter().all(|finding| *finding == Finding::Joined), "{dirs:?}");
+    }
+}
