@@ -28,7 +28,9 @@ CARGO_DENY := $(or $(shell command -v cargo-deny),target/tools/bin/cargo-deny)
 CARGO_MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := $(or $(shell command -v cargo-mutants),target/tools/bin/cargo-mutants)
 
-# Which way is tried, which processes are signalled, and whose a folder is. docs/development.md lists what no test finds.
+# Which way is tried, which processes are signalled, and whose a folder is. docs/development.md lists what no test finds,
+# and what else is changed now and then: make mutants MUTATED=FILE, by these tests of its package.
+MUTANT_TESTS ?= --lib
 MUTATED := crates/reach/src/plan.rs crates/reach/src/try_ways.rs crates/reach/src/process.rs hooks/collect/src/ownership.rs
 
 # A real Kubernetes on this machine, or the one that PODCOV_E2E_CONTEXT names in the kubeconfig: its programs are
@@ -176,8 +178,8 @@ lint: need-rust-and-go ## Check the formatting and the lints of the Rust and the
 # Exit codes 2 and 3: a change was not noticed, or had a test run for ever.
 mutants: need-rust $(filter target/%,$(CARGO_MUTANTS)) ## Change the code that decides what is ours, and see whether a test fails (takes most of an hour)
 	mkdir -p target/mutants
-	$(CARGO_MUTANTS) mutants --package podcov-reach --package podcov-collect $(MUTATED:%=--file %) --cargo-arg=--locked \
-	    --cargo-arg=--lib --minimum-test-timeout 60 --output target/mutants || { code=$$?; [ $$code -eq 2 ] || [ $$code -eq 3 ]; }
+	$(CARGO_MUTANTS) mutants --workspace $(MUTATED:%=--file %) --cargo-arg=--locked $(MUTANT_TESTS:%=--cargo-arg=%) \
+	    --minimum-test-timeout 60 --output target/mutants || { code=$$?; [ $$code -eq 2 ] || [ $$code -eq 3 ]; }
 
 target/tools/bin/cargo-mutants:
 	cargo install cargo-mutants --version $(CARGO_MUTANTS_VERSION) --locked --debug --root target/tools

@@ -339,10 +339,18 @@ mod tests {
     use super::*;
     use covdata::{FileName, Granularity, MetaFile, PackageBuilder, Unit, meta_file};
 
-    use crate::{Builder, Coverage};
+    use crate::{Builder, Files};
 
     const META: &[u8] =
         include_bytes!("../../covdata/tests/fixtures/count/covmeta.f947a66cccabc27837954e22853b1648");
+
+    /// The meta-data of a binary with these packages.
+    fn load(packages: &[&[u8]]) -> Files {
+        let (hash, bytes) = meta_file(packages, Mode::Count, Granularity::PerBlock);
+        let mut builder = Builder::new();
+        builder.add_file(FileName::Meta { hash }.to_string(), bytes);
+        builder.load()
+    }
 
     /// The results for a package with these functions of the sample, by number: its coverage, its functions, and its text
     /// profile.
@@ -356,10 +364,7 @@ mod tests {
             let [name, file] = [function.name, function.file].map(|index| package.string(index));
             builder.add(name, file, function.literal, function.units());
         }
-        let (hash, bytes) = meta_file(&[&builder.finish().unwrap()], Mode::Count, Granularity::PerBlock);
-        let mut builder = Builder::new();
-        builder.add_file(FileName::Meta { hash }.to_string(), bytes);
-        let files = builder.load();
+        let files = load(&[&builder.finish().unwrap()]);
         let (data, _) = files.read();
         let [mut functions, mut text] = [Vec::new(), Vec::new()];
         data.write_functions(|_| true, &mut functions).unwrap();
@@ -396,10 +401,7 @@ mod tests {
         for (file, units) in functions {
             builder.add("f", file, false, units.iter().copied());
         }
-        let (hash, bytes) = meta_file(&[&builder.finish().unwrap()], Mode::Count, Granularity::PerBlock);
-        let mut builder = Builder::new();
-        builder.add_file(FileName::Meta { hash }.to_string(), bytes);
-        let files = builder.load();
+        let files = load(&[&builder.finish().unwrap()]);
         let (data, _) = files.read();
         let (percent, findings) = data.percent(|_| true);
         let profile = data.profile();
@@ -424,6 +426,8 @@ mod tests {
         for (functions, statements, unmerged) in [
             (&[("p/a.go", &[a, b][..]), ("p/a.go", &[empty]), ("p/b.go", &[a])][..], 12, true),
             (&[("p/a.go", &[b, a, inner])], 7, true),
+            // A function begins where the one before it ends.
+            (&[("p/a.go", &[a]), ("p/a.go", &[unit((3, 2), (5, 2), 2)])], 3, true),
             // A block is there twice: in a function, in two in a row or apart, and in a file that comes again.
             (&[("p/a.go", &[a, b, a])], 3, false),
             (&[("p/a.go", &[a]), ("p/a.go", &[a])], 1, false),
@@ -455,10 +459,7 @@ mod tests {
         });
         let packages: Vec<_> = packages.collect();
         let blobs: Vec<&[u8]> = packages.iter().map(Vec::as_slice).collect();
-        let (hash, bytes) = meta_file(&blobs, Mode::Count, Granularity::PerBlock);
-        let mut builder = Builder::new();
-        builder.add_file(FileName::Meta { hash }.to_string(), bytes);
-        let files = builder.load();
+        let files = load(&blobs);
         let (data, _) = files.read();
         let began = Instant::now();
         assert_eq!(data.percent(|_| true).0.total(), Coverage { covered: 0, total: 100_000 });
