@@ -1,7 +1,8 @@
 //! Each file by itself. The content of the fixtures is known from the programs' sources.
 
 use covdata::{
-    CounterFile, Error, FileName, Granularity, MetaFile, MetaHash, Mode, Package, Unit, check, strip_args,
+    CounterFile, CounterFileBuilder, Error, FileName, Granularity, MetaFile, MetaHash, Mode, Package,
+    ProcessArgs, Unit, check, strip_args,
 };
 use proptest::prelude::*;
 
@@ -93,6 +94,28 @@ fn counters_of_a_run() {
         (1, 1, vec![1, 5]),
     ];
     assert_eq!(counters, expected);
+}
+
+/// An iterator's length is what is left of it.
+#[test]
+fn counters_and_units_tell_how_many_are_left() {
+    fn lengths<T>(mut items: impl ExactSizeIterator<Item = T>) -> Vec<usize> {
+        let mut lengths = vec![items.len()];
+        while items.next().is_some() {
+            lengths.push(items.len());
+        }
+        lengths
+    }
+    let (_, bytes) = meta("count", "two");
+    let package = &MetaFile::parse(&bytes).unwrap().packages[1];
+    let units: Vec<_> = package.functions().map(|function| lengths(function.units())).collect();
+    assert_eq!(units, [vec![1, 0], vec![2, 1, 0]]);
+    let mut file = CounterFileBuilder::new(MetaHash([0; 16]), &ProcessArgs::default()).unwrap();
+    file.function(0, 0, [300, 0, 1]).unwrap();
+    let bytes = file.finish();
+    let file = CounterFile::parse(&bytes).unwrap();
+    let counters: Vec<_> = file.functions().map(|function| lengths(function.counters())).collect();
+    assert_eq!(counters, [[3, 2, 1, 0]]);
 }
 
 #[test]
