@@ -1,6 +1,6 @@
 //! The bytes that a reader knows so far.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{Error, Range};
 
@@ -62,8 +62,9 @@ impl Known {
     /// The bytes of each of several ranges, as far as they can be read. All that is missing is asked for at once.
     pub(crate) fn parts(&self, ranges: &[Range]) -> Result<Vec<&[u8]>, Stop> {
         limited(ranges, "what is read at a time")?;
-        let missing: Vec<Range> =
-            ranges.iter().filter(|range| !self.ranges.contains_key(range)).copied().collect();
+        let mut asked = HashSet::new();
+        let is_missing = |range: &&Range| !self.ranges.contains_key(range) && asked.insert(**range);
+        let missing: Vec<Range> = ranges.iter().filter(is_missing).copied().collect();
         if !missing.is_empty() {
             return Err(Stop::Need(missing));
         }

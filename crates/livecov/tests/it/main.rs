@@ -2,6 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod arm64;
 mod busy;
 mod image;
 mod programs;
