@@ -55,6 +55,17 @@ pub struct Ephemeral {
     pub beside_id: String,
 }
 
+impl Ephemeral {
+    /// That of this name, beside a container of the pod.
+    fn new(pod: &Pod, beside: &Container, name: &str) -> Self {
+        let status = container_status(pod, &beside.container);
+        let id = status.and_then(|status| status.container_id.as_deref()).unwrap_or_default();
+        let (_, id) = id.split_once("://").unwrap_or_default();
+        let container = Container { container: name.to_owned(), ..beside.clone() };
+        Self { container, beside_id: id.to_owned() }
+    }
+}
+
 /// A user and a group, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
@@ -107,13 +118,23 @@ impl Cluster {
             }
         };
         self.until_it_runs(container, &name).await?;
-        let beside = container_status(&pod, &container.container);
-        let beside = beside.and_then(|status| status.container_id.as_deref()).unwrap_or_default();
-        let (_, beside_id) = beside.split_once("://").unwrap_or_default();
-        Ok(Ephemeral {
-            container: Container { container: name, ..container.clone() },
-            beside_id: beside_id.to_owned(),
-        })
+        Ok(Ephemeral::new(&pod, container, &name))
+    }
+
+    /// The newest of podcov's ephemeral containers beside a container that runs, if there is one.
+    ///
+    /// # Errors
+    /// The API server's refusal.
+    pub async fn find_ephemeral(&self, container: &Container) -> Result<Option<Ephemeral>, Error> {
+        let pods = self.api::<Pod>(&container.namespace);
+        let pod = self.ask("reading the pod", pods.get(&container.pod)).await?;
+        let is_beside = |one: &&EphemeralContainer| {
+            one.target_container_name.as_ref() == Some(&container.container)
+                && matches!(progress(ephemeral_status(&pod, &one.name)), Progress::Runs)
+        };
+        let number = |one: &&EphemeralContainer| one.name[NAME.len()..].parse::<u32>().ok();
+        let newest = known(&pod).filter(is_beside).max_by_key(number);
+        Ok(newest.map(|one| Ephemeral::new(&pod, container, &one.name)))
     }
 
     async fn until_it_runs(&self, container: &Container, name: &str) -> Result<(), Error> {

@@ -28,6 +28,8 @@ pub(crate) enum Goal<'a> {
     Files {
         /// That there are none is no fault.
         maybe_none: bool,
+        /// An ephemeral container that is beside the container may be used.
+        beside: bool,
     },
     /// The coverage of its running programs, out of their memory.
     Snapshot {

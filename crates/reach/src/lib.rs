@@ -7,6 +7,7 @@
 
 mod agent;
 mod archive;
+mod beside_files;
 mod client;
 mod fault;
 mod goal;
@@ -53,6 +54,8 @@ pub struct Transfer<'a> {
     pub first: Option<Instruction<'a>>,
     /// That there are no coverage files is no loss: nothing then comes.
     pub maybe_none: bool,
+    /// An ephemeral container that [`snapshot`] has added may be used.
+    pub beside: bool,
     /// How many tries may fail.
     pub tries: u32,
     /// How long a try may take.
@@ -114,9 +117,15 @@ pub async fn transfer<T>(
         }
     }
     // A stream that breaks is asked for again, and the program is not.
-    let Outcome { way, tries, result } =
-        fetch(cluster, target, Goal::Files { maybe_none: transfer.maybe_none }, &transfer, begun, &mut take)
-            .await;
+    let Outcome { way, tries, result } = fetch(
+        cluster,
+        target,
+        Goal::Files { maybe_none: transfer.maybe_none, beside: transfer.beside },
+        &transfer,
+        begun,
+        &mut take,
+    )
+    .await;
     let (taken, failed) = match result {
         Ok(taken) => (Some(taken), None),
         Err(why) => (None, Some(why)),

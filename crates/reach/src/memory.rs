@@ -13,7 +13,7 @@ use podcov_cluster::{Cluster, Container, Error, Exec, Output};
 use podcov_control::Nonce;
 use tokio::time::Instant;
 
-use crate::session::{OURS_SCRIPT, without_comments};
+use crate::session::{BESIDE_SCRIPT, OURS_SCRIPT, without_comments};
 
 const SCRIPT: &str = include_str!("memory.sh");
 
@@ -115,7 +115,7 @@ impl Memory {
         place: Place<'_>,
         shares_process_ids: bool,
     ) -> Result<(Self, Overview), MemoryError> {
-        let script = without_comments(&[OURS_SCRIPT, SCRIPT]);
+        let script = without_comments(&[OURS_SCRIPT, BESIDE_SCRIPT, SCRIPT]);
         let shared = if shares_process_ids { "shared" } else { "" };
         let (beside, id) = match place {
             Place::Own => ("", ""),
@@ -310,7 +310,7 @@ mod tests {
     /// What the script says first, which must be the same in each shell.
     fn overview(proc: &Proc, shared: &str, beside: &str, id: &str) -> Overview {
         let folder = proc.folder.path();
-        let script = without_comments(&[OURS_SCRIPT, SCRIPT]);
+        let script = without_comments(&[OURS_SCRIPT, BESIDE_SCRIPT, SCRIPT]);
         let said = shells().into_iter().map(|shell| {
             let mut command = Command::new(&shell[0]);
             command

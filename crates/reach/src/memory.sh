@@ -3,18 +3,6 @@
 proc=$1 shared=$2 beside=$3 id=$4 end=$5
 command -v dd >/dev/null 2>&1 || exit 44
 
-# Whether a process is one of the container's.
-is_meant() {
-  if [ -z "$beside" ]; then is_ours "$1"; else [ -z "$by_id" ] || has_id "$1"; fi
-}
-has_id() {
-  read_cgroup "$1"
-  case $cgroup in *"$id"*) ;; *) return 1 ;; esac
-}
-# Process 1 is the container's where its process IDs are its own. If even that has not the ID, control groups tell nothing.
-by_id=y
-if [ -z "$shared" ] && ! has_id 1; then by_id=; fi
-
 # The first line of a file, after its name.
 line() {
   first=
@@ -22,7 +10,7 @@ line() {
   echo "$1 $first"
 }
 
-find_own
+find_meant
 read_status self
 echo "self $user $group"
 line sys/kernel/yama/ptrace_scope

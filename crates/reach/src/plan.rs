@@ -6,7 +6,7 @@ use podcov_control::Action;
 use crate::goal::Goal;
 use crate::process::ProcessFilter;
 use crate::way::WayKind;
-use crate::{agent, live_shell, shell, tar};
+use crate::{agent, beside_files, live_shell, shell, tar};
 
 /// The ways to try, the likeliest first. An agent that the container's spec does not mention may be in its image.
 pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
@@ -25,6 +25,7 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
         (!stop && !snapshot, shell::SHELL),
         (by_tar, tar::TAR),
         (agent && !expected, agent::AGENT),
+        (by_tar && matches!(goal, Goal::Files { beside: true, .. }), beside_files::BESIDE_FILES),
         (matches!(goal, Goal::Snapshot { image: Some(_) }), live_shell::EPHEMERAL),
         (agent && expected && files_alone, agent::AGENT_AT_LAST),
     ]
@@ -72,7 +73,8 @@ pub(crate) mod tests {
         let one = instruction(usr1, ProcessFilter::Id(7));
         let stop = instruction(Action::Stop, ProcessFilter::Covered);
         let (flush, archive) = (Goal::Flush, Goal::Archive);
-        let files = Goal::Files { maybe_none: false };
+        let files = Goal::Files { maybe_none: false, beside: false };
+        let beside = Goal::Files { maybe_none: false, beside: true };
         let snapshot = |image| Goal::Snapshot { image };
         // An agent that listens nowhere, one that may be there, and one that the spec mentions.
         for (goal, dir, off, maybe, expected) in [
@@ -82,6 +84,13 @@ pub(crate) mod tests {
                 "exec-sh-tar exec-tar",
                 "exec-sh-tar exec-tar agent",
                 "agent exec-sh-tar exec-tar agent",
+            ),
+            (
+                beside,
+                &path,
+                "exec-sh-tar exec-tar ephemeral-tar",
+                "exec-sh-tar exec-tar agent ephemeral-tar",
+                "agent exec-sh-tar exec-tar ephemeral-tar agent",
             ),
             (files, &CoverDir::Env, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar agent"),
             (archive(covered), &path, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar"),

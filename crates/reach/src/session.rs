@@ -24,6 +24,8 @@ const MOST: usize = 64 << 20;
 pub(crate) const TAR_SCRIPT: &str = include_str!("tar.sh");
 /// Functions of the shell that tell which processes are the container's; see there.
 pub(crate) const OURS_SCRIPT: &str = include_str!("ours.sh");
+/// Functions that tell it from a shell in an ephemeral container too; see there.
+pub(crate) const BESIDE_SCRIPT: &str = include_str!("beside.sh");
 const SCRIPT: &str = include_str!("session.sh");
 
 /// Scripts, one after the other: for `sh -c`. Comments are left out, for the request carries it all.

@@ -109,7 +109,10 @@ impl Way for Shell<'_> {
                 None => {
                     let dir = self.target.dir.path();
                     let script = without_comments(&[TAR_SCRIPT, ARCHIVE_SCRIPT]);
-                    let none = if self.goal == (Goal::Files { maybe_none: true }) { "0" } else { "" };
+                    let none = match self.goal {
+                        Goal::Files { maybe_none: true, .. } => "0",
+                        _ => "",
+                    };
                     let command = ["sh", "-c", &script, "podcov", dir, none];
                     let exec = self.cluster.exec(&self.target.container, &command, false, STALL).await;
                     exec.map(Connection::Archive)

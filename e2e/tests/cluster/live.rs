@@ -232,6 +232,24 @@ async fn a_child_and_files_of_processes_that_have_ended() -> Result<()> {
     Ok(())
 }
 
+/// What a process of an image without a shell wrote before it ended is read by the ephemeral container too.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_in_an_image_without_a_shell() -> Result<()> {
+    let space = Space::new().await?;
+    let service = Service { build: &["-cover"], env: &[("END", "exit 0"), ("END_AFTER", "0s")], ..STOCK };
+    space.deploy(&service).await?;
+    let restarted = |pod: Option<&Pod>| {
+        let statuses = pod.and_then(|pod| pod.status.as_ref()?.container_statuses.as_ref());
+        statuses.into_iter().flatten().any(|status| status.restart_count == 1 && status.ready)
+    };
+    space.until::<Pod>(&space.pod("stock").await?, "the container's restart", restarted).await?;
+    let collected = collect_all(&space).await?;
+    assert!(collected.stdout.contains("3 files of 1 container"), "{}", collected.stdout);
+    let container = &space.manifest()?["containers"][0];
+    assert_eq!((&container["live_way"], &container["way"]), (&json!("ephemeral"), &json!("ephemeral-tar")));
+    Ok(())
+}
+
 /// The agent is the program's parent, which may read it on every node.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_reads_its_program() -> Result<()> {

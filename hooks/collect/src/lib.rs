@@ -5,6 +5,7 @@ mod args;
 mod deleted;
 mod live;
 mod lives;
+#[cfg_attr(not(target_os = "linux"), path = "local_elsewhere.rs")]
 mod local;
 mod manifest;
 mod ownership;
@@ -209,7 +210,13 @@ async fn from_cluster(
     });
     let collector = Collector {
         cluster: &cluster,
-        transfer: Transfer { first, maybe_none: false, tries: args.tries, timeout: args.transfer_timeout },
+        transfer: Transfer {
+            first,
+            maybe_none: false,
+            beside: false,
+            tries: args.tries,
+            timeout: args.transfer_timeout,
+        },
         live_image: args.live.then_some(&args.live_image),
         staging: staging.path(),
         rules: Rules {

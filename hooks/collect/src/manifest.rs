@@ -120,7 +120,7 @@ pub(crate) struct Collected {
     pub(crate) live_way: String,
     /// Its folder in the reports' folder.
     pub(crate) folder: String,
-    /// The way on which its files were copied: `exec-sh-tar`, `exec-tar`, `agent` or `storage`; empty if it has none.
+    /// The way on which its files were copied: `exec-sh-tar`, `exec-tar`, `ephemeral-tar`, `agent` or `storage`; empty if it has none.
     pub(crate) way: String,
     /// They travelled compressed.
     pub(crate) gzip: bool,

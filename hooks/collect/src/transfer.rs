@@ -90,7 +90,8 @@ impl Collector<'_> {
     }
 
     async fn collect_files(&self, target: &Target, collected: &mut Collected) -> Result<()> {
-        let transfer = Transfer { maybe_none: !collected.live.is_empty(), ..self.transfer };
+        let beside = self.live_image.is_some();
+        let transfer = Transfer { maybe_none: !collected.live.is_empty(), beside, ..self.transfer };
         let take = async |mut stream: ArchiveStream| {
             if let Some(lives) = stream.lives.take() {
                 collected.agent_lives = Some(lives);
