@@ -584,16 +584,18 @@ mod tests {
         assert!(args(b"\x01\x01k", &[0xff, 0xff, 0xff, 0xff, 0x0f]).is_err(), "not so many");
     }
 
-    /// A sink that breaks a rule, with its answer about functions that repeat and the room that it has.
-    struct BadSink {
+    /// A sink with its answer about functions that repeat, the room that it has, and the positions that it was asked at.
+    struct TestSink {
         repeats: Option<(usize, u64)>,
         room: Vec<u64>,
+        positions: Vec<usize>,
     }
 
-    impl CounterSink for BadSink {
+    impl CounterSink for TestSink {
         type Error = Error;
 
-        fn repeats(&mut self, _: usize, _: &[u8], _: u64) -> Option<(usize, u64)> {
+        fn repeats(&mut self, position: usize, _: &[u8], _: u64) -> Option<(usize, u64)> {
+            self.positions.push(position);
             self.repeats
         }
 
@@ -610,7 +612,7 @@ mod tests {
     fn a_sink_that_breaks_a_rule_is_an_error() {
         let file = [header(2, 0), segment(1, &[2, 3, 4, 9, 8], 1)].concat();
         let read = |repeats, room| {
-            let mut sink = BadSink { repeats, room: vec![0; room] };
+            let mut sink = TestSink { repeats, room: vec![0; room], positions: Vec::new() };
             CounterFile::read_into(&file, &mut sink).map(|_| sink.room)
         };
         assert_eq!(read(None, 2), Ok(vec![9, 8]));
@@ -620,5 +622,14 @@ mod tests {
         {
             assert!(matches!(read(repeats, room), Err(Error::Malformed { .. })), "{repeats:?} {room}");
         }
+    }
+
+    #[test]
+    fn a_sink_learns_where_each_function_begins() {
+        let functions = [2, 3, 4, 9, 8, 2, 3, 5, 0xac, 2, 1];
+        let file = [header(2, 0), segment(2, &functions, 1)].concat();
+        let mut sink = TestSink { repeats: None, room: vec![0; 2], positions: Vec::new() };
+        CounterFile::read_into(&file, &mut sink).unwrap();
+        assert_eq!((sink.positions, sink.room), (vec![0, 5], vec![9 + 300, 8 + 1]));
     }
 }
