@@ -582,6 +582,12 @@ mod tests {
         assert!(args(b"\x02\x04argc\x01x", &[1, 0, 1]).is_err(), "not a number");
         assert!(args(b"\x02\x04argc\x0a9999999999", &[1, 0, 1]).is_err(), "not the number");
         assert!(args(b"\x01\x01k", &[0xff, 0xff, 0xff, 0xff, 0x0f]).is_err(), "not so many");
+        // Refused before room is made for them.
+        let refused = Error::malformed(0, "2 arguments in 3 bytes");
+        assert_eq!(args(b"\x02\x01k\x01v", &[2, 0, 1, 0]), Err(refused));
+        // argc counts what comes beside it too.
+        assert_eq!(args(b"\x02\x04argc\x011", &[1, 0, 1]), Ok(1));
+        assert!(args(b"\x02\x04argc\x012", &[1, 0, 1]).is_err(), "one more than there are");
     }
 
     /// A sink with its answer about functions that repeat, the room that it has, and the positions that it was asked at.
