@@ -156,6 +156,10 @@ fn another_source_is_not_another_release() {
     let later = "mode: set\na.rl:12.2,12.11 1 1\na.rl:14.3,15.1 1 1\n";
     assert_eq!(findings(&profile_of(&[directives, later])), [Finding::LineDirectives]);
     assert_eq!(findings(&profile_of(&[directives])), []);
+    // A block without a column is not the sum of others, whatever their numbers.
+    let (whole, parts) =
+        ("mode: set\na.rl:10.0,20.0 3 1\n", "mode: set\na.rl:12.2,14.1 1 1\na.rl:15.2,16.1 2 1\n");
+    assert_eq!(findings(&profile_of(&[whole, parts])), [Finding::LineDirectives]);
 }
 
 /// A file's finest blocks: how many statements each has, whether it ends a coarser block, and whether each input ran it.
