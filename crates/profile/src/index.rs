@@ -294,3 +294,30 @@ pub(crate) fn order(unit: &Unit) -> impl Ord + use<> {
     let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
     (pair(unit.start_line, unit.end_line), pair(unit.start_column, unit.end_column), unit.statements)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(start: (u32, u32), end: (u32, u32)) -> Unit {
+        Unit { start_line: start.0, start_column: start.1, end_line: end.0, end_column: end.1, statements: 1 }
+    }
+
+    #[test]
+    fn a_coarse_block_has_parts_and_a_piece_is_in_one() {
+        let fine = [unit((2, 2), (4, 1)), unit((5, 2), (5, 2)), unit((6, 2), (8, 1))];
+        let fine = Partition { units: fine.to_vec() };
+        assert_eq!(fine.parts(&unit((1, 10), (9, 2))), 0..3);
+        assert_eq!(fine.parts(&unit((2, 2), (7, 1))), 0..2);
+        // The empty block begins where this one ends.
+        assert_eq!(fine.parts(&unit((1, 10), (5, 2))), 0..1);
+        for (number, part) in fine.units().iter().enumerate() {
+            assert_eq!(fine.parts(part), number..number + 1);
+        }
+        let coarse = Partition { units: vec![unit((1, 10), (9, 2)), unit((11, 10), (19, 2))] };
+        assert_eq!(coarse.parts(&unit((1, 10), (4, 1))), 0..1);
+        assert_eq!(coarse.parts(&unit((2, 2), (4, 1))), 0..1);
+        assert_eq!(coarse.parts(&unit((11, 10), (12, 1))), 1..2);
+        assert_eq!(coarse.parts(&unit((12, 2), (14, 1))), 1..2);
+    }
+}
