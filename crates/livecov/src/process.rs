@@ -49,8 +49,15 @@ impl ProcessError {
     }
 }
 
+/// What Linux answers for a process that has no memory any more: `ESRCH`.
+const NO_MEMORY: i32 = 3;
+
 /// How often a process is read again that changes while it is read.
 const TRIES: usize = 20;
+
+/// How often one is that seems to arrange its data in an unknown way. It may only be starting, but each time its memory is
+/// searched.
+const LAYOUT_TRIES: usize = 3;
 
 impl Process {
     /// Opens a process.
@@ -58,10 +65,16 @@ impl Process {
     /// # Errors
     ///
     /// [`io::ErrorKind::NotFound`] if there is none, [`io::ErrorKind::PermissionDenied`] if it must not be read,
-    /// [`ProcessError::Ended`] if it ends meanwhile.
+    /// [`ProcessError::Ended`] if it has ended and its parent does not know that yet, or ends meanwhile.
     pub fn open(pid: u32) -> Result<Self, ProcessError> {
+        let auxv = read_auxv(pid)?;
+        // A file that is not there any more says nothing about what the process was.
+        let opened = Self::open_as(pid, &auxv);
+        if opened.is_err() && has_ended(pid, Some(&auxv)) { Err(ProcessError::Ended) } else { opened }
+    }
+
+    fn open_as(pid: u32, auxv: &[u8]) -> Result<Self, ProcessError> {
         let of_it = |name: &str| format!("/proc/{pid}/{name}");
-        let auxv = fs::read(of_it("auxv"))?;
         // An open file of its memory goes on to mean this process, whichever gets its number.
         let memory = fs::File::open(of_it("mem"))?.into_parts().0;
         let executable = fs::File::open(of_it("exe"))?.into_parts().0;
@@ -70,7 +83,7 @@ impl Process {
             command_line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         command_line.pop();
         let stat = Stat::parse(&fs::read(of_it("stat"))?);
-        let process = Self { pid, executable, memory, auxv, command_line, stat };
+        let process = Self { pid, executable, memory, auxv: auxv.to_vec(), command_line, stat };
         if process.has_ended() { Err(ProcessError::Ended) } else { Ok(process) }
     }
 
@@ -121,15 +134,18 @@ impl Process {
     ///
     /// [`ProcessError::Ended`] and all of [`Error`]: [`Error::NewPackages`] if packages were initialized all the time.
     pub fn snapshot(&self, program: &mut Option<Arc<Program>>) -> Result<Snapshot, ProcessError> {
-        let mut tries = 1;
+        let (mut tries, mut layout_tries) = (1, 1);
         loop {
-            match self.try_snapshot(program) {
-                // While a program starts, its packages are initialized one after the other.
-                Err(Error::NewPackages | Error::Layout { .. }) if tries < TRIES && !self.has_ended() => {
-                    *program = None;
-                    tries += 1;
-                }
-                other => return self.checked(other),
+            let snapshot = self.try_snapshot(program);
+            // While a program starts, its packages are initialized one after the other.
+            match &snapshot {
+                Err(Error::NewPackages) if tries < TRIES => tries += 1,
+                Err(Error::Layout { .. }) if layout_tries < LAYOUT_TRIES => layout_tries += 1,
+                _ => return self.checked(snapshot),
+            }
+            *program = None;
+            if self.has_ended() {
+                return Err(ProcessError::Ended);
             }
         }
     }
@@ -152,7 +168,7 @@ impl Process {
 
     /// Whether it has ended, or runs another program, which has other addresses.
     fn has_ended(&self) -> bool {
-        fs::read(format!("/proc/{}/auxv", self.pid)).ok().as_ref() != Some(&self.auxv)
+        has_ended(self.pid, Some(&self.auxv))
     }
 
     /// An error of a process that has ended meanwhile is not about what it was.
@@ -181,5 +197,28 @@ impl Process {
         }
         bytes.truncate(read);
         bytes
+    }
+}
+
+/// Whether a process has ended or, where [what it had](Process::auxv) is given, runs another program now. Where that cannot
+/// be told, as when too many files are open, it has not.
+#[must_use]
+pub fn has_ended(pid: u32, auxv: Option<&[u8]>) -> bool {
+    match read_auxv(pid) {
+        Ok(now) => now.is_empty() || auxv.is_some_and(|auxv| auxv != now),
+        Err(ProcessError::Io(error)) => error.kind() == io::ErrorKind::NotFound,
+        Err(_) => true,
+    }
+}
+
+/// A process that has ended, and whose parent does not know that yet, has no memory: then this is empty, or since
+/// Linux 6.16 cannot be opened.
+fn read_auxv(pid: u32) -> Result<Vec<u8>, ProcessError> {
+    let path = format!("/proc/{pid}/auxv");
+    #[expect(clippy::disallowed_methods, reason = "fs_err's errors have no number")]
+    match std::fs::read(&path) {
+        Ok(auxv) => Ok(auxv),
+        Err(error) if error.raw_os_error() == Some(NO_MEMORY) => Err(ProcessError::Ended),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{path} cannot be read: {error}")).into()),
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use covdata::FileName;
 use fs_err as fs;
+use livecov::process::has_ended;
 use livecov::process::scan::{ProcessSnapshot, Scanner, descendants};
 use podcov_cli::say;
 
@@ -142,7 +143,7 @@ impl LiveFiles {
         outcome?;
         let why = scan.failures.first().cloned().or_else(|| scan.doubts().into_iter().next());
         // One that has ended meanwhile need not be there.
-        let running = program.filter(|program| !has_ended(*program));
+        let running = program.filter(|program| !has_ended(*program, None));
         let is_unread = |program| scan.is_unread(program) || scan.snapshots.is_empty() && !scan.is_starting();
         if running.is_some_and(is_unread) {
             let none = || "no process here is a Go program built with -cover".to_owned();
@@ -155,7 +156,7 @@ impl LiveFiles {
     fn settle_listed(&self, state: &mut State) -> io::Result<BTreeMap<String, FileName>> {
         for file in state.files.iter_mut().filter(|file| !file.closed) {
             // This first: what a process that has ended wrote is in the list.
-            if fs::read(format!("/proc/{}/auxv", file.pid)).ok().as_ref() != Some(&file.auxv) {
+            if has_ended(file.pid, Some(&file.auxv)) {
                 file.closed = true;
                 self.note(&file.name, |made| made.kind = Kind::Final);
             }
@@ -273,13 +274,5 @@ impl LiveFiles {
 
     fn lock_made(&self) -> MutexGuard<'_, BTreeMap<String, Made>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether a process has ended, also if its parent does not know that yet: then it has no memory.
-fn has_ended(pid: u32) -> bool {
-    match fs::read(format!("/proc/{pid}/auxv")) {
-        Ok(auxv) => auxv.is_empty(),
-        Err(error) => error.kind() == ErrorKind::NotFound,
     }
 }

@@ -52,6 +52,9 @@ pub struct Scan {
     taken: BTreeSet<Vec<u8>>,
 }
 
+/// How many scans search a process that seems to arrange its data in an unknown way: it may only be starting.
+const SEARCHES: usize = 3;
+
 /// Reads the same processes again and again. Whether a process has coverage, and where, is found once.
 #[derive(Debug, Default)]
 pub struct Scanner {
@@ -63,8 +66,15 @@ pub struct Scanner {
 struct Known {
     /// It has this as long as it runs the same program.
     auxv: Vec<u8>,
-    /// `None`: it has no coverage.
-    program: Option<Arc<Program>>,
+    found: Found,
+}
+
+/// What was found in a process.
+#[derive(Debug)]
+enum Found {
+    Program(Arc<Program>),
+    /// Why there is nothing to be read, and in how many scans that was so.
+    Nothing(Error, usize),
 }
 
 impl Scan {
@@ -217,21 +227,25 @@ impl Scanner {
     fn try_read(&mut self, pid: u32, scan: &mut Scan) -> Result<(), ProcessError> {
         let process = Process::open(pid)?;
         let auxv = process.auxv().to_vec();
-        let mut program = match self.known.remove(&pid) {
-            Some(Known { auxv: of, program }) if of == auxv => match program {
-                Some(program) => Some(program),
-                None => {
-                    self.known.insert(pid, Known { auxv, program: None });
-                    return Err(Error::NotCovered.into());
-                }
-            },
-            _ => None,
+        let known = self.known.remove(&pid).filter(|known| known.auxv == auxv).map(|known| known.found);
+        let (mut program, searches) = match known {
+            Some(Found::Nothing(error, searches)) if searches >= most_searches(&error) => {
+                self.known.insert(pid, Known { auxv, found: Found::Nothing(error.clone(), searches) });
+                return Err(error.into());
+            }
+            Some(Found::Nothing(_, searches)) => (None, searches),
+            Some(Found::Program(program)) => (Some(program), 0),
+            None => (None, 0),
         };
         let counters = process.snapshot(&mut program);
-        let has_none =
-            matches!(counters, Err(ProcessError::Coverage(Error::NotElf | Error::NotGo | Error::NotCovered)));
-        if program.is_some() || has_none {
-            self.known.insert(pid, Known { auxv: auxv.clone(), program: program.clone() });
+        let found = match &counters {
+            Err(ProcessError::Coverage(error)) if most_searches(error) < usize::MAX => {
+                Some(Found::Nothing(error.clone(), searches + 1))
+            }
+            _ => program.clone().map(Found::Program),
+        };
+        if let Some(found) = found {
+            self.known.insert(pid, Known { auxv: auxv.clone(), found });
         }
         let counters = counters?;
         if let Some(program) = program
@@ -240,6 +254,15 @@ impl Scanner {
             scan.add(&process, program, counters);
         }
         Ok(())
+    }
+}
+
+/// In how many scans a process is searched in vain until this is taken to be so for good.
+fn most_searches(error: &Error) -> usize {
+    match error {
+        Error::NotElf | Error::NotGo | Error::NotCovered | Error::NoSections | Error::Processor(_) => 1,
+        Error::Layout { .. } => SEARCHES,
+        _ => usize::MAX,
     }
 }
 

@@ -5,5 +5,6 @@
 mod arm64;
 mod busy;
 mod image;
+mod layout;
 mod programs;
 mod quiet;

@@ -1,13 +1,13 @@
 //! A program that works when it is told to: while it waits, its counters are what it writes at its end.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use covdata::{FileName, MetaFile};
 use livecov::Error;
 use livecov::process::scan::{Scan, Scanner};
-use livecov::process::{Process, ProcessError};
+use livecov::process::{Process, ProcessError, has_ended};
 
 use crate::programs::{
     Build, EXTERNAL, EXTERNAL_PIE, LOCAL, PIE, PLAIN, Running, STRIPPED, content, counters, module, written,
@@ -123,4 +123,32 @@ fn where_the_counters_are_is_found_once_for_each_process() {
         running.end();
     }
     assert!(scanner.scan(pids).snapshots.is_empty());
+}
+
+#[test]
+fn a_process_that_its_parent_has_not_waited_for_has_ended() {
+    // `cat` closes its output itself; a shell leaves that to the kernel.
+    let mut child = Command::new("sh");
+    let child = child.args(["-c", "read -r line"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().expect("a shell");
+    let pid = child.id();
+    let input = child.stdin.take().expect("a pipe");
+    assert!(!has_ended(pid, None));
+    drop(input);
+    // A process gives up its memory before it closes its files.
+    let mut output = child.stdout.take().expect("a pipe");
+    assert_eq!(output.read_to_end(&mut Vec::new()).expect("nothing"), 0);
+    let scan = Scan::of(&[pid]);
+    let opened = Process::open(pid);
+    let ended = has_ended(pid, None);
+    child.wait().expect("a child");
+    let is_true = match &opened {
+        Err(ProcessError::Ended) => true,
+        // Before Linux 6.16 its memory is empty, and its program is not there.
+        Err(ProcessError::Io(error)) => error.kind() == ErrorKind::NotFound,
+        _ => false,
+    };
+    assert!(is_true && ended, "{opened:?} {ended}");
+    assert!(scan.snapshots.is_empty() && scan.failures.len() == 1, "{:?}", scan.failures);
+    assert!(has_ended(pid, None));
 }
