@@ -9,7 +9,7 @@ use covdata::{CounterFile, FileName, MetaFile};
 use fs_err as fs;
 use futures_util::future::try_join_all;
 use podcov_e2e::{Desk, go_build, run};
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use crate::control::{ask, start};
 use crate::processes::child_of;
@@ -48,20 +48,32 @@ fn has_called(folder: &Path, function: &str, times: u32) -> bool {
     calls(folder).is_ok_and(|calls| calls.get(function) == Some(&times))
 }
 
+/// How much memory a program has that is to run out of it, in bytes.
+const LITTLE: &str = "67108864";
+
 /// A control group with little memory, which this machine may let a test make.
 struct LittleMemory(PathBuf);
 
 impl LittleMemory {
+    /// `None` where no control group can be made.
     fn new() -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("podcov-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        for (parent, limit) in [("memory", "memory.limit_in_bytes"), ("", "memory.max")] {
+        for (parent, limit, swap) in [
+            // Here memory and swap together: no more than the memory, which is limited first.
+            ("memory", "memory.limit_in_bytes", ("memory.memsw.limit_in_bytes", LITTLE)),
+            ("", "memory.max", ("memory.swap.max", "0")),
+        ] {
             let group = Path::new("/sys/fs/cgroup").join(parent).join(&name);
             if fs::create_dir(&group).is_err() {
                 continue;
             }
             let group = Self(group);
-            if fs::write(group.0.join(limit), "67108864").is_ok() {
+            let swap = (group.0.join(swap.0), swap.1);
+            // A kernel that does not count swap has no such file.
+            let is_limited = fs::write(group.0.join(limit), LITTLE).is_ok()
+                && (!swap.0.exists() || fs::write(swap.0, swap.1).is_ok());
+            if is_limited {
                 return Some(group);
             }
         }
@@ -73,6 +85,13 @@ impl LittleMemory {
     /// Removes it, once the kernel has taken what was killed out of it.
     async fn remove(self) -> Result<()> {
         until("the control group is empty", || fs::remove_dir(&self.0).is_ok()).await
+    }
+}
+
+impl Drop for LittleMemory {
+    fn drop(&mut self) {
+        // After `remove` it is not there any more.
+        let _ = fs::remove_dir(&self.0);
     }
 }
 
@@ -88,7 +107,11 @@ async fn live_and_die(mode: &str, death: Death) -> Result<()> {
     let program = plain(mode)?.display().to_string();
     let bench = Bench::new()?.flag("--flush-every=1");
     let folder = bench.folder();
-    let memory = if death == Death::OutOfMemory { LittleMemory::new() } else { None };
+    let memory = match death {
+        // Without it, the program would take all memory of this machine.
+        Death::OutOfMemory => Some(LittleMemory::new().context("no further control group can be made")?),
+        Death::Killed | Death::Panic => None,
+    };
     let mut agent = match &memory {
         Some(memory) => {
             let group = memory.0.join("cgroup.procs").display().to_string();
@@ -176,6 +199,27 @@ async fn what_a_program_writes_itself_counts_once() -> Result<()> {
     Ok(())
 }
 
+/// The agent may be short of what it needs to read a process, as of open files. Then the process has not ended.
+#[tokio::test]
+async fn a_process_that_cannot_be_read_for_a_while_counts_once() -> Result<()> {
+    let bench = Bench::new()?.flag("--flush-every=0.05");
+    let folder = bench.folder();
+    let mut agent = bench.start(plain("atomic")?, &[])?;
+    agent.hear("ready").await?;
+    agent.tell("one").await?;
+    until("one is in the folder", || has_called(&folder, "one", 1)).await?;
+    let usual = getrlimit(Resource::Nofile);
+    let none = Rlimit { current: Some(3), ..usual };
+    prlimit(Some(agent.pid()?), Resource::Nofile, none)?;
+    while !agent.error().await?.contains("no snapshot was taken") {}
+    prlimit(Some(agent.pid()?), Resource::Nofile, usual)?;
+    agent.tell("one").await?;
+    until("one is in the folder twice", || has_called(&folder, "one", 2)).await?;
+    assert_eq!(bench.files("covcounters.").len(), 1);
+    assert_eq!(agent.end().await?.code, 0);
+    Ok(())
+}
+
 /// What a process had counted until it cleared its counters is in no file of its own.
 #[tokio::test]
 async fn what_a_program_clears_is_not_lost() -> Result<()> {
@@ -221,7 +265,7 @@ async fn a_process_that_the_program_has_started_is_read_too() -> Result<()> {
 }
 
 /// A copy of a program whose file does not say where its counters are.
-fn without_sections(program: &Path, copy: &Path) -> Result<()> {
+pub(crate) fn without_sections(program: &Path, copy: &Path) -> Result<()> {
     let mut bytes = fs::read(program)?;
     // ELF64: e_shoff, e_shnum and e_shstrndx.
     bytes[0x28..0x30].fill(0);

@@ -13,15 +13,16 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::control::{ask, start};
+use crate::interval::without_sections;
 use crate::support::{BASH, Bench, HUNG, wrapped};
 
 /// Starts a program without GOCOVERDIR, says its number, and becomes podcov-agent when told to: as the program's parent
-/// it may read its memory on every node.
+/// it may read its memory on every node. The agent reads all processes of this container if it is told nothing.
 const PARENT: &str = r#"
 unset GOCOVERDIR
 { echo $BASHPID; exec "$0" "${@:2}"; } >&2 &
-read -r
-exec "$1" snapshot --pid $!
+read -r named
+exec "$1" snapshot ${named:+--pid $!}
 "#;
 
 /// A program whose parent is to become podcov-agent.
@@ -51,9 +52,13 @@ impl Parent {
         Ok(())
     }
 
-    /// Becomes podcov-agent. Gives its exit code, what it writes, and what it says.
-    async fn snapshot(mut self) -> Result<(Option<i32>, Vec<u8>, String)> {
-        self.child.stdin.take().context("no input")?.write_all(b"\n").await?;
+    /// Becomes podcov-agent, which reads the program. Gives its exit code, what it writes, and what it says.
+    async fn snapshot(self) -> Result<(Option<i32>, Vec<u8>, String)> {
+        self.snapshot_of(b"named\n").await
+    }
+
+    async fn snapshot_of(mut self, line: &[u8]) -> Result<(Option<i32>, Vec<u8>, String)> {
+        self.child.stdin.take().context("no input")?.write_all(line).await?;
         let mut archive = Vec::new();
         let all = async {
             self.child.stdout.take().context("no output")?.read_to_end(&mut archive).await?;
@@ -199,15 +204,33 @@ async fn a_process_may_have_any_name() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_control_endpoint_names_what_is_missing() -> Result<()> {
+async fn without_a_covered_program_the_control_endpoint_gives_nothing() -> Result<()> {
     let mut bench = Bench::new()?;
     let (agent, port) = start(&mut bench, BASH, &["-c", "echo ready; read -r; exit 3"]).await?;
+    let answer = ask(port, "GET", "/snapshot", "").await?;
+    assert_eq!(
+        (answer.status, answer.header("podcov-processes"), answer.header("podcov-missing")),
+        (200, Some("[]"), None)
+    );
+    // The end of an archive is two blocks of zeros.
+    assert_eq!(answer.body, [0; 1024]);
+    assert_eq!(agent.end().await?.code, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_control_endpoint_says_why_there_is_nothing() -> Result<()> {
+    let mut bench = Bench::new()?;
+    let program = bench.dir.path().join("program");
+    without_sections(&wrapped("set")?, &program)?;
+    let (agent, port) = start(&mut bench, &program, &["terms", "1"]).await?;
     let answer = ask(port, "GET", "/snapshot", "").await?;
     assert_eq!(
         (answer.status, answer.error()?),
         (409, "no process here is a Go program built with -cover".to_owned())
     );
-    assert_eq!(agent.end().await?.code, 3);
+    agent.signal(Signal::TERM)?;
+    assert_eq!(agent.end().await?.code, 7);
     Ok(())
 }
 
@@ -216,34 +239,27 @@ async fn the_control_endpoint_names_what_is_missing() -> Result<()> {
 async fn programs_with_another_root_are_read_only_when_they_are_named() -> Result<()> {
     let root = tempfile::tempdir()?;
     fs_err::copy(wrapped("set")?, root.path().join("program"))?;
-    let mut command = Command::new("chroot");
-    command.arg(root.path()).args(["/program", "forever"]).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut elsewhere = command.spawn()?;
-    let mut lines = BufReader::new(elsewhere.stdout.take().context("no output")?).lines();
-    let number = elsewhere.id().context("it has ended")?;
-    loop {
-        match lines.next_line().await? {
-            Some(line) if line == "ready" => break,
-            Some(_) => {}
-            None => {
-                writeln!(
-                    std::io::stderr(),
-                    "skipped: a program with another root: chroot is not allowed here"
-                )?;
+    let root = root.path().to_str().context("a name")?;
+    for (line, is_read) in [("named\n", true), ("\n", false)] {
+        let mut parent = Parent::start(Path::new("chroot"), &[root, "/program", "forever"]).await?;
+        loop {
+            let said = parent.lines.next_line().await?.context("it never said that it is ready")?;
+            if said == "ready" {
+                break;
+            }
+            if said.starts_with("chroot: ") {
+                let skipped = format!("skipped: a program with another root: {said}");
+                writeln!(std::io::stderr(), "{skipped}")?;
                 return Ok(());
             }
         }
-    }
-    let counters_of_it = |args: &[&str]| -> Result<bool> {
-        let agent = podcov_e2e::program("podcov-agent");
-        let output = std::process::Command::new(agent).arg("snapshot").args(args).output()?;
+        let number = parent.program.0.as_raw_nonzero().get().unsigned_abs();
+        let (_, archive, said) = parent.snapshot_of(line.as_bytes()).await?;
         let dir = tempfile::tempdir()?;
-        let names = unpack(&output.stdout, dir.path())?;
-        Ok(names.iter().any(|name| matches!(name, FileName::Counters { pid, .. } if *pid == number)))
-    };
-    assert!(counters_of_it(&["--pid", &number.to_string()])?);
-    assert!(!counters_of_it(&[])?);
-    elsewhere.kill().await?;
+        let names = unpack(&archive, dir.path())?;
+        let is_it = |name: &FileName| matches!(name, FileName::Counters { pid, .. } if *pid == number);
+        assert_eq!(names.iter().any(is_it), is_read, "{names:?} {said}");
+    }
     Ok(())
 }
 
@@ -254,16 +270,15 @@ async fn what_ends_meanwhile_is_not_missed() -> Result<()> {
     let program = wrapped("set")?.display().to_string();
     let forever = r#"trap 'exit 3' TERM; echo ready; while :; do "$0" exit 0 >/dev/null; done"#;
     let (agent, port) = start(&mut bench, BASH, &["-c", forever, &program]).await?;
-    let mut found = 0;
+    let (mut found, dir) = (0, tempfile::tempdir()?);
     // Until some were read; the others were being started, or had just ended.
     while found < 10 {
         let answer = ask(port, "GET", "/snapshot", "").await?;
         match answer.status {
-            200 => found += 1,
+            200 => found += usize::from(!unpack(&answer.body, dir.path())?.is_empty()),
             status => {
                 let error = answer.error()?;
-                let is_true = error == "no process here is a Go program built with -cover"
-                    || error.ends_with(": its packages are not initialized yet");
+                let is_true = error.ends_with(": its packages are not initialized yet");
                 assert!(status == 409 && is_true, "{status} {error}");
             }
         }

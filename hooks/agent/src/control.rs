@@ -414,7 +414,9 @@ async fn snapshot(agent: &Arc<Agent>) -> Response<Body> {
         Ok(Err(error)) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    if scan.snapshots.is_empty() {
+    // Without any covered process there is nothing that could be missing.
+    let is_certain = scan.failures.is_empty() && scan.doubts().is_empty();
+    if scan.snapshots.is_empty() && !is_certain {
         return refuse(StatusCode::CONFLICT, &nothing(&scan).to_string());
     }
     let files = scan.files().into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect();
