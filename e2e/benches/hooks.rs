@@ -29,6 +29,8 @@ fn main() -> Result<()> {
         println!("\n{:<46}{:>10}{:>10}{:>9}", "with podcov-agent in the pods", "podcov", "scripts", "ratio");
         let env = &[("ON_USR1", "write"), ("PODCOV_RUN", "bench")];
         drop(measure(&Service { agent: true, env, ..Service::WRITES }).await?);
+        println!("\n{:<46}{:>10}{:>10}{:>9}", "without a shell in the image", "podcov", "scripts", "ratio");
+        live_beside().await?;
         println!("\n{:<46}{:>10}{:>10}{:>9}", "port-forward", "podcov", "kubectl", "ratio");
         port_forward(&space).await
     })
@@ -68,7 +70,7 @@ async fn hooks(space: &Space, pods: usize) -> Result<()> {
     let label = format!("skaffold.dev/run-id={}", space.name);
     let curls = r#"for _ in 1 2 3 4 5 6 7; do curl --silent --fail --output /dev/null "http://$PODCOV_ADDR/" || exit; done"#;
     let mut times: [[Vec<Duration>; 2]; 3] = Default::default();
-    let mut at_once = Vec::new();
+    let (mut at_once, mut live) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let ours = [
             space.command("podcov-test", ["service/writes", "70", "--", "sh", "-c", curls]),
@@ -87,6 +89,7 @@ async fn hooks(space: &Space, pods: usize) -> Result<()> {
             times[hook][1].push(timed(script).await?);
         }
         at_once.push(timed(space.command("podcov-collect", ["--signal", "USR1"])).await?);
+        live.push(timed(space.command("podcov-collect", ["--live"])).await?);
     }
     let seconds = |times: Vec<Duration>| median(times).as_secs_f64();
     let [test, signal, collect] = times.map(|both| both.map(seconds));
@@ -99,6 +102,26 @@ async fn hooks(space: &Space, pods: usize) -> Result<()> {
     let both = seconds(at_once);
     print(&format!("podcov-collect --signal, for both, {pods}"), [both, signal[1] + collect[1]], true);
     print(&format!("podcov-test, podcov-collect --signal, {pods}"), [test[0] + both, scripts], true);
+    print(&format!("podcov-collect --live, for both, {pods}"), [seconds(live), signal[1] + collect[1]], true);
+    Ok(())
+}
+
+/// Times the reading of memory by ephemeral containers: with their start, and when they are there. No script can do that.
+async fn live_beside() -> Result<()> {
+    let space = Space::new().await?;
+    let env = &[("ON_USR1", "write")];
+    let build = &["-cover", "-ldflags=-s -w"];
+    let service = Service { replicas: 20, tools: &[], user: "65532", build, env, ..Service::WRITES };
+    space.start(&service, space.without_coverdir(&service)?).await?;
+    let image = space.busybox()?;
+    let live = || space.command("podcov-collect", ["--live", "--live-image", &image]);
+    let first = timed(live()).await?.as_secs_f64();
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        times.push(timed(live()).await?);
+    }
+    println!("{:<46}{first:>10.3}", "podcov-collect --live, 20, the first time");
+    println!("{:<46}{:>10.3}", "podcov-collect --live, 20, after that", median(times).as_secs_f64());
     Ok(())
 }
 

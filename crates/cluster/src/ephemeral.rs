@@ -1,8 +1,10 @@
 //! Ephemeral containers: a container of a stock image beside a running one, which sees its processes and files.
 //!
-//! Kubernetes keeps one in the pod's spec until the pod goes, so there is one for each container and [`Form`], and it is
-//! used again. It sleeps, and does nothing between two execs.
+//! Kubernetes keeps one in the pod's spec until the pod is deleted, so there is one for each container and [`Form`], and it
+//! is used again. It sleeps, and does nothing between two execs.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
@@ -105,19 +107,19 @@ impl Cluster {
             return Err(Error::NoEphemeral(why.to_owned()));
         }
         let requested = requested(&pod, &container.container, image, form);
-        let name = match known(&pod).find(|known| is_usable(&pod, known, &requested)) {
-            Some(known) => known.name.clone(),
-            None => {
-                let name = free_name(&pod);
+        let name = match name_of(&pod, &requested)? {
+            Name::Known(name) => name,
+            Name::Free(name) => {
                 let requested = EphemeralContainer { name: name.clone(), ..requested };
                 let patch = Patch::Strategic(json!({"spec": {"ephemeralContainers": [requested]}}));
                 let params = PatchParams::default();
                 let adding = pods.patch_ephemeral_containers(&container.pod, &params, &patch);
                 self.ask("adding an ephemeral container", adding).await?;
+                tracing::info!("{container}: added the ephemeral container {name} ({image})");
                 name
             }
         };
-        self.until_it_runs(container, &name).await?;
+        let pod = self.until_it_runs(container, &name).await?;
         Ok(Ephemeral::new(&pod, container, &name))
     }
 
@@ -132,12 +134,15 @@ impl Cluster {
             one.target_container_name.as_ref() == Some(&container.container)
                 && matches!(progress(ephemeral_status(&pod, &one.name)), Progress::Runs)
         };
-        let number = |one: &&EphemeralContainer| one.name[NAME.len()..].parse::<u32>().ok();
-        let newest = known(&pod).filter(is_beside).max_by_key(number);
+        let started = |one: &&EphemeralContainer| {
+            let state = ephemeral_status(&pod, &one.name).and_then(|status| status.state.as_ref());
+            state.and_then(|state| state.running.as_ref()?.started_at.clone())
+        };
+        let newest = known(&pod).filter(is_beside).max_by_key(started);
         Ok(newest.map(|one| Ephemeral::new(&pod, container, &one.name)))
     }
 
-    async fn until_it_runs(&self, container: &Container, name: &str) -> Result<(), Error> {
+    async fn until_it_runs(&self, container: &Container, name: &str) -> Result<Arc<Pod>, Error> {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", container.pod));
         let mut watch =
             PodWatch::new(self, Some(&container.namespace), config, "watching the pod".to_owned());
@@ -146,15 +151,11 @@ impl Cluster {
         let mut last = "it has not started".to_owned();
         loop {
             let pods = watch.known().state();
-            let pod = pods.iter().find(|pod| pod.uid().as_deref() == Some(&container.uid));
+            let pod = pods.into_iter().find(|pod| pod.uid().as_deref() == Some(&container.uid));
             let Some(pod) = pod else { return Err(Error::NotFound("the pod is gone".to_owned())) };
-            match progress(ephemeral_status(pod, name)) {
-                Progress::Runs => return Ok(()),
-                Progress::Failed(why) => {
-                    return Err(Error::NoEphemeral(format!(
-                        "the ephemeral container {name} does not start: {why}"
-                    )));
-                }
+            match progress(ephemeral_status(&pod, name)) {
+                Progress::Runs => return Ok(pod),
+                Progress::Failed(why) | Progress::Ended { why, .. } => return Err(failed(name, &why)),
                 Progress::Waits(why) => last = why.unwrap_or(last),
             }
             match timeout_at(deadline, watch.next()).await {
@@ -177,32 +178,37 @@ fn known(pod: &Pod) -> impl Iterator<Item = &EphemeralContainer> {
     all.filter(|one| one.name.starts_with(NAME))
 }
 
-/// Whether one is as it is requested, and has not ended. It ends with the container beside it.
-fn is_usable(pod: &Pod, known: &EphemeralContainer, requested: &EphemeralContainer) -> bool {
-    let has_ended = ephemeral_status(pod, &known.name)
-        .is_some_and(|status| status.state.as_ref().is_some_and(|state| state.terminated.is_some()));
-    !has_ended
-        && known.target_container_name == requested.target_container_name
-        && known.image == requested.image
-        && has_same_rights(known, requested)
+/// The name of an ephemeral container.
+#[derive(Debug, PartialEq, Eq)]
+enum Name {
+    /// Of one that is there, and has not ended.
+    Known(String),
+    /// Of none.
+    Free(String),
 }
 
-/// Whether one may read whose memory the other may. The API server fills in what else a security context has.
-fn has_same_rights(one: &EphemeralContainer, other: &EphemeralContainer) -> bool {
-    let (one, other) = (one.security_context.as_ref(), other.security_context.as_ref());
-    one.zip(other).is_some_and(|(one, other)| {
-        one.run_as_user == other.run_as_user
-            && one.run_as_group == other.run_as_group
-            && one.capabilities == other.capabilities
-            && one.privileged.unwrap_or_default() == other.privileged.unwrap_or_default()
-    })
+/// Which one is to be used. Its name tells what was requested: admission may change that, and several may ask at once.
+fn name_of(pod: &Pod, requested: &EphemeralContainer) -> Result<Name, Error> {
+    let mut hash = DefaultHasher::new();
+    serde_json::to_string(requested).expect("it has no map with other keys than texts").hash(&mut hash);
+    let begin = format!("{NAME}{:08x}", hash.finish() as u32);
+    for number in 1.. {
+        let name = format!("{begin}-{number}");
+        if !known(pod).any(|one| one.name == name) {
+            return Ok(Name::Free(name));
+        }
+        // It ends with the container beside it, and then there is no other use for it.
+        match progress(ephemeral_status(pod, &name)) {
+            Progress::Ended { started: false, why } => return Err(failed(&name, &why)),
+            Progress::Ended { started: true, .. } => {}
+            _ => return Ok(Name::Known(name)),
+        }
+    }
+    unreachable!("a pod has no endless list of containers")
 }
 
-fn free_name(pod: &Pod) -> String {
-    let names = (1..).map(|number| format!("{NAME}{number}"));
-    let all = || pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
-    let mut free = names.filter(|name| all().all(|one| one.name != *name));
-    free.next().expect("a pod has no endless list of containers")
+fn failed(name: &str, why: &str) -> Error {
+    Error::NoEphemeral(format!("the ephemeral container {name} does not start: {why}"))
 }
 
 fn ephemeral_status<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
@@ -216,6 +222,11 @@ enum Progress {
     /// Maybe for this reason.
     Waits(Option<String>),
     Failed(String),
+    Ended {
+        /// It has run.
+        started: bool,
+        why: String,
+    },
 }
 
 fn progress(status: Option<&ContainerStatus>) -> Progress {
@@ -226,7 +237,8 @@ fn progress(status: Option<&ContainerStatus>) -> Progress {
     if let Some(ended) = &state.terminated {
         let reason = ended.reason.as_deref().unwrap_or("terminated");
         let message = ended.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-        return Progress::Failed(format!("{reason}, exit code {}{message}", ended.exit_code));
+        let started = !matches!(reason, "StartError" | "ContainerCannotRun");
+        return Progress::Ended { started, why: format!("{reason}, exit code {}{message}", ended.exit_code) };
     }
     let Some(waiting) = &state.waiting else { return Progress::Waits(None) };
     let reason = waiting.reason.clone().unwrap_or_else(|| "waiting".to_owned());
@@ -364,38 +376,41 @@ mod tests {
 
     #[test]
     fn one_that_is_there_is_used_again_if_it_has_not_ended() {
-        let status = |name: &str, state: serde_json::Value| json!({"name": name, "image": "i", "imageID": "i", "ready": false, "restartCount": 0, "state": state});
-        let beside = |name: &str, target: &str, uid: u32| {
-            let mut one = serde_json::to_value(requested(
-                &pod(json!({})),
-                target,
-                "busybox",
-                Form::Same(Some(User { uid: uid.into(), gid: 0 })),
-            ))
-            .unwrap();
-            one["name"] = json!(name);
-            // The API server adds what it takes for granted.
-            one["securityContext"]["procMount"] = json!("Default");
-            one
+        let user = |uid| Form::Same(Some(User { uid, gid: 0 }));
+        let state = |name: &str, state: serde_json::Value| json!({"name": name, "image": "i", "imageID": "i", "ready": false, "restartCount": 0, "state": state});
+        let empty = pod(json!({}));
+        let free = |form| match name_of(&empty, &requested(&empty, "app", "busybox", form)) {
+            Ok(Name::Free(name)) => name,
+            other => panic!("{other:?}"),
         };
-        let pod = pod(json!({
-            "spec": {"containers": [], "ephemeralContainers": [
-                beside("podcov-live-1", "app", 5),
-                beside("podcov-live-2", "other", 7),
-                beside("podcov-live-3", "app", 7),
-                beside("debugger", "app", 7),
-                beside("podcov-live-5", "app", 7),
-            ]},
-            "status": {"ephemeralContainerStatuses": [
-                status("podcov-live-3", json!({"terminated": {"exitCode": 137}})),
-                status("podcov-live-5", json!({"running": {}})),
-            ]}
-        }));
-        let requested = requested(&pod, "app", "busybox", Form::Same(Some(User { uid: 7, gid: 0 })));
-        let usable: Vec<&str> =
-            known(&pod).filter(|one| is_usable(&pod, one, &requested)).map(|one| one.name.as_str()).collect();
-        assert_eq!(usable, ["podcov-live-5"]);
-        assert_eq!(free_name(&pod), "podcov-live-4");
+        let (name, other) = (free(user(7)), free(user(5)));
+        assert!(name.starts_with(NAME) && name.ends_with("-1") && name != other, "{name} {other}");
+        // Whatever admission has made of it.
+        let with = |states: &[(&str, serde_json::Value)]| {
+            let containers =
+                states.iter().map(|(name, _)| json!({"name": name, "image": "mirror/busybox@sha256:1"}));
+            let statuses = states.iter().map(|(name, one)| state(name, one.clone()));
+            pod(json!({
+                "spec": {"containers": [], "ephemeralContainers": containers.collect::<Vec<_>>()},
+                "status": {"ephemeralContainerStatuses": statuses.collect::<Vec<_>>()}
+            }))
+        };
+        let named = |pod: &Pod| name_of(pod, &requested(&empty, "app", "busybox", user(7)));
+        let running = json!({"running": {}});
+        let ended = json!({"terminated": {"exitCode": 137, "reason": "Error"}});
+        let second = name.replace("-1", "-2");
+        assert_eq!(named(&with(&[(&other, running.clone())])).unwrap(), Name::Free(name.clone()));
+        assert_eq!(named(&with(&[(&name, running.clone())])).unwrap(), Name::Known(name.clone()));
+        assert_eq!(named(&with(&[(&name, json!({}))])).unwrap(), Name::Known(name.clone()));
+        assert_eq!(named(&with(&[(&name, ended.clone())])).unwrap(), Name::Free(second.clone()));
+        assert_eq!(named(&with(&[(&name, ended), (&second, running)])).unwrap(), Name::Known(second));
+        // What could not be started then cannot be now.
+        let broken = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no sleep"}});
+        let error = named(&with(&[(&name, broken)])).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("the ephemeral container {name} does not start: StartError, exit code 128: no sleep")
+        );
     }
 
     #[test]
@@ -413,6 +428,8 @@ mod tests {
         let ended =
             status(json!({"terminated": {"reason": "StartError", "exitCode": 128, "message": "no sleep"}}));
         let why = "StartError, exit code 128: no sleep";
-        assert!(matches!(progress(Some(&ended)), Progress::Failed(said) if said == why));
+        assert!(
+            matches!(progress(Some(&ended)), Progress::Ended { started: false, why: said } if said == why)
+        );
     }
 }

@@ -77,7 +77,7 @@ impl Found {
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Unknown");
         let may_have_files = candidates.iter().any(|(_, dir, _)| *dir != CoverDir::Unset);
         let whole_pod = if candidates.is_empty() {
-            Some(Why::NoCoverDir)
+            Some(if scope.all_containers { Why::NoContainer } else { Why::NoCoverDir })
         } else if pod.metadata.deletion_timestamp.is_some() {
             Some(Why::Terminating)
         } else {

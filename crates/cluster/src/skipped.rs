@@ -15,6 +15,8 @@ pub enum Why {
     Pending,
     /// No container of the pod sets GOCOVERDIR or mentions podcov-agent.
     NoCoverDir,
+    /// No container of the pod has a name that is selected.
+    NoContainer,
     /// It does not run, and has no GOCOVERDIR: whether it has counted anything cannot be told.
     NoProcess,
     /// The pod has run to its end: its files can no longer be read through exec.
@@ -39,6 +41,7 @@ impl fmt::Display for Why {
             Self::Terminating => f.write_str("it is terminating"),
             Self::Pending => f.write_str("it has not started"),
             Self::NoCoverDir => f.write_str("no container sets GOCOVERDIR or runs podcov-agent"),
+            Self::NoContainer => f.write_str("no container has the name that --container selects"),
             Self::NoProcess => f.write_str("it does not run and has no GOCOVERDIR; there is no memory to read"),
             Self::Completed => f.write_str(
                 "it has completed; its files can no longer be copied. podcov-agent can upload them before it ends",

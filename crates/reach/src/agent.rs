@@ -106,7 +106,12 @@ impl Way for Agent<'_> {
                 Goal::Snapshot { .. } => Request::Snapshot,
                 _ => Request::Coverage(self.action()),
             };
-            let (facts, pieces) = self.once(client.archive(&request)).await?;
+            let asked = self.once(client.archive(&request)).await;
+            let (facts, pieces) = asked.map_err(|fault| match fault {
+                // An older one cannot do that, or its program must not be read: another way may be open.
+                Fault::Final(why) if request == Request::Snapshot => Fault::Absent(why),
+                fault => fault,
+            })?;
             let mut stream = ArchiveStream::new(AGENT.name, pieces);
             stream.lives = facts.lives;
             stream.live = facts.live;

@@ -28,10 +28,8 @@ pub struct ArchiveStream {
 pub struct LiveFacts {
     /// Those which have coverage.
     pub processes: Vec<LiveProcess>,
-    /// What is missing of them, a sentence each.
+    /// What is missing of them, and of those of which it is not known whether they have coverage: a sentence each.
     pub missing: Vec<String>,
-    /// Processes of which it is not known whether they have coverage, a sentence each.
-    pub doubts: Vec<String>,
 }
 
 impl ArchiveStream {

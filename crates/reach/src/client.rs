@@ -165,7 +165,7 @@ impl Client {
         let facts = if *request == Request::Snapshot {
             let processes = header(headers, PROCESSES).unwrap_or_default();
             let missing = header(headers, MISSING).unwrap_or_default();
-            let live = LiveFacts { processes, missing, doubts: Vec::new() };
+            let live = LiveFacts { processes, missing };
             ArchiveFacts { lives: None, live: Some(live) }
         } else {
             ArchiveFacts { lives: Some(header(headers, LIVES).unwrap_or_default()), live: None }

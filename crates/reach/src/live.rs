@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use livecov::{Error, Facts, Program, Reader, Readings, Snapshot, Source, Stat, Step};
+use livecov::{Error, Facts, Program, Range, Reader, Readings, Snapshot, Source, Stat, Step};
 use podcov_control::LiveProcess;
 use tokio::time::Instant;
 
@@ -23,11 +23,9 @@ pub(crate) struct Live {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// What each counter file is of.
     pub(crate) processes: Vec<LiveProcess>,
-    /// What is missing of programs that have coverage, a sentence each.
+    /// What is missing of programs that have coverage, or may have, a sentence each.
     pub(crate) missing: Vec<String>,
-    /// Processes of which it is not known whether they have coverage, a sentence each.
-    pub(crate) doubts: Vec<String>,
-    /// Those which the shell's user must not read.
+    /// Those which the shell's user must not read, and which may be Go programs.
     pub(crate) refused: Vec<Listed>,
 }
 
@@ -125,18 +123,19 @@ async fn find(memory: &mut Memory, cases: &mut [Case<'_>]) -> Result<(), MemoryE
 
 /// Reads the counters of programs that are found.
 async fn count(memory: &mut Memory, cases: &mut [Case<'_>], now: u64) -> Result<(), MemoryError> {
-    let found = cases.iter_mut().filter_map(|case| {
+    let found = cases.iter_mut().zip(now..).filter_map(|(case, now)| {
         let State::Found(program) = &case.state else { return None };
         // The counters twice, then how many packages there are.
         let ranges = [program.counters(), program.counters(), program.length()];
         let pages = ranges.map(|range| pages_of(case.listed.pid, range));
-        Some((program.clone(), case, ranges, pages))
+        Some((program.clone(), case, ranges, pages, now))
     });
     let found: Vec<_> = found.collect();
     let requested =
-        found.iter().flat_map(|(_, case, _, pages)| pages.iter().cloned().chain([case.auxv_again()]));
+        found.iter().flat_map(|(_, case, _, pages, _)| pages.iter().cloned().chain([case.auxv_again()]));
     let answers = memory.pages(&requested.collect::<Vec<_>>()).await?;
-    for ((program, case, ranges, pages), answers) in found.into_iter().zip(answers.as_chunks::<4>().0) {
+    // Each at a time of its own: two processes may have the same number for themselves.
+    for ((program, case, ranges, pages, now), answers) in found.into_iter().zip(answers.as_chunks::<4>().0) {
         if !case.is_still(&answers[3]) {
             continue;
         }
@@ -172,7 +171,9 @@ impl Case<'_> {
         self.tries += 1;
         self.state = match error {
             Error::NotElf | Error::NotGo | Error::NotCovered => State::Nothing,
-            // Its file or its memory must not be read, though what the kernel tells of it may be.
+            // What its file says is in it is not.
+            Error::Unreadable(Range { source: Source::File, .. }) => State::Unknown(error),
+            // Its memory must not be read, though what the kernel tells of it may be.
             Error::Unreadable(_) => State::Refused,
             // While a program starts, its packages are initialized one after the other.
             Error::NewPackages | Error::Layout { .. } | Error::NotStarted if self.tries < TRIES => {
@@ -238,7 +239,8 @@ fn settle(cases: Vec<Case<'_>>, overview: &Overview) -> Live {
         match case.state {
             State::Nothing => {}
             // A process that is being started is for a moment a copy of its parent, counters and all.
-            State::Read(..) if !known.insert(case.auxv) => {}
+            State::Read(_, ref snapshot) if !known.insert((case.auxv, snapshot.bytes.clone())) => {}
+            State::Refused | State::Unknown(_) if !case.listed.may_be_go => {}
             State::Read(program, snapshot) => {
                 if snapshot.unknown_functions > 0 {
                     live.missing.push(format!(
@@ -253,8 +255,7 @@ fn settle(cases: Vec<Case<'_>>, overview: &Overview) -> Live {
                 live.files.insert(snapshot.name.to_string(), snapshot.bytes);
             }
             State::Refused => live.refused.push(case.listed.clone()),
-            State::Unknown(error) => live.doubts.push(format!("{name}: {error}")),
-            State::Failed(error) => live.missing.push(format!("{name}: {error}")),
+            State::Unknown(error) | State::Failed(error) => live.missing.push(format!("{name}: {error}")),
             State::Finding(_) | State::Found(_) => unreachable!("each was read to its end"),
         }
     }

@@ -138,6 +138,11 @@ impl Beside<'_> {
 }
 
 async fn read(target: &Target, memory: &mut Memory, overview: &Overview) -> Result<Live, Fault> {
+    if overview.processes.is_empty() {
+        // A container that runs has a process.
+        let why = "none of the processes that are seen is known to be the container's own";
+        return Err(Fault::Absent(why.to_owned()));
+    }
     let live = live::read(memory, overview).await.map_err(fault)?;
     tracing::debug!(round_trips = memory.trips, "{}: read the memory of its processes", target.container);
     Ok(live)
@@ -146,6 +151,11 @@ async fn read(target: &Target, memory: &mut Memory, overview: &Overview) -> Resu
 fn fault(error: MemoryError) -> Fault {
     match error {
         MemoryError::Exec(Error::NoProgram { .. }) => Fault::Absent("the image has no shell".to_owned()),
+        // An ephemeral container would be of no use.
+        MemoryError::Exec(error @ Error::Refused { code: 403, .. }) => match Fault::of(&error) {
+            Fault::Absent(why) => Fault::Final(why),
+            fault => fault,
+        },
         MemoryError::Exec(error) => Fault::of(&error),
         MemoryError::NoDd => Fault::Absent("the image has no dd".to_owned()),
         MemoryError::Ended(code, said) => {
@@ -192,9 +202,9 @@ fn archive(way: &'static str, mut live: Live) -> Result<ArchiveStream, Fault> {
     }
     let archive = archive.into_inner().map_err(|error| Fault::Final(error.to_string()))?;
     for one in &live.refused {
-        live.doubts.push(format!("the memory of process {} must not be read", one.pid));
+        live.missing.push(format!("the memory of process {} must not be read", one.pid));
     }
     let mut stream = ArchiveStream::new(way, stream::iter([Ok(Bytes::from(archive))]));
-    stream.live = Some(LiveFacts { processes: live.processes, missing: live.missing, doubts: live.doubts });
+    stream.live = Some(LiveFacts { processes: live.processes, missing: live.missing });
     Ok(stream)
 }

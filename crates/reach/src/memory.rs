@@ -7,7 +7,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use livecov::{Range, Source};
+use livecov::{Range, Source, Stat};
 use memchr::memmem;
 use podcov_cluster::{Cluster, Container, Error, Exec, Output};
 use podcov_control::Nonce;
@@ -75,6 +75,8 @@ pub(crate) struct Listed {
     pub(crate) seen: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// It may be a Go program, by the signals that it catches.
+    pub(crate) may_be_go: bool,
     /// The text of `/proc/PID/stat`.
     pub(crate) stat: String,
 }
@@ -222,8 +224,9 @@ impl Overview {
                 self.uptime = digits.parse().ok();
             }
             "process" => {
-                if let [pid, seen, uid, gid] = numbers()[..] {
-                    self.processes.push(Listed { pid, seen, uid, gid, stat: String::new() });
+                if let [pid, seen, uid, gid, go] = numbers()[..] {
+                    let may_be_go = go == 1;
+                    self.processes.push(Listed { pid, seen, uid, gid, may_be_go, stat: String::new() });
                 }
             }
             _ => {
@@ -244,6 +247,10 @@ impl Overview {
             Duration::from_secs(btime).saturating_add(Duration::from_millis(uptime.saturating_mul(10)))
         });
         let here = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // A container may have an uptime of its own.
+        let starts = self.processes.iter().filter_map(|process| Stat::parse(process.stat.as_bytes()));
+        let last_start = starts.map(|stat| stat.start_ticks).max().unwrap_or_default();
+        let then = then.filter(|_| self.uptime >= Some(last_start));
         let now = then.map_or_else(here, |then| then.saturating_add(listed.elapsed()));
         u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
     }
@@ -353,7 +360,10 @@ mod tests {
             (Some(1), Some(1_795_000_000), Some(502_407))
         );
         let stat = "5000007 (a b) S 1 2".to_owned();
-        assert_eq!(overview.processes, [Listed { pid: APP, seen: 3, uid: 7, gid: 17, stat }]);
+        assert_eq!(
+            overview.processes,
+            [Listed { pid: APP, seen: 3, uid: 7, gid: 17, may_be_go: true, stat }]
+        );
         let now = Instant::now();
         assert!(overview.now(now) >= 1_795_005_024_070_000_000);
         assert!(Overview { btime: Some(u64::MAX), ..overview }.now(now) >= 1_795_005_024_070_000_000);

@@ -7,6 +7,8 @@ command -v dd >/dev/null 2>&1 || exit 44
 line() {
   first=
   { read -r first <"$proc/$1"; } 2>/dev/null
+  # Some shells' echo takes a backslash for more than that, and processes choose their names.
+  case $first in *\\*) first= ;; esac
   echo "$1 $first"
 }
 
@@ -21,7 +23,9 @@ done <"$proc/stat"; } 2>/dev/null
 for p in "$proc"/[0-9]*; do
   p=${p##*/}
   is_meant "$p" && read_status "$p" || continue
-  echo "process $p $seen $user $group"
+  # Go's runtime catches all signals.
+  case $caught in fffffff*) go=1 ;; *) go=0 ;; esac
+  echo "process $p $seen $user $group $go"
   line "$p/stat"
 done
 echo .

@@ -26,6 +26,8 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
         (by_tar, tar::TAR),
         (agent && !expected, agent::AGENT),
         (by_tar && matches!(goal, Goal::Files { beside: true, .. }), beside_files::BESIDE_FILES),
+        // Before a container is added to the pod.
+        (agent && expected && snapshot, agent::AGENT_AT_LAST),
         (matches!(goal, Goal::Snapshot { image: Some(_) }), live_shell::EPHEMERAL),
         (agent && expected && files_alone, agent::AGENT_AT_LAST),
     ]
@@ -96,13 +98,13 @@ pub(crate) mod tests {
             (archive(covered), &path, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar"),
             (archive(one), &path, "exec-sh-tar", "exec-sh-tar", "exec-sh-tar"),
             (archive(stop), &path, "agent", "agent", "agent"),
-            (snapshot(None), &CoverDir::Unset, "exec-sh-dd", "exec-sh-dd agent", "agent exec-sh-dd"),
+            (snapshot(None), &CoverDir::Unset, "exec-sh-dd", "exec-sh-dd agent", "agent exec-sh-dd agent"),
             (
                 snapshot(Some("busybox")),
                 &path,
                 "exec-sh-dd ephemeral",
                 "exec-sh-dd agent ephemeral",
-                "agent exec-sh-dd ephemeral",
+                "agent exec-sh-dd agent ephemeral",
             ),
             (flush(covered), &path, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar"),
             (flush(one), &path, "exec-sh-tar", "exec-sh-tar", "exec-sh-tar"),

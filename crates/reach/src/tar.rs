@@ -9,18 +9,22 @@ use podcov_cluster::{Cluster, CoverDir, Error, Exec, Target};
 
 use crate::archive::{ArchiveStream, tar_failed};
 use crate::fault::Fault;
+use crate::goal::Goal;
 use crate::way::{Way, WayKind, WrittenCounters};
 
 /// A tar that sends nothing for this long counts as broken.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 
 /// The way.
-pub(crate) const TAR: WayKind =
-    WayKind { name: "exec-tar", create: |cluster, target, _| Box::new(Tar { cluster, target, exec: None }) };
+pub(crate) const TAR: WayKind = WayKind {
+    name: "exec-tar",
+    create: |cluster, target, goal| Box::new(Tar { cluster, target, goal, exec: None }),
+};
 
 struct Tar<'a> {
     cluster: &'a Cluster,
     target: &'a Target,
+    goal: Goal<'a>,
     exec: Option<Exec>,
 }
 
@@ -49,7 +53,10 @@ impl Way for Tar<'_> {
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
             let exec = self.exec.take().ok_or_else(|| Fault::Passing("tar does not run".to_owned()))?;
-            let meaning = |end: Result<(i32, &str), &Error>| match end {
+            let maybe_none = matches!(self.goal, Goal::Files { maybe_none: true, .. });
+            let meaning = move |end: Result<(i32, &str), &Error>| match end {
+                // The folder may not be there, which others can tell.
+                Ok((code, said)) if maybe_none => Fault::Absent(tar_failed(code, said).to_string()),
                 Ok((code, said)) => tar_failed(code, said),
                 Err(Error::NoProgram { .. }) => Fault::Absent("the image has no tar".to_owned()),
                 Err(error) => Fault::of(error),

@@ -135,8 +135,8 @@ async fn a_stock_program_has_the_coverage_that_a_changed_one_reports() -> Result
     let before = containers().await?;
     collect_all(&space).await?;
     assert_eq!(containers().await?, before);
-    // The group is not in the pod, and no user of the image has one.
-    assert_eq!(before, vec![["podcov-live-1", "podcov-live-2"]; 3]);
+    // The group may not be in the pod, and no user of the image has one.
+    assert!(before.iter().all(|names| (1..=2).contains(&names.len())), "{before:?}");
     Ok(())
 }
 
@@ -149,6 +149,10 @@ async fn the_user_is_learnt_from_the_processes() -> Result<()> {
     collect_all(&space).await?;
     assert_eq!(live_ways(&space)?, ["ephemeral"]);
     assert!(covered(&space, "stock").await?.len() > 10);
+    let pod = space.api::<Pod>().get(&space.pod("stock").await?).await?;
+    let all = pod.spec.and_then(|spec| spec.ephemeral_containers).unwrap_or_default();
+    let mut users = all.into_iter().filter_map(|one| one.security_context?.run_as_user);
+    assert!(users.any(|user| user == 1234));
     Ok(())
 }
 
@@ -162,9 +166,9 @@ async fn root_with_sys_ptrace_reads_what_the_same_user_must_not() -> Result<()> 
     assert!(collected.stdout.contains("2 files of 1 container"), "{}", collected.stdout);
     let pod = space.api::<Pod>().get(&space.pod("stock").await?).await?;
     let all = pod.spec.and_then(|spec| spec.ephemeral_containers).unwrap_or_default();
-    let last = all.into_iter().max_by_key(|one| one.name.clone());
-    let last = last.and_then(|one| one.security_context).context("an ephemeral container")?;
-    assert_eq!((last.run_as_user, last.privileged), (Some(0), None));
+    let mut contexts = all.into_iter().filter_map(|one| one.security_context);
+    let last = contexts.find(|context| context.run_as_user == Some(0)).context("none is root")?;
+    assert_eq!(last.privileged, None);
     let added = last.capabilities.and_then(|capabilities| capabilities.add).unwrap_or_default();
     assert_eq!(added, ["DAC_READ_SEARCH", "SYS_PTRACE"]);
     Ok(())
@@ -322,9 +326,7 @@ async fn why_nothing_can_be_read_is_said() -> Result<()> {
     let collected = space.run("podcov-collect", &format!("--live --live-image {absent}")).await?;
     assert_eq!(collected.code, 4, "{collected:?}");
     let error = format!("podcov-collect: error: pod {}/{pod} container app: ", space.name);
-    for words in
-        [error.as_str(), "the image has no shell", "podcov-live-1 does not start: ErrImagePull", &absent]
-    {
+    for words in [error.as_str(), "the image has no shell", "does not start: ErrImagePull", &absent] {
         assert!(collected.stderr.contains(words), "{words}: {}", collected.stderr);
     }
     Ok(())

@@ -159,18 +159,18 @@ impl DeletedPods {
 
     /// Notes what is `collected` or has been told. What is lost is settled only when tests have run again: a further report
     /// lacks it too.
-    pub(crate) fn settle(&self, state: &RunState, collected: &[Collected]) {
-        if let Err(error) = self.write(state, collected) {
+    pub(crate) fn settle(&self, state: &RunState, manifest: &Manifest) {
+        if let Err(error) = self.write(state, manifest) {
             say(NAME, format_args!("a later podcov-collect may name pods as lost that are not: {error}"));
         }
     }
 
-    fn write(&self, state: &RunState, collected: &[Collected]) -> io::Result<()> {
+    fn write(&self, state: &RunState, manifest: &Manifest) -> io::Result<()> {
         // As it is by now: podcov-test may have seen more, and another podcov-collect may have collected.
         state.change_collect_note(|done| {
             let (notes, unread) = notes(state, self.live);
             for pod in pods(&notes).filter(|pod| !self.unfinished.contains(&pod.uid)) {
-                let is_collected = |name: &&String| is_collected(&notes, pod, name, collected);
+                let is_collected = |name: &&String| is_collected(&notes, pod, name, manifest);
                 for container in pod.containers.iter().filter(is_collected) {
                     done.settle(&pod.uid, container, self.began);
                 }
@@ -231,14 +231,15 @@ fn is_of(pod: &SeenPod, namespace: &str, name: &str) -> bool {
         && (name == pod.pod || pod.hostname.as_ref().is_some_and(is_host))
 }
 
-fn is_collected(notes: &[SeenPods], pod: &SeenPod, container: &str, collected: &[Collected]) -> bool {
+fn is_collected(notes: &[SeenPods], pod: &SeenPod, container: &str, manifest: &Manifest) -> bool {
     let has = |one: &Collected| !one.files.is_empty() || !one.shared.is_empty();
     let is_of_pod = |one: &Collected| match one.pod_uid.as_str() {
         // Storage does not know UIDs: what is there may be of the pod that has the name now, as in a StatefulSet.
         "" => is_of(pod, &one.namespace, &one.pod) && !has_successor(notes, pod),
         uid => uid == pod.uid,
     };
-    collected.iter().any(|one| is_of_pod(one) && one.container == container && has(one))
+    let collected = manifest.containers.iter().filter(|one| has(one)).chain(&manifest.without_coverage);
+    collected.into_iter().any(|one| is_of_pod(one) && one.container == container)
 }
 
 /// The other pods that have, or had, the name of a pod.
@@ -408,7 +409,8 @@ mod tests {
             };
             let collected: Vec<_> = fetched.iter().map(container).collect();
             let losses = deleted.losses(None);
-            deleted.settle(&self.state, &collected);
+            let manifest = Manifest { containers: collected, ..Manifest::default() };
+            deleted.settle(&self.state, &manifest);
             let messages = losses.iter().map(|loss| loss.message.clone()).collect();
             (told(&deleted, losses, &mut None), messages)
         }
@@ -461,7 +463,8 @@ mod tests {
             let losses = deleted.losses(report.as_ref().filter(|_| add));
             meanwhile();
             let collected: Vec<Collected> = collected.iter().map(|(uid, name)| copied(uid, name)).collect();
-            deleted.settle(&self.state, &collected);
+            let manifest = Manifest { containers: collected, ..Manifest::default() };
+            deleted.settle(&self.state, &manifest);
             told(&deleted, losses, report)
         }
     }

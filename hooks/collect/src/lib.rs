@@ -92,7 +92,9 @@ async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Ex
     if let Some(staging) = staging {
         staging.publish()?;
     }
-    deleted.settle(state, &manifest.containers);
+    if args.local.is_empty() {
+        deleted.settle(state, &manifest);
+    }
     let earlier = manifest.losses.iter().filter(|loss| loss.earlier).count();
     if earlier > 0 {
         let lost = count_of(earlier, "loss", "losses");
@@ -218,6 +220,7 @@ async fn from_cluster(
             timeout: args.transfer_timeout,
         },
         live_image: args.live.then_some(&args.live_image),
+        same_folder: scope.coverdir().is_some(),
         staging: staging.path(),
         rules: Rules {
             archive: args.max_size << 20,
@@ -236,8 +239,10 @@ async fn from_cluster(
         let mut collected = collected.or_exit(Exit::Usage, "the report cannot be written")?;
         collected.context.clone_from(&manifest.context);
         progress.done_one();
-        if target.dir == CoverDir::Unset && collected.files.is_empty() && collected.losses.is_empty() {
+        let needs_none = target.dir == CoverDir::Unset || args.live && scope.coverdir().is_some();
+        if needs_none && collected.files.is_empty() && collected.losses.is_empty() {
             manifest.skipped.push(SkippedEntry::of(&target.container, NOT_COVERED));
+            manifest.without_coverage.push(collected);
             continue;
         }
         if args.accumulate {
@@ -323,7 +328,10 @@ fn note_lives(
         });
         let earlier = known.iter().find(|old| old.is(collected));
         let lives = earlier.map(|old| &*old.lives).unwrap_or_default();
-        let found = lives::judge(history, &Written::new(names, modes), lives);
+        // A snapshot is no evidence of what a process wrote when it ended.
+        let is_snapshot = |name: &&str| collected.live.iter().any(|process| process.counters == **name);
+        let written = Written::new(names.filter(|name| !is_snapshot(name)), modes);
+        let found = lives::judge(history, &written, lives);
         collected.lives = found.lives;
         let volume = targets.iter().find(|target| is(&target.container)).map(|target| target.volume);
         let hint = match volume {

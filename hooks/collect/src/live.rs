@@ -1,8 +1,8 @@
 //! Files that hold the same counts: of a process whose memory was read, and that has written files itself.
 //!
 //! A process's counters grow until it ends, so its last file holds all that the earlier ones do, unless the program has
-//! cleared its counters between them. What another file of the same process holds is left out. Not in a folder that other
-//! pods may write to: their programs have the same hash, and often the same number.
+//! cleared its counters between them. What another file of the same process holds is left out. In a folder that other pods may
+//! write to only the snapshots are compared: other pods' programs have the same hash, and often the same number.
 
 use std::io;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(crate) fn keep_each_count_once(container: &mut Collected, staging: &Path) ->
     for process in container.live.clone() {
         let mut files = files_of(&process, container);
         if container.may_share_folder {
-            files.clear();
+            files.retain(|file| container.live.iter().any(|process| process.counters == file.name));
         }
         files.sort_by_key(|file| file.nanos);
         let mut at = 0;
@@ -74,7 +74,12 @@ fn files_of(process: &LiveProcess, container: &Collected) -> Vec<CounterFile> {
     };
     // Without a start, none but the snapshot is certainly of it.
     let start = process.started.unwrap_or(snapshot.nanos);
-    let is_of =
-        |file: &CounterFile| file.hash == snapshot.hash && file.pid == snapshot.pid && file.nanos >= start;
+    // A later process of the container may have the same number.
+    let later =
+        container.live.iter().filter(|other| other.pid == process.pid).filter_map(|other| other.started);
+    let end = later.filter(|other| *other > start).min().unwrap_or(u64::MAX);
+    let is_of = |file: &CounterFile| {
+        file.hash == snapshot.hash && file.pid == snapshot.pid && (start..end).contains(&file.nanos)
+    };
     all.into_iter().filter(is_of).collect()
 }

@@ -42,6 +42,9 @@ pub(crate) struct Manifest {
     pub(crate) containers: Vec<Collected>,
     /// Pods and containers that were skipped, of which nothing was lost.
     pub(crate) skipped: Vec<SkippedEntry>,
+    /// Containers that were read and have no coverage.
+    #[serde(skip)]
+    pub(crate) without_coverage: Vec<Collected>,
     /// Pods in the run's namespaces that may hold counters but carry no run's label.
     pub(crate) not_of_run: Vec<PodName>,
     /// All that is missing.

@@ -4,7 +4,6 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use anyhow::Result;
-use podcov_cli::say;
 use podcov_cluster::{Cluster, CoverDir, CoverVolume, Target};
 use podcov_control::EndedProcesses;
 use podcov_reach::{ArchiveStream, Fault, Transfer, no_files};
@@ -13,7 +12,6 @@ use tokio::io::AsyncWriteExt;
 use tokio_util::io::SyncIoBridge;
 use tokio_util::task::TaskTracker;
 
-use crate::args::NAME;
 use crate::manifest::{Collected, report_folder};
 
 /// The largest file that is taken, and the most entries: far above any real program's.
@@ -32,6 +30,8 @@ pub(crate) struct Collector<'a> {
     pub(crate) transfer: Transfer<'a>,
     /// The image of ephemeral containers, if programs' memory is to be read.
     pub(crate) live_image: Option<&'a str>,
+    /// The folder of coverage files was named for all containers.
+    pub(crate) same_folder: bool,
     /// The report's staging folder.
     pub(crate) staging: &'a Path,
     pub(crate) rules: Rules,
@@ -73,9 +73,6 @@ impl Collector<'_> {
             let live = stream.live.take();
             let taken = self.take(target, stream, collected, true).await;
             if let (Ok(Ok(())), Some(live)) = (&taken, live) {
-                for doubt in live.doubts {
-                    say(NAME, format_args!("warning: {}: {doubt}", target.container));
-                }
                 collected.losses.extend(live.missing);
                 collected.live = live.processes;
             }
@@ -91,7 +88,10 @@ impl Collector<'_> {
 
     async fn collect_files(&self, target: &Target, collected: &mut Collected) -> Result<()> {
         let beside = self.live_image.is_some();
-        let transfer = Transfer { maybe_none: !collected.live.is_empty(), beside, ..self.transfer };
+        // What was read from memory may be all; and a folder that is named for all containers is not in each of them.
+        let maybe_none =
+            beside && (!collected.live.is_empty() || self.same_folder && collected.losses.is_empty());
+        let transfer = Transfer { maybe_none, beside, ..self.transfer };
         let take = async |mut stream: ArchiveStream| {
             if let Some(lives) = stream.lives.take() {
                 collected.agent_lives = Some(lives);
