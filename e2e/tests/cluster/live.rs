@@ -236,6 +236,25 @@ async fn a_child_and_files_of_processes_that_have_ended() -> Result<()> {
     Ok(())
 }
 
+/// Each gets an ephemeral container of its own, and both at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_containers_of_a_pod_without_a_shell() -> Result<()> {
+    let space = Space::new().await?;
+    let mut second = space.container(&STOCK)?;
+    second["name"] = json!("second");
+    for field in ["ports", "volumeMounts"] {
+        second[field] = json!([]);
+    }
+    second["env"] = json!([{"name": "PORT", "value": "7001"}]);
+    second["readinessProbe"]["tcpSocket"]["port"] = json!(7001);
+    deploy(&space, &STOCK, |spec| spec["containers"].as_array_mut().unwrap().push(second)).await?;
+    let collected = collect_all(&space).await?;
+    assert!(collected.stdout.contains("4 files of 2 containers"), "{}", collected.stdout);
+    assert_eq!(live_ways(&space)?, ["ephemeral"; 2]);
+    assert_eq!(ephemeral(&space.pods("stock").await?[0]).len(), 2);
+    Ok(())
+}
+
 /// What a process of an image without a shell wrote before it ended is read by the ephemeral container too.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_in_an_image_without_a_shell() -> Result<()> {

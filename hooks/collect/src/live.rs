@@ -83,3 +83,101 @@ fn files_of(process: &LiveProcess, container: &Collected) -> Vec<CounterFile> {
     };
     all.into_iter().filter(is_of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use covdata::{CounterFileBuilder, ProcessArgs};
+    use podcov_unpack::TakenFile;
+
+    use super::*;
+
+    const HASH: MetaHash = MetaHash([7; 16]);
+
+    /// A report's folder with the files of a container.
+    struct Report {
+        staging: tempfile::TempDir,
+        container: Collected,
+    }
+
+    impl Report {
+        fn new() -> Self {
+            let staging = tempfile::tempdir().unwrap();
+            fs::create_dir_all(staging.path().join("ns/pod/app")).unwrap();
+            let container = Collected::of("ns", "pod", "app", "ns/pod/app".to_owned());
+            Self { staging, container }
+        }
+
+        /// With a counter file of process 1 that was written then, and has these counts.
+        fn file(mut self, nanos: u64, counts: &[u32]) -> Self {
+            let mut file = CounterFileBuilder::new(HASH, &ProcessArgs::default()).unwrap();
+            file.function(0, 0, counts.iter().copied()).unwrap();
+            let name = FileName::Counters { hash: HASH, pid: 1, nanos }.to_string();
+            fs::write(self.staging.path().join("ns/pod/app").join(&name), file.finish()).unwrap();
+            self.container.files.push(TakenFile { name, size: 1, sha256: nanos.to_string() });
+            self
+        }
+
+        /// The same, which is a snapshot of a process that was started then.
+        fn snapshot(self, started: u64, nanos: u64, counts: &[u32]) -> Self {
+            let mut this = self.file(nanos, counts);
+            this.container.live.push(LiveProcess {
+                pid: 1,
+                started: Some(started),
+                name: None,
+                counters: FileName::Counters { hash: HASH, pid: 1, nanos }.to_string(),
+                go: None,
+                module: None,
+                revision: None,
+            });
+            this
+        }
+
+        /// When the files were written that are left, and how many snapshots the manifest has.
+        fn left(mut self) -> (Vec<u64>, usize) {
+            keep_each_count_once(&mut self.container, self.staging.path()).unwrap();
+            let nanos = |file: &TakenFile| match file.name.parse() {
+                Ok(FileName::Counters { nanos, .. }) => nanos,
+                other => panic!("{other:?}"),
+            };
+            let mut times: Vec<u64> = self.container.files.iter().map(nanos).collect();
+            times.sort_unstable();
+            for time in &times {
+                let name = FileName::Counters { hash: HASH, pid: 1, nanos: *time }.to_string();
+                assert!(self.staging.path().join("ns/pod/app").join(name).exists());
+            }
+            (times, self.container.live.len())
+        }
+    }
+
+    #[test]
+    fn what_a_process_wrote_itself_does_not_count_beside_its_snapshot() {
+        let report = || Report::new().file(20, &[1, 0]);
+        assert_eq!(report().snapshot(10, 30, &[3, 0]).left(), (vec![30], 1));
+        // It has cleared its counters since.
+        assert_eq!(report().snapshot(10, 30, &[0, 5]).left(), (vec![20, 30], 1));
+        // An earlier process wrote it.
+        assert_eq!(report().snapshot(25, 30, &[3, 0]).left(), (vec![20, 30], 1));
+        // It has ended since, and its last file has it all. So the snapshot is not in the report.
+        assert_eq!(Report::new().snapshot(10, 20, &[1, 0]).file(30, &[2, 2]).left(), (vec![30], 0));
+        // The clock's steps may put them in the other order.
+        assert_eq!(Report::new().snapshot(10, 20, &[3, 1]).file(30, &[2, 1]).left(), (vec![20], 1));
+        assert_eq!(report().snapshot(10, 30, &[1, 0]).left(), (vec![30], 1), "the same once");
+    }
+
+    #[test]
+    fn the_last_snapshot_of_a_process_counts_and_each_process_does() {
+        let report = Report::new().snapshot(10, 20, &[1, 0]).snapshot(10, 30, &[1, 1]);
+        assert_eq!(report.left(), (vec![30], 1));
+        // The container was restarted between them.
+        let report = Report::new().snapshot(10, 20, &[1, 0]).snapshot(25, 30, &[1, 1]);
+        assert_eq!(report.left(), (vec![20, 30], 2));
+    }
+
+    /// What other pods write to a folder has the same hash and number.
+    #[test]
+    fn in_a_shared_folder_only_snapshots_are_compared() {
+        let mut report = Report::new().file(20, &[1, 0]).snapshot(10, 30, &[1, 0]).snapshot(10, 40, &[1, 1]);
+        report.container.may_share_folder = true;
+        assert_eq!(report.left(), (vec![20, 40], 1));
+    }
+}
