@@ -308,6 +308,24 @@ async fn a_program_that_cannot_be_read_is_signalled_if_there_is_a_storage() -> R
     Ok(())
 }
 
+#[tokio::test]
+async fn what_a_script_becomes_has_a_reason_of_its_own() -> Result<()> {
+    let bench = Bench::new()?.flag("--flush-every=0.05");
+    let program = bench.dir.path().join("program");
+    without_sections(&wrapped("atomic")?, &program)?;
+    let program = program.display().to_string();
+    let mut agent = bench.start(BASH, &["-c", r#"echo script; read -r; exec "$0" terms 1"#, &program])?;
+    agent.hear("script").await?;
+    assert!(agent.error().await?.contains(": no process here is a Go program built with -cover; "));
+    agent.say("").await?;
+    agent.hear("ready").await?;
+    let warning = agent.error().await?;
+    assert!(warning.contains(": its file has no section headers, "), "{warning}");
+    agent.signal(Signal::TERM)?;
+    assert_eq!(agent.end().await?.code, 7);
+    Ok(())
+}
+
 /// The one start that was uploaded.
 fn only_start(storage: &Path) -> Option<PathBuf> {
     let mut folder = storage.to_owned();
@@ -393,5 +411,44 @@ async fn a_test_binarys_profile_counts_once() -> Result<()> {
     let ended = agent.end().await?;
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{}", ended.stdout);
     assert_eq!((bench.files("covcounters.").len(), bench.files("coverprofile.").len()), (0, 1));
+    Ok(())
+}
+
+fn missing(storage: &Path) -> Result<serde_json::Value> {
+    let start = only_start(storage).context("nothing is there")?;
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(start.join("manifest.json"))?)?;
+    Ok(manifest["missing"].clone())
+}
+
+#[tokio::test]
+async fn what_dies_before_its_first_snapshot_is_in_the_manifest() -> Result<()> {
+    let bench = Bench::new()?.flag("--flush-every=3600");
+    let storage = bench.dir.path().join("storage");
+    let bench = bench.flag(format!("--storage=file://{}", storage.display()));
+    let mut agent = bench.start(plain("set")?, &[])?;
+    agent.hear("ready").await?;
+    kill_process(child_of(agent.pid()?)?, Signal::KILL)?;
+    assert_eq!(agent.end().await?.code, 137);
+    let expected = "its program ended without writing its counters 1 of 1 times, the last time by SIGKILL; what it had \
+                    counted since it last wrote them is lost";
+    assert_eq!(missing(&storage)?, serde_json::json!([expected]));
+    Ok(())
+}
+
+/// The folder is empty when the shell ends.
+#[tokio::test]
+async fn what_was_uploaded_and_removed_was_written() -> Result<()> {
+    let program = wrapped("set")?.display().to_string();
+    let bench = Bench::new()?.flag("--flush-every=0.05");
+    let storage = bench.dir.path().join("storage");
+    let bench = bench.flag(format!("--storage=file://{}", storage.display()));
+    let mut agent = bench.start(BASH, &["-c", r#""$0" exit 0; echo ended; read -r; exit 3"#, &program])?;
+    agent.hear("ended").await?;
+    let are_stored = || only_start(&storage).is_some_and(|start| has_called(&start, "main", 1));
+    until("the counters are in the storage alone", || are_stored() && bench.files("covcounters.").is_empty())
+        .await?;
+    agent.say("").await?;
+    assert_eq!(agent.end().await?.code, 3);
+    assert_eq!(missing(&storage)?, serde_json::Value::Null);
     Ok(())
 }

@@ -75,7 +75,7 @@ pub(crate) struct CoverFolder {
 }
 
 impl CoverFolder {
-    fn open(path: PathBuf) -> Self {
+    pub(crate) fn open(path: PathBuf) -> Self {
         let lock = fs::File::open(&path).ok().filter(|folder| folder.file().lock_shared().is_ok());
         let earlier = list(&path).ok().map(|listed| listed.into_keys().collect());
         Self { path, earlier, lock }

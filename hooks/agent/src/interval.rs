@@ -1,8 +1,9 @@
 //! What is done at each interval of `--flush-every`: a snapshot of each process, or, where there can be none, a signal.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use podcov_cli::say;
 use rustix::process::Pid;
@@ -15,8 +16,8 @@ use crate::program::State;
 /// Takes what there is at each interval.
 #[derive(Default)]
 pub(crate) struct Interval {
-    /// Whether it was printed why the program cannot be read.
-    told_unread: AtomicBool,
+    /// What was printed why the program cannot be read. It may become another one, as a script does.
+    told_unread: Mutex<BTreeSet<String>>,
     /// Whether it was printed why another process cannot.
     told_missing: AtomicBool,
 }
@@ -37,7 +38,7 @@ impl Interval {
             say(NAME, format_args!("warning: --flush-every: a snapshot is not complete: {why}"));
         }
         let Some(why) = unread else { return };
-        if !self.told_unread.swap(true, Ordering::Relaxed) {
+        if self.told_unread.lock().is_ok_and(|mut told| told.insert(why.clone())) {
             let instead = if by_signal {
                 "the program is signalled instead"
             } else {

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -55,7 +56,7 @@ struct LiveFile {
 }
 
 /// A file that was made here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Made {
     /// How often it was written.
     pub(crate) version: u64,
@@ -63,14 +64,14 @@ pub(crate) struct Made {
 }
 
 /// What became of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The next snapshot will take its place.
     Live,
     /// It stays as it is.
     Final,
-    /// It is removed: another file has what it had.
-    Superseded,
+    /// It is removed: this file of its process has what it had.
+    Superseded { by: String },
 }
 
 /// What a round of snapshots has read.
@@ -90,18 +91,27 @@ impl LiveFiles {
 
     /// What became of a file, if it was made here.
     pub(crate) fn made(&self, name: &str) -> Option<Made> {
-        self.lock_made().get(name).copied()
+        self.lock_made().get(name).cloned()
     }
 
-    /// Whether the next snapshot will take a file's place.
-    pub(crate) fn is_live(&self, name: &str) -> bool {
-        self.made(name).is_some_and(|made| made.kind == Kind::Live)
+    #[cfg(test)]
+    pub(crate) fn set_made(&self, name: &str, made: Made) {
+        self.lock_made().insert(name.to_owned(), made);
     }
 
-    /// The files that are removed, since others have what they had.
-    pub(crate) fn superseded(&self) -> Vec<String> {
+    /// Whether a file stays as it is, and of what was made here, whether this version is its last.
+    pub(crate) fn is_final(&self, name: &str, version: Option<u64>) -> bool {
+        self.made(name).is_none_or(|made| made.kind == Kind::Final && version == Some(made.version))
+    }
+
+    /// The files that are removed, each with the one that has what it had.
+    pub(crate) fn superseded(&self) -> Vec<(String, String)> {
         let made = self.lock_made();
-        made.iter().filter(|(_, made)| made.kind == Kind::Superseded).map(|(name, _)| name.clone()).collect()
+        let superseded = made.iter().filter_map(|(name, made)| match &made.kind {
+            Kind::Superseded { by } => Some((name.clone(), by.clone())),
+            Kind::Live | Kind::Final => None,
+        });
+        superseded.collect()
     }
 
     /// Forgets a file that is removed everywhere.
@@ -119,6 +129,12 @@ impl LiveFiles {
     pub(crate) fn settle(&self) -> io::Result<()> {
         let mut state = self.lock();
         if state.files.is_empty() { Ok(()) } else { self.settle_listed(&mut state).map(drop) }
+    }
+
+    /// The files in the folder. Each has been compared with the snapshots: what is superseded is removed. It reads files.
+    pub(crate) fn settled(&self) -> io::Result<BTreeMap<String, FileName>> {
+        let mut state = self.lock();
+        if state.files.is_empty() { files::list(self.folder.path()) } else { self.settle_listed(&mut state) }
     }
 
     /// Takes a snapshot of each process that has coverage among those that were started here. `program` is the one that the
@@ -144,12 +160,13 @@ impl LiveFiles {
         let why = scan.failures.first().cloned().or_else(|| scan.doubts().into_iter().next());
         // One that has ended meanwhile need not be there.
         let running = program.filter(|program| !has_ended(*program, None));
-        let is_unread = |program| scan.is_unread(program) || scan.snapshots.is_empty() && !scan.is_starting();
+        let is_starting = scan.is_starting() || running.is_some_and(is_this_program);
+        let is_unread = |program| scan.is_unread(program) || scan.snapshots.is_empty() && !is_starting;
         if running.is_some_and(is_unread) {
             let none = || "no process here is a Go program built with -cover".to_owned();
             return Ok(Round { unread: Some(why.unwrap_or_else(none)), missing: None });
         }
-        Ok(Round { unread: None, missing: why.filter(|_| !scan.is_starting()) })
+        Ok(Round { unread: None, missing: why.filter(|_| !is_starting) })
     }
 
     /// Removes what is superseded. Gives what is in the folder then.
@@ -162,15 +179,15 @@ impl LiveFiles {
             }
         }
         let mut listed = files::list(self.folder.path())?;
-        let mut superseded = BTreeSet::new();
+        let mut superseded = BTreeMap::new();
         for file in &state.files {
             let new =
                 self.own(&listed, file.pid, &file.parsed).into_iter().filter(|name| !file.own.contains(name));
-            if self.is_within_one_of(file, new)? {
-                superseded.insert(file.name.clone());
+            if let Some(by) = self.first_with_all(file, new)? {
+                superseded.insert(file.name.clone(), by);
             }
         }
-        for name in superseded {
+        for (name, by) in superseded {
             match self.folder.remove([name.clone()]) {
                 // It may be somebody else's.
                 Ok(0) => {}
@@ -182,7 +199,7 @@ impl LiveFiles {
                 Ok(_) | Err(_) => {
                     listed.remove(&name);
                     state.files.retain(|file| file.name != name);
-                    self.note(&name, |made| made.kind = Kind::Superseded);
+                    self.note(&name, |made| made.kind = Kind::Superseded { by });
                 }
             }
         }
@@ -200,11 +217,16 @@ impl LiveFiles {
         listed.iter().filter(is_own).map(|(name, _)| name.clone()).collect()
     }
 
-    fn is_within_one_of(&self, file: &LiveFile, own: impl Iterator<Item = String>) -> io::Result<bool> {
+    /// The first of these files that has all that a snapshot has.
+    fn first_with_all(
+        &self,
+        file: &LiveFile,
+        own: impl Iterator<Item = String>,
+    ) -> io::Result<Option<String>> {
         for name in own {
             // A test binary writes its profile once, at its end, with all that it has counted.
             if matches!(name.parse(), Ok(FileName::Text { .. })) {
-                return Ok(true);
+                return Ok(Some(name));
             }
             let read = |name: &str| match fs::read(self.folder.path().join(name)) {
                 // It was removed, or was uploaded and removed.
@@ -214,10 +236,10 @@ impl LiveFiles {
             if let (Some(snapshot), Some(own)) = (read(&file.name)?, read(&name)?)
                 && livecov::is_within(&snapshot, &own) == Ok(true)
             {
-                return Ok(true);
+                return Ok(Some(name));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Puts a process's snapshot into the folder. `listed` is what was there before it was taken.
@@ -250,8 +272,10 @@ impl LiveFiles {
             }
             file.closed = true;
             self.note(&file.name, |made| made.kind = Kind::Final);
-            // What it wrote before it cleared its counters may have come since the list was made.
-            own = self.own(&files::list(self.folder.path())?, *pid, &counters.name);
+            // What it wrote before it cleared its counters may have come since the list was made. What it has written since
+            // it was read is compared with the snapshot.
+            let later = self.own(&files::list(self.folder.path())?, *pid, &counters.name);
+            own.extend(later.into_iter().filter(|name| is_earlier(name, &counters.name)));
         }
         let name = counters.name.to_string();
         // Before it is there: it is no evidence that the program has written something.
@@ -275,4 +299,22 @@ impl LiveFiles {
     fn lock_made(&self) -> MutexGuard<'_, BTreeMap<String, Made>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a process still runs this program, which it does until it has become the one that it was started for.
+fn is_this_program(pid: u32) -> bool {
+    let program = |pid: &str| {
+        let program = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        Some((program.dev(), program.ino()))
+    };
+    program("self").is_some_and(|this| program(&pid.to_string()) == Some(this))
+}
+
+/// Whether a counter file was written before another was.
+fn is_earlier(name: &str, than: &FileName) -> bool {
+    let nanos = |name: &FileName| match name {
+        FileName::Counters { nanos, .. } => Some(*nanos),
+        _ => None,
+    };
+    name.parse().is_ok_and(|name| nanos(&name).zip(nanos(than)).is_some_and(|(name, than)| name < than))
 }

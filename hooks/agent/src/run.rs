@@ -145,7 +145,7 @@ impl Supervisor<'_> {
             if self.paused(pause).await? {
                 return Ok(end);
             }
-            self.before = names(self.agent.folder.path());
+            self.before = self.listed().into_keys().collect();
             pid = match self.agent.program.restart(&self.args.program, self.agent.folder.path()) {
                 Ok(pid) => pid,
                 Err(error) => {
@@ -260,7 +260,7 @@ impl Supervisor<'_> {
         }
         let unread = self.settle(number).await;
         let folder = self.agent.folder.path().display();
-        let listed = files::list(self.agent.folder.path()).unwrap_or_default();
+        let listed = self.listed();
         // In a folder that outlives the container, an earlier process with the same ID may have written files.
         let mut new = listed.iter().filter(|(name, _)| self.is_new(name));
         let wrote = new.any(|(_, parsed)| files::written_by(parsed, number));
@@ -321,6 +321,13 @@ impl Supervisor<'_> {
         unread
     }
 
+    /// The coverage files in the folder, and those that were removed from it since they were uploaded.
+    fn listed(&self) -> BTreeMap<String, FileName> {
+        let mut listed = files::list(self.agent.folder.path()).unwrap_or_default();
+        listed.extend(self.uploader.iter().flat_map(|uploader| uploader.removed()));
+        listed
+    }
+
     /// Whether a file came from the program that runs now, and not from a snapshot of it.
     fn is_new(&self, name: &str) -> bool {
         !self.before.contains(name) && self.agent.live.made(name).is_none()
@@ -361,7 +368,8 @@ impl Supervisor<'_> {
         let unread = unread.map(|unread| u64::try_from(unread.as_millis()).unwrap_or(u64::MAX));
         let life = EndedProcess { started, ended, exit_code: end.code(), signal, counters_written, unread };
         self.agent.add_life(life);
-        if let Some(uploader) = self.uploader.as_ref().filter(|_| unread.is_some()) {
+        // One that was never read has lost all that it counted.
+        if let Some(uploader) = self.uploader.as_ref().filter(|_| self.args.flush_every.is_some()) {
             uploader.set_loss(self.agent.lives().loss());
         }
     }

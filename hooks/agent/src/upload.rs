@@ -1,6 +1,6 @@
 //! Uploading coverage files to storage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub(crate) struct Uploader {
     lost: std::sync::Mutex<Vec<String>>,
     /// What was lost of the program's processes that ended.
     ended: std::sync::Mutex<Option<String>>,
+    /// The counters that were removed from the folder.
+    removed: std::sync::Mutex<BTreeMap<String, FileName>>,
 }
 
 /// What has been uploaded.
@@ -45,6 +47,8 @@ struct Uploaded {
     files: BTreeMap<String, StoredFile>,
     /// Which version of a snapshot is there.
     versions: BTreeMap<String, u64>,
+    /// The snapshots that may be there: a request that is given up may still take effect.
+    begun: BTreeSet<String>,
     manifest: Manifest,
 }
 
@@ -64,10 +68,11 @@ impl Uploader {
             files: Vec::new(),
             missing: Vec::new(),
         };
-        let state = Uploaded { storage: None, files: BTreeMap::new(), versions: BTreeMap::new(), manifest };
-        let (lost, ended) = (std::sync::Mutex::default(), std::sync::Mutex::default());
+        let (files, versions, begun) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let state = Uploaded { storage: None, files, versions, begun, manifest };
+        let (lost, ended, removed) = Default::default();
         let (last, warned) = (watch::Sender::new(false), AtomicBool::new(false));
-        Self { address, folder, live, remove, state: Mutex::new(state), last, warned, lost, ended }
+        Self { address, folder, live, remove, state: Mutex::new(state), last, warned, lost, ended, removed }
     }
 
     /// Adds a loss to the manifest that was never a file. Its message has been printed.
@@ -82,6 +87,20 @@ impl Uploader {
         if let Ok(mut ended) = self.ended.lock() {
             *ended = loss;
         }
+    }
+
+    /// The counters that were removed from the folder since they are in storage, or are about to be.
+    pub(crate) fn removed(&self) -> BTreeMap<String, FileName> {
+        self.removed.lock().map(|removed| removed.clone()).unwrap_or_default()
+    }
+
+    /// Removes uploaded counters from the folder.
+    fn remove(&self, removable: BTreeMap<String, FileName>) -> io::Result<()> {
+        let names: Vec<String> = removable.keys().cloned().collect();
+        if let Ok(mut removed) = self.removed.lock() {
+            removed.extend(removable);
+        }
+        self.folder.remove(names).map(drop)
     }
 
     /// Uploads new files, and then the manifest. A file that could not be uploaded by the deadline is named on stderr, and
@@ -105,18 +124,30 @@ impl Uploaded {
     async fn upload(&mut self, to: &Uploader, deadline: Instant, exit_code: Option<u8>) -> Vec<String> {
         let mut missing = Vec::new();
         let mut files = Vec::new();
-        let mut removable = Vec::new();
-        match files::list(to.folder.path()) {
+        let mut removable = BTreeMap::new();
+        // What the program wrote itself must not be removed before the snapshots were compared with it.
+        let live = Arc::clone(&to.live);
+        let settled = match timeout_at(deadline, tokio::task::spawn_blocking(move || live.settled())).await {
+            Ok(settled) => settled.map_err(io::Error::other).flatten(),
+            Err(_) => Err(io::Error::other("snapshots are still being taken")),
+        };
+        let remove = to.remove && settled.is_ok();
+        let listed = settled.or_else(|error| {
+            missing.push(format!("what may be there twice: {error}"));
+            files::list(to.folder.path())
+        });
+        match listed {
             Ok(listed) => {
                 for (name, parsed) in listed {
                     let version = to.live.made(&name).map(|made| made.version);
-                    if !self.files.contains_key(&name)
-                        || version.is_some_and(|v| self.versions.get(&name) != Some(&v))
-                    {
-                        files.push((name, parsed, version));
-                    } else if to.remove && !to.live.is_live(&name) && files::has_counts(&parsed) {
+                    let stored = self.versions.get(&name).copied();
+                    if !self.files.contains_key(&name) || version.is_some() && version != stored {
+                        // Before the first request for it.
+                        let is_first = version.is_some() && self.begun.insert(name.clone());
+                        files.push((name, parsed, version, is_first));
+                    } else if remove && to.live.is_final(&name, stored) && files::has_counts(&parsed) {
                         // An earlier upload was taken over before it came to that.
-                        removable.push(name);
+                        removable.insert(name, parsed);
                     }
                 }
             }
@@ -145,9 +176,9 @@ impl Uploaded {
         let origin = &self.manifest.origin;
         let storage = &storage;
         let mut uploads = futures_util::stream::iter(files)
-            .map(|(name, parsed, version)| async move {
+            .map(|(name, parsed, version, is_first)| async move {
                 let outcome = put(storage, origin, to, &name, &parsed, files_deadline).await;
-                (name, parsed, version, outcome)
+                (name, parsed, version, is_first, outcome)
             })
             .buffer_unordered(AT_A_TIME);
         // The last upload takes over files that an earlier one tries in vain: it would have no time left for the others,
@@ -163,36 +194,44 @@ impl Uploaded {
                 next = uploads.next() => next,
                 () = &mut taken_over => return Vec::new(),
             };
-            let Some((name, parsed, version, outcome)) = next else { break };
+            let Some((name, parsed, version, is_first, outcome)) = next else { break };
             match outcome {
+                Ok(None) if is_first => drop(self.begun.remove(&name)),
                 Ok(None) => {}
                 Ok(Some(stored)) => {
                     self.files.insert(name.clone(), stored);
                     self.versions.extend(version.map(|version| (name.clone(), version)));
-                    if to.remove && files::has_counts(&parsed) && !to.live.is_live(&name) {
-                        removable.push(name);
+                    // The program may have been read again meanwhile: then this is not its last snapshot.
+                    if remove && files::has_counts(&parsed) && to.live.is_final(&name, version) {
+                        removable.insert(name, parsed);
                     }
                 }
                 Err(error) => missing.push(format!("{name}: {error}")),
             }
         }
         drop(uploads);
-        for name in superseded {
-            match self.files.contains_key(&name) {
-                false => to.live.forget(&name),
-                true => match put_empty(storage, origin, &name, files_deadline).await {
-                    Ok(stored) => {
-                        self.files.insert(name.clone(), stored);
-                        to.live.forget(&name);
-                    }
-                    Err(error) => missing.push(format!("{name}: {error}")),
-                },
+        for (name, by) in superseded {
+            if !self.begun.contains(&name) {
+                to.live.forget(&name);
+                continue;
+            }
+            // First the file that has its counts. POST /reset may have removed that: the caller asked for it.
+            if !self.files.contains_key(&by) && to.folder.path().join(&by).exists() {
+                continue;
+            }
+            match put_empty(storage, origin, &name, files_deadline).await {
+                Ok(stored) => {
+                    self.files.insert(name.clone(), stored);
+                    to.live.forget(&name);
+                }
+                Err(error) => missing.push(format!("{name}: {error}")),
             }
         }
         self.manifest.exit_code = exit_code;
         // A snapshot that is to be replaced is not listed yet: an agent that is killed just after it has uploaded the next
         // one leaves it to who reads, who would not take what is not as the manifest says.
-        let listed = self.files.values().filter(|file| !to.live.is_live(&file.name));
+        let version = |file: &StoredFile| self.versions.get(&file.name).copied();
+        let listed = self.files.values().filter(|file| to.live.is_final(&file.name, version(file)));
         self.manifest.files = listed.cloned().collect();
         self.manifest.missing.clone_from(&missing);
         self.manifest.missing.extend(to.ended.lock().iter().flat_map(|ended| (**ended).clone()));
@@ -201,7 +240,7 @@ impl Uploaded {
             missing.push(format!("the manifest of {}: {error}", count(self.files.len(), "file")));
         } else {
             // A file that cannot be removed is not uploaded again.
-            if let Err(error) = to.folder.remove(removable)
+            if let Err(error) = to.remove(removable)
                 && !to.warned.swap(true, Ordering::Relaxed)
             {
                 say(NAME, format_args!("warning: uploaded counters stay: {error}"));
@@ -249,4 +288,121 @@ async fn put_empty(
         name.parse().ok().and_then(|name: FileName| name.hash()).ok_or("it is no name of a counter file")?;
     let empty = CounterFileBuilder::new(hash, &ProcessArgs::default()).map_err(|e| e.to_string())?;
     storage.put(origin, name, empty.finish().into(), deadline).await.map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use covdata::MetaHash;
+
+    use super::*;
+    use crate::live_files::{Kind, Made};
+
+    const HASH: MetaHash = MetaHash([7; 16]);
+
+    fn name(nanos: u64) -> String {
+        FileName::Counters { hash: HASH, pid: 1, nanos }.to_string()
+    }
+
+    /// A counter file with one function.
+    fn counters() -> Vec<u8> {
+        let mut file = CounterFileBuilder::new(HASH, &ProcessArgs::default()).expect("it fits");
+        file.function(0, 0, [1]).expect("it fits");
+        file.finish()
+    }
+
+    fn empty() -> Vec<u8> {
+        CounterFileBuilder::new(HASH, &ProcessArgs::default()).expect("it fits").finish()
+    }
+
+    struct Place {
+        _dir: tempfile::TempDir,
+        folder: PathBuf,
+        stored: PathBuf,
+        live: Arc<LiveFiles>,
+        uploader: Uploader,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let [folder, storage] = ["folder", "storage"].map(|name| dir.path().join(name));
+            fs::create_dir(&folder).expect("a folder");
+            let part = || "x".to_owned();
+            let origin = Origin { run: part(), namespace: part(), pod: part(), container: part(), start: 1 };
+            let stored = storage.join(origin.to_string());
+            let address = format!("file://{}", storage.display()).parse().expect("an address");
+            let cover = Arc::new(CoverFolder::open(folder.clone()));
+            let live = Arc::new(LiveFiles::new(Arc::clone(&cover)));
+            let uploader = Uploader::new(address, origin, cover, Arc::clone(&live), true);
+            Self { _dir: dir, folder, stored, live, uploader }
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) {
+            fs::write(self.folder.join(name), bytes).expect("a file");
+        }
+
+        async fn upload(&self) {
+            let deadline = Instant::now() + std::time::Duration::from_secs(60);
+            self.uploader.upload(deadline, None).await;
+        }
+
+        fn stored(&self, name: &str) -> Option<Vec<u8>> {
+            fs::read(self.stored.join(name)).ok()
+        }
+    }
+
+    /// A snapshot whose request was begun may be in storage, whether or not that was answered.
+    #[tokio::test]
+    async fn a_snapshot_that_may_be_stored_is_emptied() {
+        let place = Place::new();
+        let [snapshot, own] = [1, 2].map(name);
+        place.live.set_made(&snapshot, Made { version: 0, kind: Kind::Live });
+        // Storage cannot make a file of this name, so nothing is answered.
+        fs::create_dir_all(place.stored.join(&snapshot).join("x")).expect("a folder");
+        place.write(&snapshot, &counters());
+        place.upload().await;
+        fs::remove_dir_all(place.stored.join(&snapshot)).expect("a folder");
+        fs::write(place.stored.join(&snapshot), counters()).expect("a file");
+        fs::remove_file(place.folder.join(&snapshot)).expect("a file");
+        place.write(&own, &counters());
+        place.live.set_made(&snapshot, Made { version: 0, kind: Kind::Superseded { by: own.clone() } });
+        place.upload().await;
+        assert_eq!(place.stored(&own), Some(counters()));
+        assert_eq!(place.stored(&snapshot), Some(empty()));
+        assert_eq!(place.live.made(&snapshot), None);
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_is_emptied_after_what_has_its_counts_is_stored() {
+        let place = Place::new();
+        let [snapshot, own] = [1, 2].map(name);
+        place.live.set_made(&snapshot, Made { version: 0, kind: Kind::Live });
+        place.write(&snapshot, &counters());
+        place.upload().await;
+        assert_eq!(place.stored(&snapshot), Some(counters()));
+        fs::remove_file(place.folder.join(&snapshot)).expect("a file");
+        place.live.set_made(&snapshot, Made { version: 0, kind: Kind::Superseded { by: own.clone() } });
+        // It is not whole yet.
+        place.write(&own, b"x");
+        place.upload().await;
+        assert_eq!((place.stored(&own), place.stored(&snapshot)), (None, Some(counters())));
+        place.write(&own, &counters());
+        place.upload().await;
+        assert_eq!((place.stored(&own), place.stored(&snapshot)), (Some(counters()), Some(empty())));
+    }
+
+    /// As when it is read again while it is uploaded, and its process is killed then.
+    #[test]
+    fn only_the_last_version_of_a_snapshot_is_final() {
+        let place = Place::new();
+        let snapshot = name(1);
+        place.live.set_made(&snapshot, Made { version: 1, kind: Kind::Final });
+        assert!(!place.live.is_final(&snapshot, Some(0)));
+        assert!(place.live.is_final(&snapshot, Some(1)));
+        place.live.set_made(&snapshot, Made { version: 1, kind: Kind::Live });
+        assert!(!place.live.is_final(&snapshot, Some(1)));
+        assert!(place.live.is_final(&name(2), None));
+    }
 }
