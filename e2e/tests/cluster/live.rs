@@ -245,7 +245,7 @@ async fn two_containers_of_a_pod_without_a_shell() -> Result<()> {
     for field in ["ports", "volumeMounts"] {
         second[field] = json!([]);
     }
-    second["env"] = json!([{"name": "PORT", "value": "7001"}]);
+    second["env"] = json!([{"name": "HOST", "value": "0.0.0.0"}, {"name": "PORT", "value": "7001"}]);
     second["readinessProbe"]["tcpSocket"]["port"] = json!(7001);
     deploy(&space, &STOCK, |spec| spec["containers"].as_array_mut().unwrap().push(second)).await?;
     let collected = collect_all(&space).await?;
