@@ -99,6 +99,17 @@ impl LiveFiles {
         self.lock_made().insert(name.to_owned(), made);
     }
 
+    /// As if this process had been read.
+    #[cfg(test)]
+    pub(crate) fn set_read(&self, name: &str) {
+        let pid = std::process::id();
+        let auxv = fs::read("/proc/self/auxv").expect("this process");
+        let (parsed, name) = (name.parse().expect("a name"), name.to_owned());
+        self.set_made(&name, Made { version: 0, kind: Kind::Live });
+        let (own, read) = (BTreeSet::new(), Instant::now());
+        self.lock().files.push(LiveFile { pid, auxv, name, parsed, own, read, closed: false });
+    }
+
     /// Whether a file stays as it is, and of what was made here, whether this version is its last.
     pub(crate) fn is_final(&self, name: &str, version: Option<u64>) -> bool {
         self.made(name).is_none_or(|made| made.kind == Kind::Final && version == Some(made.version))

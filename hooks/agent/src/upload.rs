@@ -295,6 +295,8 @@ mod tests {
     use std::path::PathBuf;
 
     use covdata::MetaHash;
+    use futures_util::poll;
+    use tokio::task::spawn_blocking;
 
     use super::*;
     use crate::live_files::{Kind, Made};
@@ -302,7 +304,7 @@ mod tests {
     const HASH: MetaHash = MetaHash([7; 16]);
 
     fn name(nanos: u64) -> String {
-        FileName::Counters { hash: HASH, pid: 1, nanos }.to_string()
+        FileName::Counters { hash: HASH, pid: std::process::id(), nanos }.to_string()
     }
 
     /// A counter file with one function.
@@ -393,7 +395,50 @@ mod tests {
         assert_eq!((place.stored(&own), place.stored(&snapshot)), (Some(counters()), Some(empty())));
     }
 
-    /// As when it is read again while it is uploaded, and its process is killed then.
+    /// It is read again while it is uploaded, and its process is killed then. One thread does what is given to it in order.
+    #[test]
+    fn a_snapshot_that_is_written_while_it_is_uploaded_is_not_removed() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(1).build().expect("a runtime");
+        runtime.block_on(async {
+            let place = Arc::new(Place::new());
+            let snapshot = name(1);
+            place.live.set_made(&snapshot, Made { version: 0, kind: Kind::Live });
+            place.write(&snapshot, &empty());
+            let mut upload = Box::pin(place.upload());
+            assert!(poll!(&mut upload).is_pending(), "it lists the files");
+            spawn_blocking(|| ()).await.expect("the list is there");
+            let (go, may_go) = std::sync::mpsc::channel();
+            let held = spawn_blocking(move || may_go.recv());
+            assert!(poll!(&mut upload).is_pending(), "it reads the file");
+            let (of, name) = (Arc::clone(&place), snapshot.clone());
+            let later = spawn_blocking(move || {
+                of.write(&name, &counters());
+                of.live.set_made(&name, Made { version: 1, kind: Kind::Final });
+            });
+            go.send(()).expect("it waits");
+            let (_, held, later) = tokio::join!(upload, held, later);
+            assert!(held.is_ok() && later.is_ok());
+            assert_eq!(place.stored(&snapshot), Some(empty()));
+            assert_eq!(fs::read(place.folder.join(&snapshot)).ok(), Some(counters()));
+            place.upload().await;
+            assert_eq!(place.stored(&snapshot), Some(counters()));
+            assert!(!place.folder.join(&snapshot).exists());
+        });
+    }
+
+    #[tokio::test]
+    async fn what_a_process_wrote_is_compared_with_its_snapshot_before_it_is_removed() {
+        let place = Place::new();
+        let [snapshot, own] = [1, 2].map(name);
+        place.live.set_read(&snapshot);
+        place.write(&snapshot, &counters());
+        place.write(&own, &counters());
+        place.upload().await;
+        assert_eq!((place.stored(&own), place.stored(&snapshot)), (Some(counters()), None));
+        assert_eq!(fs::read_dir(&place.folder).expect("a folder").count(), 0);
+    }
+
     #[test]
     fn only_the_last_version_of_a_snapshot_is_final() {
         let place = Place::new();
