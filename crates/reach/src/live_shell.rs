@@ -144,7 +144,8 @@ async fn read(target: &Target, memory: &mut Memory, overview: &Overview) -> Resu
         return Err(Fault::Absent(why.to_owned()));
     }
     let live = live::read(memory, overview).await.map_err(fault)?;
-    tracing::debug!(round_trips = memory.trips, "{}: read the memory of its processes", target.container);
+    let Memory { trips, reads, bytes, .. } = memory;
+    tracing::debug!(trips, reads, bytes, "{}: read the memory of its processes", target.container);
     Ok(live)
 }
 

@@ -50,6 +50,10 @@ pub(crate) struct Memory {
     end: Vec<u8>,
     /// How often it was asked and an answer waited for.
     pub(crate) trips: u32,
+    /// How often dd has run.
+    pub(crate) reads: usize,
+    /// How many bytes have come.
+    pub(crate) bytes: usize,
 }
 
 /// What the shell prints about the container first.
@@ -127,7 +131,8 @@ impl Memory {
         let command = ["sh", "-c", &script, "podcov", "/proc", shared, beside, id, &end];
         let exec = cluster.exec(container, &command, true, STALL).await?;
         let end = format!("{end}\n").into_bytes();
-        let mut memory = Self { exec, unread: Vec::new(), stderr: String::new(), end, trips: 1 };
+        let mut memory =
+            Self { exec, unread: Vec::new(), stderr: String::new(), end, trips: 1, reads: 0, bytes: 0 };
         let mut overview = Overview::default();
         loop {
             let end = loop {
@@ -152,6 +157,7 @@ impl Memory {
                 requested.iter().map(|Pages { file, first, count }| format!("{file} {first} {count}\n"));
             self.exec.write(lines.collect::<String>().as_bytes()).await?;
             self.trips += 1;
+            self.reads += requested.len();
             for _ in requested {
                 answers.push(self.answer().await?);
             }
@@ -180,6 +186,7 @@ impl Memory {
             match self.exec.next().await? {
                 Some(Output::Stdout(data)) if self.unread.len() + data.len() <= MOST => {
                     self.unread.extend_from_slice(&data);
+                    self.bytes += data.len();
                     return Ok(());
                 }
                 Some(Output::Stdout(_)) => {
