@@ -107,7 +107,9 @@ fn pods_passed_over() {
         )
     );
     let plain = json!({"containers": [{"name": "app"}]});
-    assert_eq!(why(&plain, up(), false), (false, said("no container sets GOCOVERDIR or runs podcov-agent")));
+    let no_dir =
+        "no container sets GOCOVERDIR or runs podcov-agent; podcov-collect --live reads counters from memory";
+    assert_eq!(why(&plain, up(), false), (false, said(no_dir)));
 
     let mut waiting = running("app");
     waiting["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});

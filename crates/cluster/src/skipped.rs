@@ -40,7 +40,9 @@ impl fmt::Display for Why {
         match self {
             Self::Terminating => f.write_str("it is terminating"),
             Self::Pending => f.write_str("it has not started"),
-            Self::NoCoverDir => f.write_str("no container sets GOCOVERDIR or runs podcov-agent"),
+            Self::NoCoverDir => f.write_str(
+                "no container sets GOCOVERDIR or runs podcov-agent; podcov-collect --live reads counters from memory",
+            ),
             Self::NoContainer => f.write_str("no container has the name that --container selects"),
             Self::NoProcess => f.write_str("it does not run and has no GOCOVERDIR; there is no memory to read"),
             Self::Completed => f.write_str(

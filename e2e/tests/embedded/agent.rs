@@ -346,8 +346,10 @@ async fn what_was_never_sent_is_sent_again() -> Result<()> {
         let ended = hook(&world, line, None).await?;
         assert_eq!(ended.code, 0, "{line}: {ended:?}");
         let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        assert_eq!(asked.len(), 4, "{asked:?}");
-        assert!(asked[3].starts_with(request), "{asked:?}");
+        // A connection may fail for other reasons too, and then it is asked once more who it is.
+        let (last, before) = asked.split_last().context("nothing was asked")?;
+        assert!(last.starts_with(request), "{asked:?}");
+        assert!(before.len() >= 3 && before.iter().all(|one| one.starts_with("GET /identity")), "{asked:?}");
     }
     Ok(())
 }

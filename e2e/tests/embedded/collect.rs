@@ -42,7 +42,8 @@ async fn each_kind_of_pod_is_handled_as_the_readme_says() -> Result<()> {
         harmless.stderr,
         "podcov-collect: skipped pod default/pending: it has not started\n\
          podcov-collect: skipped pod default/terminating: it is terminating\n\
-         podcov-collect: skipped pod default/without-gocoverdir: no container sets GOCOVERDIR or runs podcov-agent\n"
+         podcov-collect: skipped pod default/without-gocoverdir: no container sets GOCOVERDIR or runs podcov-agent; \
+         podcov-collect --live reads counters from memory\n"
     );
     let expected = [
         ("plain/app", "default-plain"),
