@@ -108,6 +108,9 @@ impl Cluster {
         }
         let requested = requested(&pod, &container.container, image, form);
         let name = match name_of(&pod, &requested)? {
+            Name::Known(name) if matches!(progress(ephemeral_status(&pod, &name)), Progress::Runs) => {
+                return Ok(Ephemeral::new(&pod, container, &name));
+            }
             Name::Known(name) => name,
             Name::Free(name) => {
                 let requested = EphemeralContainer { name: name.clone(), ..requested };

@@ -12,7 +12,7 @@ use crate::goal::Goal;
 use crate::session::{BESIDE_SCRIPT, NO_FILES, NO_FOLDER, NO_TAR, OURS_SCRIPT, TAR_SCRIPT, without_comments};
 use crate::shell::no_files;
 use crate::tar::STALL;
-use crate::way::{Way, WayKind, WrittenCounters};
+use crate::way::{Way, WayKind};
 
 const SCRIPT: &str = include_str!("beside_files.sh");
 
@@ -58,10 +58,6 @@ impl Way for BesideFiles<'_> {
             Ok(())
         }
         .boxed()
-    }
-
-    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
-        async { Err(Fault::Absent("tar cannot send a signal".to_owned())) }.boxed()
     }
 
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {

@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::goal::Goal;
 use crate::live::{self, Live};
 use crate::memory::{Memory, MemoryError, Overview, Place};
-use crate::way::{Way, WayKind, WrittenCounters};
+use crate::way::{Way, WayKind};
 
 /// The way by the container's own shell.
 pub(crate) const OWN_SHELL: WayKind = WayKind {
@@ -50,10 +50,6 @@ impl Way for OwnShell<'_> {
         .boxed()
     }
 
-    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
-        async { Err(Fault::Absent("reading its memory makes no program write".to_owned())) }.boxed()
-    }
-
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
             let (mut memory, overview) =
@@ -81,10 +77,6 @@ impl Way for Beside<'_> {
 
     fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
         async { Ok(()) }.boxed()
-    }
-
-    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
-        async { Err(Fault::Absent("reading its memory makes no program write".to_owned())) }.boxed()
     }
 
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {

@@ -10,7 +10,7 @@ use podcov_cluster::{Cluster, CoverDir, Error, Exec, Target};
 use crate::archive::{ArchiveStream, tar_failed};
 use crate::fault::Fault;
 use crate::goal::Goal;
-use crate::way::{Way, WayKind, WrittenCounters};
+use crate::way::{Way, WayKind};
 
 /// A tar that sends nothing for this long counts as broken.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
@@ -44,10 +44,6 @@ impl Way for Tar<'_> {
             Ok(())
         }
         .boxed()
-    }
-
-    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
-        async { Err(Fault::Absent("tar cannot send a signal".to_owned())) }.boxed()
     }
 
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {

@@ -1,6 +1,7 @@
 //! What every way to a container's counters offers.
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use podcov_cluster::{Cluster, Fate, Target};
 use serde::Serialize;
 
@@ -27,8 +28,10 @@ pub(crate) trait Way: Send {
     /// Connects to the container.
     fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>>;
 
-    /// Has the program write its counters, or end, and gives what tells that it has.
-    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>>;
+    /// Has the program write its counters, or end, and gives what tells that it has. Most ways only read.
+    fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
+        ready(Err(Fault::Absent(format!("{} cannot have a program write its counters", self.name())))).boxed()
+    }
 
     /// The coverage files, after the program has done what the goal says. `None` if it has and this way cannot send them.
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>>;

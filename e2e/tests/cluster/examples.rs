@@ -11,7 +11,7 @@ use kube::api::ListParams;
 use podcov_e2e::{Ended, Space, as_go_says, go_percent, program, run};
 use serde_json::json;
 
-use crate::skaffold::{copy_examples, runner};
+use crate::skaffold::{copy_examples, skaffold_command};
 
 /// A copy of an example whose hooks find the programs built already.
 fn copy(space: &Space, example: &str) -> Result<PathBuf> {
@@ -32,16 +32,8 @@ async fn skaffold_run(
     wrapper: &[&str],
     variables: &[(&str, &str)],
 ) -> Result<Ended> {
-    let runner = runner();
-    let words = wrapper.iter().map(PathBuf::from).chain([runner]).collect::<Vec<_>>();
-    let mut command = tokio::process::Command::new(&words[0]);
-    command.args(&words[1..]).args(["run", "--profile", "coverage", "--namespace", &space.name]);
-    command.args(["--kube-context", &space.context, "--default-repo", &space.registry]);
-    command
-        .current_dir(folder)
-        .env("PODCOV_AGENT_IMAGE", space.agent_image()?)
-        .envs(variables.iter().copied());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut command = skaffold_command(space, folder, wrapper);
+    command.env("PODCOV_AGENT_IMAGE", space.agent_image()?).envs(variables.iter().copied());
     run(command).await
 }
 

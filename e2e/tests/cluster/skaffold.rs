@@ -1,7 +1,7 @@
 //! The example, as its users run it: `skaffold run --profile coverage`, or the project's own runner where there is
 //! no Skaffold.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -18,9 +18,17 @@ pub(crate) fn copy_examples(space: &Space) -> Result<()> {
     Ok(())
 }
 
-/// Skaffold, or what runs its files where that is not installed.
-pub(crate) fn runner() -> PathBuf {
-    if on_path("skaffold") { "skaffold".into() } else { program("examples/skaffold") }
+/// `skaffold run --profile coverage` in a folder, or the same by what runs its files where Skaffold is not installed; under a
+/// wrapper command if one is given.
+pub(crate) fn skaffold_command(space: &Space, folder: &Path, wrapper: &[&str]) -> tokio::process::Command {
+    let runner = if on_path("skaffold") { "skaffold".into() } else { program("examples/skaffold") };
+    let words: Vec<PathBuf> = wrapper.iter().map(PathBuf::from).chain([runner]).collect();
+    let mut command = tokio::process::Command::new(&words[0]);
+    command.args(&words[1..]).args(["run", "--profile", "coverage", "--namespace", &space.name]);
+    command.args(["--kube-context", &space.context, "--default-repo", &space.registry]);
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.kill_on_drop(true);
+    command
 }
 
 /// A folder as a clone's, but for three things: the base image comes from the test's registry, the programs are built
@@ -45,19 +53,7 @@ fn clone(space: &Space, replicas: u32) -> Result<()> {
 async fn skaffold_run(replicas: u32) -> Result<()> {
     let space = Space::new().await?;
     clone(&space, replicas)?;
-    let mut command = tokio::process::Command::new(runner());
-    command.args([
-        "run",
-        "--profile",
-        "coverage",
-        "--namespace",
-        &space.name,
-        "--kube-context",
-        &space.context,
-    ]);
-    command.args(["--default-repo", &space.registry]).current_dir(space.dir());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let ended = run(command).await?;
+    let ended = run(skaffold_command(&space, space.dir(), &[])).await?;
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
 
     let manifest = space.manifest()?;
@@ -96,20 +92,9 @@ async fn the_profile_in_the_readme() -> Result<()> {
     fs::write(folder.join("skaffold.yaml"), config)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths([program("")].into_iter().chain(std::env::split_paths(&path)))?;
-    let mut command = tokio::process::Command::new(runner());
-    command.args([
-        "run",
-        "--profile",
-        "coverage",
-        "--namespace",
-        &space.name,
-        "--kube-context",
-        &space.context,
-    ]);
-    command.args(["--default-repo", &space.registry]).current_dir(&folder);
+    let mut command = skaffold_command(&space, &folder, &[]);
     // The example's integration tests have a build tag, so that `go test ./...` needs no cluster.
     command.env("PATH", path).env("GOFLAGS", "-tags=integration");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let ended = run(command).await?;
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("2 files of 1 container in reports/coverage"), "{}", ended.stdout);
