@@ -14,6 +14,8 @@ pub struct Data<'a> {
     pub(crate) renamed: Vec<RenamedFile>,
     /// Those of them that are in text profiles.
     pub(crate) renamed_texts: Vec<RenamedFile>,
+    /// The data of each suite, if suites were read apart. All of them together are these data.
+    pub(crate) suites: Vec<Self>,
 }
 
 impl Data<'_> {
@@ -21,6 +23,12 @@ impl Data<'_> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.binaries.is_empty() && self.text.is_none()
+    }
+
+    /// The data of each suite; none if they were not read by [`Files::read_suites`](crate::Files::read_suites).
+    #[must_use]
+    pub fn suites(&self) -> &[Self] {
+        &self.suites
     }
 
     /// Whether there are text profiles in it, which coverage files cannot hold.

@@ -74,6 +74,9 @@ impl Data<'_> {
         renamed.extend(self.renamed_texts.iter().map(|RenamedFile { from, to }| (from.clone(), to.clone())));
         self.rename_texts();
         self.renamed = renamed.into_iter().map(|(from, to)| RenamedFile { from, to }).collect();
+        let mut suites = std::mem::take(&mut self.suites);
+        suites.iter_mut().for_each(|suite| suite.identify_as(self));
+        self.suites = suites;
         undecided
     }
 

@@ -51,6 +51,13 @@ impl Partition {
         Some(Self { units: out })
     }
 
+    /// The partition that has these blocks, which do not overlap.
+    pub(crate) fn of_parts(units: impl Iterator<Item = Unit>) -> Self {
+        let mut units: Vec<Unit> = units.collect();
+        units.sort_by_key(by_place);
+        Self { units }
+    }
+
     /// The blocks, sorted by place.
     pub(crate) fn units(&self) -> &[Unit] {
         &self.units

@@ -7,7 +7,8 @@
 //!
 //! - `read`: reads files, on all processors, and adds up their counters by binary.
 //! - `index`: the blocks of a source file in all inputs, each once, whichever releases of Go cut it into blocks.
-//! - `counts` and `merge`: how often these blocks ran.
+//! - `groups`: what each input has of a package.
+//! - `counts` and `merge`: how often these blocks ran; `suites`: in each of several parts of the input.
 //! - `programs` and `identity`: which binaries are one program, and one name for one source file.
 //! - `go`: output that equals that of `go tool covdata`.
 //!
@@ -18,6 +19,7 @@ mod bytes;
 mod counts;
 mod data;
 mod go;
+mod groups;
 mod identity;
 mod index;
 mod merge;
@@ -27,6 +29,7 @@ mod profile;
 mod programs;
 mod read;
 mod repeat;
+mod suites;
 mod texts;
 
 pub use data::{Data, RenamedFile};
@@ -39,3 +42,4 @@ pub use index::Repetition;
 pub use problem::{Problem, Reason};
 pub use profile::{Block, FileProfile, Finding, Findings, PackageProfile, Profile, ProfileFunction};
 pub use read::{Builder, Files};
+pub use suites::SuiteCoverage;

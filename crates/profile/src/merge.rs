@@ -5,18 +5,18 @@
 //! and so counts a block twice whose function was renamed between two builds; `go tool cover` does not.)
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use covdata::{Function, Mode, Package};
+use covdata::Mode;
 
-use crate::binary::BinaryCounts;
 use crate::counts::{join, merge_blocks, merge_count};
 use crate::data::Data;
 use crate::go::percent::Coverage;
+use crate::groups::{Group, Part};
 use crate::index::{BlockFacts, Repetition, is_too_full};
 use crate::parallel;
 use crate::profile::{Block, FileProfile, Finding, PackageProfile, Profile, ProfileFunction};
-use crate::texts::{TextFileCounts, package_of};
+use crate::texts::TextFileCounts;
 
 impl Data<'_> {
     /// The counts of every block, over all binaries and text profiles.
@@ -28,77 +28,19 @@ impl Data<'_> {
     /// As [`profile`](Self::profile), of the selected packages.
     pub(crate) fn profile_of(&self, is_selected: impl Fn(&str) -> bool) -> Profile<'_> {
         let Some(mode) = self.mode() else { return Profile::default() };
-        let packages = parallel::map_bytes(&self.groups(is_selected), self.size(), |group| group.merge(mode));
+        let suites = self.suites.len();
+        let packages = parallel::map_bytes(&self.groups(is_selected), self.size(), |group| {
+            let mut package = group.merge(mode);
+            if suites > 0 {
+                group.count_suites(&mut package, suites, mode);
+            }
+            package
+        });
         Profile { mode: Some(mode), packages }
-    }
-
-    /// The latest counter mode of all inputs.
-    pub(crate) fn mode(&self) -> Option<Mode> {
-        let modes = self.binaries.iter().map(|counted| counted.binary.file.mode);
-        modes.chain(self.text.iter().map(|text| text.mode)).max()
-    }
-
-    /// How many bytes of meta-data there are.
-    pub(crate) fn size(&self) -> usize {
-        self.binaries.iter().map(|counted| counted.binary.bytes.len()).sum()
-    }
-
-    /// The selected packages, sorted by path as Go sorts: by bytes.
-    pub(crate) fn groups(&self, is_selected: impl Fn(&str) -> bool) -> Vec<Group<'_>> {
-        let mut groups = BTreeMap::<&str, Group<'_>>::new();
-        for counted in &self.binaries {
-            for (index, package) in counted.binary.file.packages.iter().enumerate() {
-                let part = Part { counted, index, package };
-                groups.entry(part.path()).or_insert_with(|| Group::new(part.path())).parts.push(part);
-            }
-        }
-        groups.values_mut().for_each(|group| group.parts.sort_by_key(|part| part.package.bytes()));
-        if let Some(text) = &self.text {
-            let mut places = HashMap::new();
-            for part in groups.values().flat_map(|group| &group.parts) {
-                places.extend(part.package.functions().map(|function| (part.file(&function), part.path())));
-            }
-            // A text profile knows files but no packages.
-            for (name, file) in &text.files {
-                let path = places.get(name.as_str()).copied().unwrap_or_else(|| package_of(name));
-                groups.entry(path).or_insert_with(|| Group::new(path)).texts.push((name, file));
-            }
-        }
-        groups.into_values().filter(|group| is_selected(group.path)).collect()
-    }
-}
-
-/// A package in all inputs, not yet merged.
-pub(crate) struct Group<'a> {
-    pub(crate) path: &'a str,
-    /// In the binaries. Equal ones are next to each other.
-    parts: Vec<Part<'a>>,
-    /// Its files in the text profiles.
-    texts: Vec<(&'a str, &'a TextFileCounts)>,
-}
-
-/// A package in one binary.
-struct Part<'a> {
-    counted: &'a BinaryCounts<'a>,
-    index: usize,
-    package: &'a Package<'a>,
-}
-
-impl<'a> Part<'a> {
-    fn path(&self) -> &'a str {
-        self.counted.path(self.index)
-    }
-
-    fn file(&self, function: &Function<'_>) -> &'a str {
-        self.counted.file(self.index, function)
     }
 }
 
 impl<'a> Group<'a> {
-    fn new(path: &'a str) -> Self {
-        Self { path, parts: Vec::new(), texts: Vec::new() }
-    }
-
     /// Merges the inputs.
     pub(crate) fn merge(&self, mode: Mode) -> PackageProfile<'a> {
         let mut merger = Merger { mode, functions: Vec::new(), files: Vec::new(), numbers: HashMap::new() };
@@ -152,18 +94,13 @@ impl<'a> Group<'a> {
         }
         Some(coverage)
     }
-
-    /// How many bytes of meta-data it is.
-    pub(crate) fn size(&self) -> usize {
-        self.parts.iter().map(|part| part.package.bytes().len()).sum()
-    }
 }
 
 /// The counts of a package in each binary, function by function.
 fn all_counts<'p>(
     parts: &'p [Part<'p>],
 ) -> Vec<impl Iterator<Item = impl Iterator<Item = u32> + use<'p>> + use<'p>> {
-    parts.iter().map(|part| part.counted.counts(part.index)).collect()
+    parts.iter().map(Part::counts).collect()
 }
 
 /// Adds up the counts of the next function in all binaries. The sums of a function that never ran are empty.
@@ -328,7 +265,7 @@ impl<'a> MergedFile<'a> {
             };
         }
         finding = finding.max((facts.repetition == Some(Repetition::Certain)).then_some(Finding::Repeated));
-        FileProfile { name, blocks, finding }
+        FileProfile { name, blocks, finding, suites: Vec::new() }
     }
 }
 

@@ -33,6 +33,8 @@ pub struct FileProfile<'a> {
     pub blocks: Vec<Block>,
     /// The worst finding about the blocks.
     pub finding: Option<Finding>,
+    /// For each suite, how often each of the blocks ran in it. Empty where suites were not read apart.
+    pub suites: Vec<Vec<u32>>,
 }
 
 /// Why a file's blocks or numbers are doubtful, from harmless to worst.

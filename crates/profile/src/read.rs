@@ -198,6 +198,24 @@ impl Files {
         (data, sorted(problems))
     }
 
+    /// As [`read`](Self::read), but each input is a suite too: a profile has the counts of each, in
+    /// [`FileProfile::suites`](crate::FileProfile::suites).
+    #[must_use]
+    pub fn read_suites(&self) -> (Data<'_>, Vec<Problem>) {
+        let mut problems = self.problems.clone();
+        let binaries = self.binaries(&mut problems);
+        let suites =
+            (0..self.inputs).map(|input| self.read_inputs(input..input + 1, &binaries, &mut problems));
+        let suites: Vec<Data<'_>> = suites.collect();
+        let (mut counted, mut text) = (BTreeMap::new(), None);
+        for suite in &suites {
+            suite.binaries.iter().cloned().for_each(|new| add_counts(&mut counted, new));
+            add_text(&mut text, suite.text.clone());
+        }
+        let data = Data { binaries: counted.into_values().collect(), text, suites, ..Data::default() };
+        (data, sorted(problems))
+    }
+
     /// As [`read`](Self::read), but calls `each` with the data of each input, one after the other. The meta-data of one
     /// input is used for the counters of all.
     ///
@@ -278,12 +296,7 @@ impl Files {
         let mut counted = BTreeMap::new();
         for part in parts {
             problems.extend(part.problems);
-            for new in part.counted {
-                match counted.get_mut(&new.binary.file.hash) {
-                    Some(own) => BinaryCounts::merge(own, new),
-                    None => drop(counted.insert(new.binary.file.hash, new)),
-                }
-            }
+            part.counted.into_iter().for_each(|new| add_counts(&mut counted, new));
         }
         for (hash, _) in self.metas.iter().filter(|(_, meta)| inputs.contains(&meta.input())) {
             if let Some(binary) = binaries.get(hash) {
@@ -333,6 +346,13 @@ fn read_texts(files: &[File]) -> (Option<TextCounts>, Vec<Problem>) {
         }
     }
     (sum, problems)
+}
+
+fn add_counts<'a>(sums: &mut BTreeMap<MetaHash, BinaryCounts<'a>>, new: BinaryCounts<'a>) {
+    match sums.get_mut(&new.binary.file.hash) {
+        Some(own) => own.merge(new),
+        None => drop(sums.insert(new.binary.file.hash, new)),
+    }
 }
 
 fn add_text(sum: &mut Option<TextCounts>, new: Option<TextCounts>) {

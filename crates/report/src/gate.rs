@@ -22,21 +22,23 @@ pub struct Rules {
     pub baseline: Option<(Coverage, f64)>,
     /// The least percentage of the changed lines.
     pub changed: Option<f64>,
+    /// The least percentage of all statements that a suite must have run, by its name.
+    pub suites: Vec<(String, f64)>,
 }
 
 impl Rules {
     /// Whether nothing is required.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { total, package, file, baseline, changed } = self;
-        total.or(*package).or(*file).or(*changed).is_none() && baseline.is_none()
+        let Self { total, package, file, baseline, changed, suites } = self;
+        total.or(*package).or(*file).or(*changed).is_none() && baseline.is_none() && suites.is_empty()
     }
 }
 
 /// A required percentage that was not reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shortfall {
-    /// The part with this coverage: `total`, `package x`, `file y` or `changed lines`.
+    /// The part with this coverage: `total`, `suite e2e`, `package x`, `file y` or `changed lines`.
     pub what: String,
     /// Its coverage.
     pub has: Coverage,
@@ -69,6 +71,10 @@ pub fn check(report: &Report<'_>, changed: &[ChangedFile], rules: &Rules) -> Sho
         let because =
             if allowed > 0.0 { format!("{because}, {allowed} points less allowed") } else { because };
         check("total".to_owned(), total, baseline.percent().map(|percent| percent - allowed), Some(because));
+    }
+    for (suite, has) in report.suites().iter().zip(report.suite_coverage().each) {
+        let needs = rules.suites.iter().find(|(name, _)| *name == suite.name).map(|(_, needs)| *needs);
+        check(format!("suite {}", suite.name), has, needs, suite.note());
     }
     for package in report.profile().packages() {
         let has = package.files.iter().flat_map(|file| &file.blocks).collect();

@@ -4,10 +4,10 @@
 
 use std::io::{self, Write};
 
-use podcov_profile::{Coverage, Finding};
+use podcov_profile::{Coverage, FileProfile, Finding, SuiteCoverage};
 use serde::{Deserialize, Serialize};
 
-use crate::Report;
+use crate::{Report, suites};
 
 /// The version of this format.
 pub const VERSION: u32 = 1;
@@ -24,6 +24,9 @@ pub struct Document {
     /// The coverage of all files.
     #[serde(flatten)]
     pub total: Statements,
+    /// The suites, if the report has some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<Suite>,
     /// The packages, sorted by import path.
     pub packages: Vec<Package>,
     /// The files that have another name in the coverage data, because a program was built from files.
@@ -38,6 +41,43 @@ pub struct Renamed {
     pub from: String,
     /// Its name in this document.
     pub to: String,
+}
+
+/// A suite, over all files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Suite {
+    /// Its name.
+    pub name: String,
+    /// The statements that it ran, of those of all suites.
+    #[serde(flatten)]
+    pub total: Statements,
+    /// The statements that no other suite ran.
+    pub only: Statements,
+    /// If it did not run this time: the file that its coverage is carried forward from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried_from: Option<String>,
+}
+
+/// A suite's coverage of a package.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuiteTotal {
+    /// The suite's name.
+    pub name: String,
+    /// The statements that it ran, of those of all suites.
+    #[serde(flatten)]
+    pub total: Statements,
+}
+
+/// A suite's coverage of a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuiteCounts {
+    /// The suite's name.
+    pub name: String,
+    /// The statements that it ran, of those of all suites.
+    #[serde(flatten)]
+    pub total: Statements,
+    /// How often it ran each of the file's blocks, in their order.
+    pub counts: Vec<u32>,
 }
 
 /// How many statements ran, of how many.
@@ -59,6 +99,9 @@ pub struct Package {
     /// The coverage of its files.
     #[serde(flatten)]
     pub total: Statements,
+    /// The coverage by each suite.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<SuiteTotal>,
     /// Its files, sorted by name.
     pub files: Vec<File>,
 }
@@ -84,6 +127,9 @@ pub struct File {
     /// Its blocks, in order. Each has first line, first column, last line, column after the end (all from 1, columns in bytes), number of
     /// statements, count.
     pub blocks: Vec<[u32; 6]>,
+    /// The suites that ran some of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<SuiteCounts>,
 }
 
 /// A function.
@@ -139,17 +185,29 @@ pub fn document(report: &Report<'_>) -> Document {
                     })
                     .collect(),
                 blocks: file.profile.blocks.iter().map(block).collect(),
+                suites: suite_counts(report, file.profile),
             })
             .collect();
         let total = files.iter().map(|file| file.total.coverage()).sum::<Coverage>();
-        Package { path: package.path.to_owned(), total: total.into(), files }
+        let suites = report.suites().iter().zip(suites::sum(report.suites().len(), &package.files).each);
+        let suites =
+            suites.map(|(suite, total)| SuiteTotal { name: suite.name.clone(), total: total.into() });
+        Package { path: package.path.to_owned(), total: total.into(), suites: suites.collect(), files }
     });
     let packages = packages.collect();
+    let SuiteCoverage { each, only, .. } = report.suite_coverage();
+    let suites = report.suites().iter().zip(each).zip(only).map(|((suite, total), only)| Suite {
+        name: suite.name.clone(),
+        total: total.into(),
+        only: only.into(),
+        carried_from: suite.carried_from.clone(),
+    });
     Document {
         version: VERSION,
         podcov: env!("CARGO_PKG_VERSION").to_owned(),
         mode: report.profile().mode().map(|mode| mode.to_string()),
         total: report.total().into(),
+        suites: suites.collect(),
         packages,
         renamed: report
             .renamed()
@@ -157,6 +215,18 @@ pub fn document(report: &Report<'_>) -> Document {
             .map(|file| Renamed { from: file.from.clone(), to: file.to.clone() })
             .collect(),
     }
+}
+
+fn suite_counts(report: &Report<'_>, file: &FileProfile<'_>) -> Vec<SuiteCounts> {
+    let suites = report.suites().iter().zip(&file.suites).zip(file.suite_coverage().each);
+    // Not each file is run by each suite, and there may be many of both.
+    let ran = suites.filter(|((_, counts), _)| counts.iter().any(|count| *count != 0));
+    ran.map(|((suite, counts), total)| SuiteCounts {
+        name: suite.name.clone(),
+        total: total.into(),
+        counts: counts.clone(),
+    })
+    .collect()
 }
 
 pub(crate) fn block(block: &podcov_profile::Block) -> [u32; 6] {

@@ -13,6 +13,7 @@ pub mod html;
 pub mod json;
 pub mod lcov;
 pub mod markdown;
+pub mod suites;
 pub mod summary;
 
 mod glob;

@@ -103,7 +103,7 @@ mod tests {
                 count,
                 function: None,
             });
-        FileProfile { name: "a.go", blocks: blocks.collect(), finding: None }
+        FileProfile { name: "a.go", blocks: blocks.collect(), finding: None, suites: Vec::new() }
     }
 
     #[test]

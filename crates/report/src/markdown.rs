@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use podcov_profile::Coverage;
 
+use crate::suites::{self, Suite, shares};
 use crate::summary::percent;
 use crate::{Report, ReportFile, text};
 
@@ -11,7 +12,7 @@ use crate::{Report, ReportFile, text};
 const PACKAGES: usize = 20;
 const FILES: usize = 10;
 
-/// Writes the total, its difference from a baseline if there is one, the packages, and the files with the most statements
+/// Writes the total, its difference from a baseline if there is one, the suites if there are some, the packages, and the files with the most statements
 /// that did not run.
 ///
 /// # Errors
@@ -29,14 +30,29 @@ pub fn write(report: &Report<'_>, baseline: Option<Coverage>, out: &mut dyn Writ
     }
     writeln!(out, ".\n")?;
 
-    let mut packages: Vec<(&str, Coverage)> = Vec::new();
-    for package in report.profile().packages() {
-        packages.push((package.path, package.files.iter().flat_map(|file| &file.blocks).collect()));
+    let suites = report.suites();
+    if !suites.is_empty() {
+        let coverage = report.suite_coverage();
+        let row = |(name, coverage): (String, Coverage)| (name, coverage, Vec::new());
+        let each = suites.iter().map(|suite| suite.name.clone()).zip(coverage.each.iter().copied());
+        let rows: Vec<Row> = each.chain(shares(suites, &coverage)).map(row).collect();
+        table(out, "Suite", &[], &rows)?;
+        for suite in suites {
+            if let Some(file) = &suite.carried_from {
+                let suite = code(&suite.name);
+                writeln!(out, "{suite} did not run: its coverage is carried forward from {}.\n", code(file))?;
+            }
+        }
     }
-    table(out, "Package", packages.iter().take(PACKAGES).copied())?;
+    let packages = report.profile().packages().iter().map(|package| {
+        let coverage = package.files.iter().flat_map(|file| &file.blocks).collect();
+        (package.path.to_owned(), coverage, suites::sum(suites.len(), &package.files).each)
+    });
+    let packages: Vec<Row> = packages.collect();
+    table(out, "Package", suites, &packages[..packages.len().min(PACKAGES)])?;
     if let Some(more) = packages.get(PACKAGES..).filter(|more| !more.is_empty()) {
         writeln!(out, "<details><summary>{} more packages</summary>\n", more.len())?;
-        table(out, "Package", more.iter().copied())?;
+        table(out, "Package", suites, more)?;
         writeln!(out, "</details>\n")?;
     }
 
@@ -47,25 +63,25 @@ pub fn write(report: &Report<'_>, baseline: Option<Coverage>, out: &mut dyn Writ
         return Ok(());
     }
     writeln!(out, "<details><summary>Files with the most statements that did not run</summary>\n")?;
-    table(out, "File", files.iter().take(FILES).map(|file| (file.shown, file.coverage())))?;
+    let rows = files
+        .iter()
+        .take(FILES)
+        .map(|file| (file.shown.to_owned(), file.coverage(), file.profile.suite_coverage().each));
+    table(out, "File", suites, &rows.collect::<Vec<Row>>())?;
     writeln!(out, "</details>")
 }
 
-fn table<'r>(
-    out: &mut dyn Write,
-    what: &str,
-    rows: impl Iterator<Item = (&'r str, Coverage)>,
-) -> io::Result<()> {
-    writeln!(out, "| {what} | Coverage | Statements |\n|---|---:|---:|")?;
-    for (name, coverage) in rows {
-        writeln!(
-            out,
-            "| {} | {} | {} of {} |",
-            code(name),
-            percent(coverage),
-            coverage.covered,
-            coverage.total
-        )?;
+/// A name, its coverage, and its coverage by each suite.
+type Row = (String, Coverage, Vec<Coverage>);
+
+fn table(out: &mut dyn Write, what: &str, suites: &[Suite], rows: &[Row]) -> io::Result<()> {
+    write!(out, "| {what} | Coverage |")?;
+    suites.iter().try_for_each(|suite| write!(out, " {} |", code(&suite.name)))?;
+    writeln!(out, " Statements |\n|---|---:|{}---:|", "---:|".repeat(suites.len()))?;
+    for (name, coverage, each) in rows {
+        write!(out, "| {} | {} |", code(name), percent(*coverage))?;
+        each.iter().try_for_each(|coverage| write!(out, " {} |", percent(*coverage)))?;
+        writeln!(out, " {} of {} |", coverage.covered, coverage.total)?;
     }
     writeln!(out)
 }
@@ -96,6 +112,27 @@ mod tests {
         ] {
             assert_eq!(code(name), written);
         }
+    }
+
+    #[test]
+    fn suites_are_columns_and_what_each_alone_ran() {
+        let written = crate::summary::tests::with_report(|report| {
+            let mut out = Vec::new();
+            write(report, None, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        });
+        let expected = "### Go coverage: 90.0%\n\n9 of 10 statements ran.\n\n\
+            | Suite | Coverage | Statements |\n|---|---:|---:|\n\
+            | `unit` | 80.0% | 8 of 10 |\n| `e2e` | 40.0% | 4 of 10 |\n\
+            | `only unit` | 50.0% | 5 of 10 |\n| `only e2e` | 10.0% | 1 of 10 |\n\
+            | `in several suites` | 30.0% | 3 of 10 |\n| `in no suite` | 10.0% | 1 of 10 |\n\n\
+            `e2e` did not run: its coverage is carried forward from `old.json`.\n\n\
+            | Package | Coverage | `unit` | `e2e` | Statements |\n|---|---:|---:|---:|---:|\n\
+            | `m/a` | 100.0% | 100.0% | 37.5% | 8 of 8 |\n| `m/b` | 50.0% | 0.0% | 50.0% | 1 of 2 |\n\n\
+            <details><summary>Files with the most statements that did not run</summary>\n\n\
+            | File | Coverage | `unit` | `e2e` | Statements |\n|---|---:|---:|---:|---:|\n\
+            | `m/b/b.go` | 50.0% | 0.0% | 50.0% | 1 of 2 |\n\n</details>\n";
+        assert_eq!(written, expected, "{written}");
     }
 
     #[test]

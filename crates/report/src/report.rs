@@ -8,12 +8,13 @@ use std::path::Path;
 use covdata::Unit;
 use podcov_profile::{
     Block, Coverage, FileProfile, Finding, FunctionBlocks, PackageProfile, Profile, ProfileFunction,
-    RenamedFile, parallel,
+    RenamedFile, SuiteCoverage, parallel,
 };
 
 use crate::glob::Globs;
 use crate::golang::{self, Statement};
 use crate::sources::{Found, Sources, read_text};
+use crate::suites::{self, Suite};
 
 /// A profile, and where the source of each of its files is.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,8 @@ pub struct Report<'a> {
     undetermined: Vec<String>,
     /// The files that have another name in the data.
     renamed: Vec<RenamedFile>,
+    /// The suites whose counts the profile has.
+    suites: Vec<Suite>,
 }
 
 /// The files that are left out of a report.
@@ -152,7 +155,7 @@ impl<'a> Report<'a> {
                 strays.push(facts.apply(file, functions));
             }
         }
-        Self { profile, found, strays, undetermined, renamed: Vec::new() }
+        Self { profile, found, strays, undetermined, renamed: Vec::new(), suites: Vec::new() }
     }
 
     /// Sets the files that have another name in the data.
@@ -165,6 +168,30 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn renamed(&self) -> &[RenamedFile] {
         &self.renamed
+    }
+
+    /// Names the suites whose counts the profile has, in its order.
+    #[must_use]
+    pub fn with_suites(self, suites: Vec<Suite>) -> Self {
+        Self { suites, ..self }
+    }
+
+    /// The suites, in the order of [`FileProfile::suites`].
+    #[must_use]
+    pub fn suites(&self) -> &[Suite] {
+        &self.suites
+    }
+
+    /// The report of one suite, by its number: its counts on the blocks of all.
+    #[must_use]
+    pub fn of_suite(&self, suite: usize) -> Self {
+        Self { profile: self.profile.of_suite(suite), suites: Vec::new(), ..self.clone() }
+    }
+
+    /// How many statements each suite ran, over all files.
+    #[must_use]
+    pub fn suite_coverage(&self) -> SuiteCoverage {
+        suites::sum(self.suites.len(), self.profile.files())
     }
 
     /// The names in reports of files whose source was not found, so that it is not known whether they are generated. They

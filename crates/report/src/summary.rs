@@ -1,10 +1,11 @@
-//! The table for people in a terminal or a log: a line for each package, and the total.
+//! The tables for people in a terminal or a log: a line for each package, the total, and a column for each suite.
 
 use std::fmt;
 
 use podcov_profile::{Coverage, Percent};
 
-use crate::text;
+use crate::suites::{self, Suite, shares};
+use crate::{Report, text};
 
 /// The coverage of each package and in total. [`Display`](fmt::Display) gives the table, plain text without control
 /// characters, even if the packages' names have some.
@@ -27,6 +28,50 @@ impl fmt::Display for Summary<'_> {
     }
 }
 
+/// The coverage of each package in total and by suite, and the total. [`Display`](fmt::Display) gives the table, as
+/// [`Summary`] does.
+#[derive(Debug, Clone, Copy)]
+pub struct SuiteSummary<'r, 'a>(pub &'r Report<'a>);
+
+impl fmt::Display for SuiteSummary<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suites = self.0.suites();
+        let coverage = self.0.suite_coverage();
+        let packages: Vec<_> = self
+            .0
+            .profile()
+            .packages()
+            .iter()
+            .map(|package| {
+                let of_suites = suites::sum(suites.len(), &package.files);
+                (package.path, package.files.iter().flat_map(|file| &file.blocks).collect(), of_suites.each)
+            })
+            .collect();
+        let total = self.0.total();
+        let width = |number: u64| number.to_string().len();
+        let (covered, all) = (width(total.covered.max(coverage.none.covered)), width(total.total));
+        let counts = |Coverage { covered: c, total: t }: Coverage| format!("{c:>covered$} of {t:>all$}");
+        // The total's column has the width of a percentage.
+        write!(f, "{:>6}", "total")?;
+        suites.iter().try_for_each(|suite| write!(f, "  {:>6}", suite.name))?;
+        writeln!(f)?;
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, total: Coverage, each: &[Coverage]| {
+            write!(f, "{:>6}", percent(total))?;
+            for (suite, coverage) in suites.iter().zip(each) {
+                write!(f, "  {:>1$}", percent(*coverage), suite.name.chars().count().max(6))?;
+            }
+            writeln!(f, "  {}  {}", counts(total), text::printable(name))
+        };
+        packages.iter().try_for_each(|(path, total, each)| row(f, path, *total, each))?;
+        row(f, "all packages", total, &coverage.each)?;
+        for (what, share) in shares(suites, &coverage) {
+            writeln!(f, "{:>6}  {}  {what}", percent(share), counts(share))?;
+        }
+        suites.iter().filter_map(Suite::note).try_for_each(|note| writeln!(f, "{note}"))?;
+        writeln!(f, "{total}")
+    }
+}
+
 /// A percentage with one decimal; a dash if there is no statement.
 #[must_use]
 pub fn percent(coverage: Coverage) -> String {
@@ -34,9 +79,28 @@ pub fn percent(coverage: Coverage) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use podcov_profile::PackagePercent;
+    use crate::{Filter, Sources};
+    use podcov_profile::{Builder, PackagePercent};
+
+    /// The suites `unit` and `e2e`, a text profile each; the second is carried forward.
+    pub(crate) fn with_report<R>(use_it: impl FnOnce(&Report<'_>) -> R) -> R {
+        let mut builder = Builder::new();
+        builder.add_text_bytes("unit.out", "mode: set\nm/a/a.go:1.1,2.2 3 1\nm/a/a.go:3.1,4.2 5 1\n");
+        builder.next_input();
+        let e2e = "mode: set\nm/a/a.go:1.1,2.2 3 1\nm/a/a.go:3.1,4.2 5 0\nm/b/b.go:1.1,2.2 1 1\nm/b/b.go:3.1,4.2 1 0\n";
+        builder.add_text_bytes("e2e.out", e2e);
+        let files = builder.load();
+        let (data, problems) = files.read_suites();
+        assert!(problems.is_empty());
+        let report = Report::new(data.profile(), &Sources::default(), &Filter::default());
+        let suite = |name: &str, carried_from: Option<&str>| Suite {
+            name: name.to_owned(),
+            carried_from: carried_from.map(str::to_owned),
+        };
+        use_it(&report.with_suites(vec![suite("unit", None), suite("e2e", Some("old.json"))]))
+    }
 
     #[test]
     fn columns_are_aligned_and_names_harmless() {
@@ -51,5 +115,27 @@ mod tests {
             "100.0%   5 of   5  m/a\n     -   0 of   0  m/empty\n 65.0%  80 of 123  m/\u{fffd}[31mred\n\
              coverage: 66.4% of statements\n"
         );
+    }
+
+    #[test]
+    fn a_column_for_each_suite_and_what_each_alone_ran() {
+        let table = with_report(|report| SuiteSummary(report).to_string());
+        let expected = " total    unit     e2e\n\
+                        100.0%  100.0%   37.5%  8 of  8  m/a\n \
+                         50.0%    0.0%   50.0%  1 of  2  m/b\n \
+                         90.0%   80.0%   40.0%  9 of 10  all packages\n \
+                         50.0%  5 of 10  only unit\n \
+                         10.0%  1 of 10  only e2e\n \
+                         30.0%  3 of 10  in several suites\n \
+                         10.0%  1 of 10  in no suite\n\
+                        e2e did not run: its coverage is carried forward from old.json\n\
+                        coverage: 90.0% of statements\n";
+        assert_eq!(table, expected, "{table}");
+    }
+
+    #[test]
+    fn a_suites_report_has_its_counts_on_all_blocks() {
+        let totals = with_report(|report| [0, 1].map(|suite| report.of_suite(suite).total()));
+        assert_eq!(totals, [Coverage { covered: 8, total: 10 }, Coverage { covered: 4, total: 10 }]);
     }
 }

@@ -120,8 +120,12 @@ pub fn source(bytes: &[u8]) {
     // All of it as one block.
     let lines = text.split('\n').count() as u32;
     let unit = Unit { start_line: 1, start_column: 1, end_line: lines + 1, end_column: 1, statements: 1 };
-    let file =
-        FileProfile { name: "a.go", blocks: vec![Block { unit, count: 1, function: None }], finding: None };
+    let file = FileProfile {
+        name: "a.go",
+        blocks: vec![Block { unit, count: 1, function: None }],
+        finding: None,
+        suites: Vec::new(),
+    };
     assert!(line_counts(&file, Some(&text)).keys().all(|line| (1..=lines).contains(line)));
 }
 

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::Data;
-use report::summary::Summary;
+use report::summary::{SuiteSummary, Summary};
 
+use crate::formats::write_reports;
 use crate::input::{InputArgs, NothingSelected, and_more};
 use crate::output;
+use crate::suites::is_by_suite;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Input {
@@ -31,7 +33,7 @@ pub(crate) struct Textfmt {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The file to write [default: stdout]
+    /// The file to write; with `{suite}` in its name, one for each suite [default: stdout]
     #[arg(short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -60,17 +62,28 @@ pub(crate) struct SetOperation {
     output: PathBuf,
 }
 
+/// Loads the inputs of a command that has no suites.
+fn load(input: &InputArgs, command: &str) -> Result<podcov_profile::Files> {
+    input.suites.refuse(command)?;
+    input.load()
+}
+
 pub(crate) fn summary(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
     let data = input.read(&files, NothingSelected::Fails)?;
-    let percent = input.summary(&data)?;
-    output::print(|out| write!(out, "{}", Summary(&percent)))?;
+    if input.suites.is_given() {
+        let report = input.report(&data)?;
+        output::print(|out| write!(out, "{}", SuiteSummary(&report)))?;
+    } else {
+        let percent = input.summary(&data)?;
+        output::print(|out| write!(out, "{}", Summary(&percent)))?;
+    }
     input.say_without_data(&input.packages_without_data(&data)?);
     Ok(input.messages.exit())
 }
 
 pub(crate) fn percent(Percent { input, output }: &Percent) -> Result<Exit> {
-    let files = input.load()?;
+    let files = load(input, "percent")?;
     let data = input.read(&files, NothingSelected::IsPrinted)?;
     if let Some(path) = output {
         input.write_text(&data, Some(path))?;
@@ -81,7 +94,7 @@ pub(crate) fn percent(Percent { input, output }: &Percent) -> Result<Exit> {
 }
 
 pub(crate) fn func(Input { input }: &Input) -> Result<Exit> {
-    let files = input.load()?;
+    let files = load(input, "func")?;
     let data = input.read(&files, NothingSelected::IsPrinted)?;
     input.print_functions(&data)?;
     Ok(input.messages.exit())
@@ -90,12 +103,19 @@ pub(crate) fn func(Input { input }: &Input) -> Result<Exit> {
 pub(crate) fn textfmt(Textfmt { input, output }: &Textfmt) -> Result<Exit> {
     let files = input.load()?;
     let data = input.read(&files, NothingSelected::IsPrinted)?;
-    input.write_text(&data, output.as_deref())?;
+    if output.as_deref().is_some_and(is_by_suite) {
+        let report = input.report(&data)?;
+        write_reports(output.as_deref(), output::Format::Text, &report, |report, mut out| {
+            report.profile().write_text(&mut out)
+        })?;
+    } else {
+        input.write_text(&data, output.as_deref())?;
+    }
     Ok(input.messages.exit())
 }
 
 pub(crate) fn pkglist(Input { input }: &Input) -> Result<Exit> {
-    let files = input.load()?;
+    let files = load(input, "pkglist")?;
     let data = input.read(&files, NothingSelected::IsPrinted)?;
     let profile = input.profile(&data)?;
     output::print(|out| profile.packages().iter().try_for_each(|package| writeln!(out, "{}", package.path)))?;
@@ -103,19 +123,19 @@ pub(crate) fn pkglist(Input { input }: &Input) -> Result<Exit> {
 }
 
 pub(crate) fn merge(Merge { input, output, pcombine }: &Merge) -> Result<Exit> {
-    let files = input.load()?;
+    let files = load(input, "merge")?;
     let data = input.read(&files, NothingSelected::IsPrinted)?;
     write(input, &data, output, *pcombine)?;
     Ok(input.messages.exit())
 }
 
 pub(crate) fn subtract(args: &SetOperation) -> Result<Exit> {
-    let files = args.input.load()?;
+    let files = load(&args.input, "subtract")?;
     set_operation(args, &files, Data::subtract)
 }
 
 pub(crate) fn intersect(args: &SetOperation) -> Result<Exit> {
-    let files = args.input.load()?;
+    let files = load(&args.input, "intersect")?;
     set_operation(args, &files, Data::intersect)
 }
 

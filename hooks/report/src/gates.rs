@@ -13,6 +13,7 @@ use report::{Report, gate, summary};
 
 use crate::input::{InputArgs, NothingSelected, and_more};
 use crate::output;
+use crate::suites::named;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -23,6 +24,10 @@ pub(crate) struct Gate {
     /// Fail if a lower percentage of all statements ran
     #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
     fail_under: Option<f64>,
+
+    /// Fail if a suite ran a lower percentage of all statements; may be given several times
+    #[arg(long, value_name = "NAME=PERCENT", value_parser = suite_percentage, help_heading = "Gates")]
+    fail_under_suite: Vec<(String, f64)>,
 
     /// Fail if a lower percentage of the statements of any package ran
     #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
@@ -76,11 +81,15 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
         file: args.fail_under_file,
         baseline: None,
         changed: args.fail_under_changed,
+        suites: args.fail_under_suite.clone(),
     };
+    args.input
+        .suites
+        .check_names("--fail-under-suite", args.fail_under_suite.iter().map(|(name, _)| name.as_str()))?;
     if rules.is_empty() && args.baseline.is_none() && !args.require_all_packages {
         return Err(Failure::new(Exit::Usage, "no gate is given")
             .with_hint(
-                "give --fail-under, --fail-under-package, --fail-under-file, --fail-under-changed, --baseline or \
+                "give --fail-under, --fail-under-suite, --fail-under-package, --fail-under-file, --fail-under-changed, --baseline or \
                  --require-all-packages",
             )
             .into());
@@ -251,6 +260,11 @@ fn range(lines: &RangeInclusive<u32>) -> String {
     } else {
         format!("{}-{}", lines.start(), lines.end())
     }
+}
+
+fn suite_percentage(text: &str) -> Result<(String, f64), String> {
+    let (name, percent) = named(text, "PERCENT")?;
+    Ok((name, percentage(percent)?))
 }
 
 fn percentage(text: &str) -> Result<f64, String> {

@@ -18,6 +18,7 @@ use crate::fetch::{Fetched, fetch};
 use crate::messages::Messages;
 use crate::output::{self, Format};
 use crate::selection::PackageSelection;
+use crate::suites::{self, SuiteArgs, SuiteSource};
 
 /// The default folder that podcov-collect writes to.
 const COLLECTED: &str = "reports/coverage";
@@ -39,6 +40,9 @@ pub(crate) struct InputArgs {
     /// run or of all; may be given several times
     #[arg(long, value_name = "ADDRESS", help_heading = "Input")]
     from: Vec<Address>,
+
+    #[command(flatten)]
+    pub(crate) suites: SuiteArgs,
 
     #[arg(skip)]
     fetched: OnceLock<Fetched>,
@@ -75,6 +79,9 @@ pub(crate) struct InputArgs {
     map: Vec<(String, PathBuf)>,
 }
 
+/// Adds a folder to the input.
+type AddFolder = fn(&mut Builder, &Path);
+
 /// How to treat a selection that selects no package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NothingSelected {
@@ -87,13 +94,15 @@ pub(crate) enum NothingSelected {
 impl InputArgs {
     /// Loads the inputs.
     pub(crate) fn load(&self) -> Result<Files> {
-        type AddFolder = fn(&mut Builder, &Path);
+        if self.suites.is_given() {
+            return self.load_suites();
+        }
         let tree: AddFolder = |builder, dir| builder.add_tree(dir);
         let flat: AddFolder = |builder, dir| builder.add_dir(dir);
         let listed = self.i.iter().filter(|path| !path.as_os_str().is_empty());
         let mut inputs: Vec<(&Path, AddFolder)> = listed.map(|path| (path.as_path(), flat)).collect();
         inputs.extend(self.inputs.iter().map(|path| (path.as_path(), tree)));
-        let fetched = self.fetch()?;
+        let fetched = self.fetch(&self.from)?;
         inputs.extend(fetched.iter().flat_map(|fetched| &fetched.folders).map(|dir| (dir.as_path(), tree)));
         if inputs.is_empty() {
             if !Path::new(COLLECTED).is_dir() {
@@ -113,11 +122,50 @@ impl InputArgs {
         Ok(builder.load())
     }
 
-    /// Reads the files as one input, and reports their problems.
+    /// Loads the inputs of each suite.
+    fn load_suites(&self) -> Result<Files> {
+        let Self { inputs, i, from, .. } = self;
+        if inputs.len() + i.len() + from.len() > 0 {
+            let first = inputs.first().or(i.first()).map(|path| path.display().to_string());
+            let first = first.or(from.first().map(Address::to_string)).unwrap_or_default();
+            return Err(Failure::new(Exit::Usage, format!("{first} belongs to no suite"))
+                .with_hint(format!("with --suite each input has a suite: --suite e2e={first}"))
+                .into());
+        }
+        let sources = self.suites.sources()?;
+        let addresses = sources.iter().flat_map(|source| &source.inputs).filter_map(|input| match input {
+            suites::Input::Storage(address) => Some(address.clone()),
+            suites::Input::Path(_) => None,
+        });
+        let fetched = self.fetch(&addresses.collect::<Vec<_>>())?;
+        let mut folders = fetched.iter().flat_map(|fetched| &fetched.folders);
+        let mut builder = Builder::new();
+        for (number, SuiteSource { inputs, .. }) in sources.iter().enumerate() {
+            if number > 0 {
+                builder.next_input();
+            }
+            for input in inputs {
+                let path = match input {
+                    suites::Input::Path(path) => Some(path),
+                    suites::Input::Storage(_) => folders.next(),
+                };
+                path.map_or(Ok(()), |path| {
+                    add_input(&mut builder, path, |builder, dir| builder.add_tree(dir))
+                })?;
+            }
+        }
+        Ok(builder.load())
+    }
+
+    /// Reads the files as one input, suites apart too, and reports their problems.
     pub(crate) fn read<'f>(&self, files: &'f Files, nothing: NothingSelected) -> Result<Data<'f>> {
-        let (mut data, problems) = files.read();
+        let (mut data, problems) = if self.suites.is_given() { files.read_suites() } else { files.read() };
         self.say_problems(&problems);
         self.not_empty(&data)?;
+        for (suite, _) in self.suites.suites()?.iter().zip(data.suites()).filter(|(_, data)| data.is_empty())
+        {
+            self.messages.error(format_args!("there are no coverage data of suite {}", suite.name));
+        }
         self.identify(&mut data)?;
         self.check_selection(&data, nothing)?;
         Ok(data)
@@ -299,6 +347,7 @@ impl InputArgs {
             self.messages.warn(format_args!("--exclude {glob}: {what}"));
         }
         let report = Report::new(self.selected(data), sources, &self.filter()).with_renamed(data.renamed());
+        let report = report.with_suites(self.suites.suites()?);
         self.say_findings(&findings(report.profile()));
         if let [first, ..] = report.undetermined() {
             let which = format!("{first}{}", and_more(report.undetermined().len()));
@@ -393,9 +442,9 @@ impl InputArgs {
 
     /// Whether any of these flags or arguments is given.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { inputs, i, from, pkg, exclude, skip_generated, root, map, .. } = self;
+        let Self { inputs, i, from, suites, pkg, exclude, skip_generated, root, map, .. } = self;
         let lists = inputs.len() + i.len() + from.len() + exclude.len() + map.len();
-        lists > 0 || pkg.is_some() || root.is_some() || *skip_generated
+        lists > 0 || suites.is_given() || pkg.is_some() || root.is_some() || *skip_generated
     }
 
     /// Whether files in a folder would be read as input.
@@ -414,12 +463,12 @@ impl InputArgs {
     }
 
     /// The inputs from storage, which are fetched only once.
-    fn fetch(&self) -> Result<Option<&Fetched>> {
-        if self.from.is_empty() {
+    fn fetch(&self, addresses: &[Address]) -> Result<Option<&Fetched>> {
+        if addresses.is_empty() {
             return Ok(None);
         }
         if self.fetched.get().is_none() {
-            let _ = self.fetched.set(fetch(&self.from)?);
+            let _ = self.fetched.set(fetch(addresses)?);
         }
         Ok(self.fetched.get())
     }
@@ -457,7 +506,7 @@ pub(crate) fn and_more(count: usize) -> String {
     if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
 
-fn add_input(builder: &mut Builder, path: &Path, add_folder: fn(&mut Builder, &Path)) -> Result<()> {
+fn add_input(builder: &mut Builder, path: &Path, add_folder: AddFolder) -> Result<()> {
     if path.is_dir() {
         add_folder(builder, path);
         return Ok(());

@@ -8,6 +8,7 @@ mod input;
 mod messages;
 mod output;
 mod selection;
+mod suites;
 
 use std::ffi::OsString;
 

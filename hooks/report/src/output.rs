@@ -87,6 +87,11 @@ pub(crate) fn write(
     }
 }
 
+/// Checks that a file can be written, or replaced if it is there.
+pub(crate) fn check(path: &Path, format: Format) -> Result<()> {
+    destination(path, format).map(drop)
+}
+
 /// Whether a path leads to stdout: `-`, `/dev/stdout` and the like.
 pub(crate) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-") || is_same_file(path, Path::new("/dev/fd/1"))

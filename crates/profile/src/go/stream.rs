@@ -9,7 +9,7 @@ use covdata::Mode;
 
 use crate::go::func::Columns;
 use crate::go::text::write_blocks;
-use crate::merge::Group;
+use crate::groups::Group;
 use crate::{Data, Findings, PackagePercent, PackageProfile, Percent, parallel};
 
 impl Data<'_> {

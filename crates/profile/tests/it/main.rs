@@ -8,3 +8,4 @@ mod problems;
 mod properties;
 mod releases;
 mod results;
+mod suites;

@@ -163,10 +163,10 @@ fn another_source_is_not_another_release() {
 }
 
 /// A file's finest blocks: how many statements each has, whether it ends a coarser block, and whether each input ran it.
-type Blocks = Vec<(u32, bool, [bool; 3])>;
+pub(crate) type Blocks = Vec<(u32, bool, [bool; 3])>;
 
 /// The file as an input has it: the first by a later release of Go, and the others by an earlier one.
-fn written(blocks: &Blocks, input: usize) -> (String, Vec<bool>) {
+pub(crate) fn written(blocks: &Blocks, input: usize) -> (String, Vec<bool>) {
     let (mut out, mut ran) = ("mode: set\n".to_owned(), vec![false; blocks.len()]);
     let mut start = 0;
     for last in 0..blocks.len() {

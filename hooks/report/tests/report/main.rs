@@ -9,6 +9,7 @@ mod outputs;
 mod releases;
 mod selection;
 mod sources;
+mod suites;
 mod workflow;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
