@@ -1,5 +1,6 @@
 //! README.md and docs/ agree with the programs: what they name exists, and the commands in them are understood.
 
+mod config;
 mod page;
 mod profile;
 mod words;

@@ -65,6 +65,7 @@ pub(crate) struct SetOperation {
 /// Loads the inputs of a command that has no suites.
 fn load(input: &InputArgs, command: &str) -> Result<podcov_profile::Files> {
     input.suites.refuse(command)?;
+    input.refuse_config(command)?;
     input.load()
 }
 
@@ -101,6 +102,7 @@ pub(crate) fn func(Input { input }: &Input) -> Result<Exit> {
 }
 
 pub(crate) fn textfmt(Textfmt { input, output }: &Textfmt) -> Result<Exit> {
+    input.refuse_config("textfmt")?;
     let files = input.load()?;
     let data = input.read(&files, NothingSelected::IsPrinted)?;
     if output.as_deref().is_some_and(is_by_suite) {

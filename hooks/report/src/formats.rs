@@ -16,7 +16,7 @@ use crate::suites::{file_of_suite, is_by_suite};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Format {
     #[command(flatten)]
-    input: InputArgs,
+    pub(crate) input: InputArgs,
 
     /// The file to write; with `{suite}` in its name, one for each suite [default: stdout]
     #[arg(short, long, value_name = "FILE")]
@@ -26,7 +26,7 @@ pub(crate) struct Format {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Html {
     #[command(flatten)]
-    input: InputArgs,
+    pub(crate) input: InputArgs,
 
     /// The file to write; `-` is stdout. With `{suite}` in its name, one for each suite
     #[arg(short, long, value_name = "FILE", default_value = "coverage.html")]
@@ -40,7 +40,7 @@ pub(crate) struct Html {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Markdown {
     #[command(flatten)]
-    format: Format,
+    pub(crate) format: Format,
 
     /// Coverage to compare the total with: a file of `podcov-report json`, or a text profile
     #[arg(long, value_name = "FILE")]
@@ -50,7 +50,7 @@ pub(crate) struct Markdown {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Badge {
     #[command(flatten)]
-    format: Format,
+    pub(crate) format: Format,
 
     /// The text before the percentage
     #[arg(long, value_name = "TEXT", default_value = "coverage")]

@@ -11,6 +11,7 @@ use report::changes::{ChangedFile, Changes, GitError};
 use report::gate::{Rules, changed_total, check};
 use report::{Report, gate, summary};
 
+use crate::config::Percentage;
 use crate::input::{InputArgs, NothingSelected, and_more};
 use crate::output;
 use crate::suites::named;
@@ -42,17 +43,18 @@ pub(crate) struct Gate {
     #[arg(long, value_name = "FILE", help_heading = "Gates")]
     baseline: Option<PathBuf>,
 
-    /// How many percentage points the total may be lower than in the baseline
-    #[arg(long, value_name = "POINTS", default_value = "0", requires = "baseline", value_parser = percentage, help_heading = "Gates")]
-    allow_decrease: f64,
+    /// How many percentage points the total may be lower than in the baseline [default: 0]
+    #[arg(long, value_name = "POINTS", value_parser = percentage, help_heading = "Gates")]
+    allow_decrease: Option<f64>,
 
     /// Fail if a lower percentage of the lines changed since --since ran
     #[arg(long, value_name = "PERCENT", value_parser = percentage, help_heading = "Gates")]
     fail_under_changed: Option<f64>,
 
     /// The git revision that changes are compared with; they count from its last common ancestor with HEAD
-    #[arg(long, value_name = "REVISION", default_value = "origin/HEAD", help_heading = "Gates")]
-    since: String,
+    /// [default: origin/HEAD]
+    #[arg(long, value_name = "REVISION", help_heading = "Gates")]
+    since: Option<String>,
 
     /// Fail if a package of the module has code but no coverage data. With --pkg only selected packages are checked, and
     /// files of --exclude do not count
@@ -66,12 +68,46 @@ pub(crate) struct Diff {
     input: InputArgs,
 
     /// The git revision that changes are compared with; they count from its last common ancestor with HEAD
-    #[arg(long, value_name = "REVISION", default_value = "origin/HEAD")]
-    since: String,
+    /// [default: origin/HEAD]
+    #[arg(long, value_name = "REVISION")]
+    since: Option<String>,
 
     /// Print GitHub's annotations instead, a warning at each place
     #[arg(long)]
     github: bool,
+}
+
+/// The revision that changes are compared with, if none is given.
+const SINCE: &str = "origin/HEAD";
+
+impl Gate {
+    /// Takes from podcov.toml what no flag gives.
+    pub(crate) fn configure(&mut self) -> Result<()> {
+        let gates = self.input.configure()?.gates;
+        let or =
+            |own: &mut Option<f64>, gate: Option<Percentage>| *own = own.or(gate.map(|percent| percent.0));
+        or(&mut self.fail_under, gates.fail_under);
+        or(&mut self.fail_under_package, gates.fail_under_package);
+        or(&mut self.fail_under_file, gates.fail_under_file);
+        or(&mut self.fail_under_changed, gates.fail_under_changed);
+        or(&mut self.allow_decrease, gates.allow_decrease);
+        if self.fail_under_suite.is_empty() {
+            self.fail_under_suite = gates.fail_under_suite();
+        }
+        self.since = self.since.take().or(gates.since);
+        self.baseline = self.baseline.take().or(gates.baseline);
+        self.require_all_packages |= gates.require_all_packages;
+        Ok(())
+    }
+}
+
+impl Diff {
+    /// Takes from podcov.toml what no flag gives.
+    pub(crate) fn configure(&mut self) -> Result<()> {
+        let gates = self.input.configure()?.gates;
+        self.since = self.since.take().or(gates.since);
+        Ok(())
+    }
 }
 
 pub(crate) fn gate(args: &Gate) -> Result<Exit> {
@@ -94,10 +130,15 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
             )
             .into());
     }
+    if args.allow_decrease.is_some() && args.baseline.is_none() {
+        return Err(Failure::new(Exit::Usage, "--allow-decrease has a meaning only with --baseline")
+            .with_hint("give the baseline too, or --fail-under")
+            .into());
+    }
     let files = args.input.load()?;
     let data = args.input.read(&files, NothingSelected::Fails)?;
     if let Some(file) = &args.baseline {
-        rules.baseline = Some((baseline(&args.input, &data, file)?, args.allow_decrease));
+        rules.baseline = Some((baseline(&args.input, &data, file)?, args.allow_decrease.unwrap_or_default()));
     }
     let report = args.input.report(&data)?;
     if report.total().total == 0 {
@@ -108,7 +149,7 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
             .into());
     }
     let changed = match rules.changed {
-        Some(_) => changed_lines(&args.input, &report, &args.since)?,
+        Some(_) => changed_lines(&args.input, &report, args.since.as_deref().unwrap_or(SINCE))?,
         None => Vec::new(),
     };
     let without_data = args.input.packages_without_data(&data)?;
@@ -138,7 +179,7 @@ pub(crate) fn diff(Diff { input, since, github }: &Diff) -> Result<Exit> {
     let files = input.load()?;
     let data = input.read(&files, NothingSelected::Fails)?;
     let report = input.report(&data)?;
-    let changed = changed_lines(input, &report, since)?;
+    let changed = changed_lines(input, &report, since.as_deref().unwrap_or(SINCE))?;
     output::print(|out| {
         for file in &changed {
             if *github {

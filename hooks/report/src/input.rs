@@ -14,6 +14,7 @@ use podcov_profile::{
 use podcov_storage::Address;
 use report::{Filter, Glob, NoSource, Report, Sources, changes};
 
+use crate::config::Config;
 use crate::fetch::{Fetched, fetch};
 use crate::messages::Messages;
 use crate::output::{self, Format};
@@ -44,6 +45,11 @@ pub(crate) struct InputArgs {
     #[command(flatten)]
     pub(crate) suites: SuiteArgs,
 
+    /// The file with the project's suites, selections and gates [default: podcov.toml in this folder or above it, up to the
+    /// git repository's]. Flags win over it. Go's commands do not read it
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
+    config: Option<PathBuf>,
+
     #[arg(skip)]
     fetched: OnceLock<Fetched>,
 
@@ -51,6 +57,10 @@ pub(crate) struct InputArgs {
     /// whose go.mod is in this folder or above it
     #[arg(long, value_name = "PATTERN,PATTERN", help_heading = "Input")]
     pkg: Option<String>,
+
+    /// What `./x` in `pkg` is relative to; empty for the current folder.
+    #[arg(skip)]
+    pkg_folder: PathBuf,
 
     #[arg(skip)]
     selection: OnceLock<Option<PackageSelection>>,
@@ -92,6 +102,36 @@ pub(crate) enum NothingSelected {
 }
 
 impl InputArgs {
+    /// Reads podcov.toml, and takes from it what no flag gives.
+    pub(crate) fn configure(&mut self) -> Result<Config> {
+        let config = Config::load(self.config.as_deref())?;
+        if self.inputs.len() + self.i.len() + self.from.len() == 0 {
+            self.suites.configure(config.suites());
+        }
+        if self.exclude.is_empty() {
+            self.exclude = config.exclude();
+        }
+        if self.pkg.is_none() {
+            (self.pkg, self.pkg_folder) = (config.pkg(), config.folder.clone());
+        }
+        if self.map.is_empty() {
+            self.map = config.map()?;
+        }
+        self.skip_generated |= config.skip_generated;
+        self.root = self.root.take().or_else(|| config.root.clone());
+        Ok(config)
+    }
+
+    /// Refuses --config for a command that gives the output of Go's.
+    pub(crate) fn refuse_config(&self, command: &str) -> Result<()> {
+        let Some(file) = &self.config else { return Ok(()) };
+        let what = format!(
+            "--config {}: {command} is one of the commands of go tool covdata, which do not read podcov.toml",
+            file.display()
+        );
+        Err(Failure::new(Exit::Usage, what).with_hint("leave out --config").into())
+    }
+
     /// Loads the inputs.
     pub(crate) fn load(&self) -> Result<Files> {
         if self.suites.is_given() {
@@ -236,7 +276,7 @@ impl InputArgs {
 
     fn selection(&self) -> Option<&PackageSelection> {
         let selection = self.selection.get_or_init(|| {
-            let work = std::path::absolute(".").unwrap_or_default();
+            let work = std::path::absolute(Path::new(".").join(&self.pkg_folder)).unwrap_or_default();
             PackageSelection::new(self.pkg.as_deref().unwrap_or_default(), &work)
         });
         selection.as_ref()
@@ -442,9 +482,14 @@ impl InputArgs {
 
     /// Whether any of these flags or arguments is given.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { inputs, i, from, suites, pkg, exclude, skip_generated, root, map, .. } = self;
+        let Self { inputs, i, from, suites, config, pkg, exclude, skip_generated, root, map, .. } = self;
         let lists = inputs.len() + i.len() + from.len() + exclude.len() + map.len();
-        lists > 0 || suites.is_given() || pkg.is_some() || root.is_some() || *skip_generated
+        lists > 0
+            || suites.is_given()
+            || config.is_some()
+            || pkg.is_some()
+            || root.is_some()
+            || *skip_generated
     }
 
     /// Whether files in a folder would be read as input.

@@ -1,5 +1,6 @@
 //! Reads coverage from folders and text profiles, and writes the results of `go tool covdata`, reports, and gates.
 
+mod config;
 mod covdata_commands;
 mod fetch;
 mod formats;
@@ -112,10 +113,11 @@ pub fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 /// # Errors
 /// A [`podcov_exit::Failure`] if there is no result. A file that could not be used is reported on stderr and by the exit
 /// code.
-pub fn run(args: Args) -> Result<Exit> {
+pub fn run(mut args: Args) -> Result<Exit> {
     if args.command.is_some() && args.summary.input.is_given() {
         return Err(Failure::new(Exit::Usage, "inputs and selections come after the command").into());
     }
+    configure(&mut args)?;
     let exit = match args.command {
         None => covdata_commands::summary(&args.summary),
         Some(Command::Percent(args)) => covdata_commands::percent(&args),
@@ -138,6 +140,29 @@ pub fn run(args: Args) -> Result<Exit> {
     }?;
     let run = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));
     run.end(NAME, exit, args.defer_failure)
+}
+
+/// Completes flags by podcov.toml. Go's commands do as Go's: they do not read it.
+fn configure(args: &mut Args) -> Result<()> {
+    let input = match &mut args.command {
+        None => &mut args.summary.input,
+        Some(
+            Command::Percent(_)
+            | Command::Func(_)
+            | Command::Textfmt(_)
+            | Command::Pkglist(_)
+            | Command::Merge(_)
+            | Command::Subtract(_)
+            | Command::Intersect(_),
+        ) => return Ok(()),
+        Some(Command::Html(html)) => &mut html.input,
+        Some(Command::Lcov(format) | Command::Cobertura(format) | Command::Json(format)) => &mut format.input,
+        Some(Command::Markdown(markdown)) => &mut markdown.format.input,
+        Some(Command::Badge(badge)) => &mut badge.format.input,
+        Some(Command::Gate(gate)) => return gate.configure(),
+        Some(Command::Diff(diff)) => return diff.configure(),
+    };
+    input.configure().map(drop)
 }
 
 #[cfg(test)]

@@ -49,6 +49,13 @@ impl SuiteArgs {
         !self.suite.is_empty()
     }
 
+    /// Sets the suites, if no flag gives any.
+    pub(crate) fn configure(&mut self, suites: Vec<SuiteInput>) {
+        if self.suite.is_empty() {
+            self.suite = suites;
+        }
+    }
+
     /// The suites, in the order in which they are given first.
     pub(crate) fn sources(&self) -> Result<&[SuiteSource]> {
         if self.sources.get().is_none() {
