@@ -5,6 +5,15 @@ use podcov_control::{CONTROL, ControlAddress, DEFAULT_PORT};
 
 use crate::pod::long_running;
 
+/// A container whose podcov-agent reads the programs of the pod's other containers from their memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sidecar {
+    /// Its name.
+    pub container: String,
+    /// The port of its podcov-agent, on the pod's loopback interface.
+    pub port: u16,
+}
+
 /// The control endpoint of a podcov-agent in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentPort {
@@ -16,12 +25,42 @@ pub struct AgentPort {
     pub sure: bool,
 }
 
+/// The pod's sidecar, if it has one that can see the processes of other containers.
+pub(crate) fn sidecar(spec: &PodSpec) -> Option<Sidecar> {
+    let container = long_running(spec).find(|container| is_sidecar(container))?;
+    let port = agent_port(container)?.port;
+    let sees_others = spec.share_process_namespace == Some(true) || spec.host_pid == Some(true);
+    sees_others.then(|| Sidecar { container: container.name.clone(), port })
+}
+
+/// Whether a container runs `podcov-agent watch`, where the image's entrypoint may be podcov-agent.
+pub(crate) fn is_sidecar(container: &ContainerSpec) -> bool {
+    let words = words(container);
+    match words.iter().position(|word| is_agent(word)) {
+        Some(agent) => words.get(agent + 1) == Some(&"watch"),
+        None => container.command.is_none() && words.first() == Some(&"watch") && has_variable(container),
+    }
+}
+
+fn words(container: &ContainerSpec) -> Vec<&str> {
+    container.command.iter().chain(&container.args).flatten().map(String::as_str).collect()
+}
+
+fn is_agent(word: &str) -> bool {
+    word.rsplit('/').next() == Some("podcov-agent")
+}
+
+/// Whether a variable tells that podcov-agent is in a container.
+fn has_variable(container: &ContainerSpec) -> bool {
+    let mut variables = container.env.iter().flatten();
+    variables.any(|v| v.name.starts_with("PODCOV_") || v.name == "INTEGCOV_STORAGE")
+}
+
 /// Where podcov-agent would answer for a container: it takes the same variable and flag.
 pub(crate) fn agent_port(container: &ContainerSpec) -> Option<AgentPort> {
     let variables = || container.env.iter().flatten();
-    let words: Vec<&str> =
-        container.command.iter().chain(&container.args).flatten().map(String::as_str).collect();
-    let named = words.iter().position(|word| word.rsplit('/').next() == Some("podcov-agent"));
+    let words = words(container);
+    let named = words.iter().position(|word| is_agent(word));
     // The agent's own flags end at the dashes; after them are the program and its arguments. Where the image's entrypoint
     // is the agent, the container's arguments may begin with flags of it.
     let dashes = words.iter().position(|word| *word == "--");
@@ -29,6 +68,7 @@ pub(crate) fn agent_port(container: &ContainerSpec) -> Option<AgentPort> {
         (Some(named), Some(dashes)) if named < dashes => &words[named..dashes],
         (Some(named), None) => &words[named..],
         (None, Some(dashes)) => &words[..dashes],
+        (None, None) if is_sidecar(container) => &words[..],
         _ => &[],
     };
     let after =
@@ -46,8 +86,7 @@ pub(crate) fn agent_port(container: &ContainerSpec) -> Option<AgentPort> {
         Some(Ok(ControlAddress::Off) | Err(_)) => return None,
         None => DEFAULT_PORT,
     };
-    let expected =
-        named.is_some() || variables().any(|v| v.name.starts_with("PODCOV_") || v.name == "INTEGCOV_STORAGE");
+    let expected = named.is_some() || has_variable(container);
     Some(AgentPort { port, expected, sure: false })
 }
 

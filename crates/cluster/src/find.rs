@@ -9,7 +9,7 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::agent_port::{AgentPort, agent_port, is_sure};
+use crate::agent_port::{AgentPort, agent_port, is_sidecar, is_sure, sidecar};
 use crate::coverdir::{CoverDir, cover_dir, cover_volume};
 use crate::pod::{
     container_status, has_run, hostname, long_running, not_running, restarts, shares_process_ids,
@@ -75,7 +75,9 @@ impl Found {
         };
         let candidates = candidates(pod, scope);
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Unknown");
-        let may_have_files = candidates.iter().any(|(_, dir, _)| *dir != CoverDir::Unset);
+        let sidecar = pod.spec.as_ref().and_then(sidecar).filter(|_| scope.by_sidecar);
+        let may_have_files =
+            sidecar.is_some() || candidates.iter().any(|(_, dir, _)| *dir != CoverDir::Unset);
         let whole_pod = if candidates.is_empty() {
             Some(if scope.all_containers { Why::NoContainer } else { Why::NoCoverDir })
         } else if pod.metadata.deletion_timestamp.is_some() {
@@ -109,30 +111,37 @@ impl Found {
                 restarts: status.map_or(0, |s| s.restart_count),
             };
             let history = History::of(pod, status);
-            let ended = |why, history| Skipped {
-                history: Some((container.clone(), history)),
+            let ended = |why| Skipped {
+                history: Some((container.clone(), history.clone())),
                 ..skip(Some(&spec.name), why)
+            };
+            // One that has a podcov-agent itself is not asked of another.
+            let sidecar = sidecar.clone().filter(|_| !agent.is_some_and(|agent| agent.expected));
+            let target = |dir: CoverDir, runs| Target {
+                container: container.clone(),
+                volume: cover_volume(pod, spec, &dir),
+                shares_process_ids: shares_process_ids(pod),
+                dir,
+                agent,
+                sidecar: sidecar.clone(),
+                runs,
+                history: history.clone(),
+                hostname: hostname(pod),
             };
             match not_running(status) {
                 Some(_) if phase == "Pending" && !has_run(status) => {
                     self.skipped.push(skip(Some(&spec.name), Why::Pending));
                 }
+                // What it has counted its sidecar has.
+                Some(_) if sidecar.is_some() => self.targets.push(target(CoverDir::Unset, false)),
                 Some(_) if dir == CoverDir::Unset && !restarts(pod, spec, status) => {
                     self.skipped.push(skip(Some(&spec.name), Why::NoProcess));
                 }
                 Some(reason) if restarts(pod, spec, status) => {
-                    self.skipped.push(ended(Why::Restarting(reason), history));
+                    self.skipped.push(ended(Why::Restarting(reason)));
                 }
-                Some(reason) => self.skipped.push(ended(Why::NotRunning(reason), history)),
-                None => self.targets.push(Target {
-                    container,
-                    volume: cover_volume(pod, spec, &dir),
-                    shares_process_ids: shares_process_ids(pod),
-                    dir,
-                    agent,
-                    history,
-                    hostname: hostname(pod),
-                }),
+                Some(reason) => self.skipped.push(ended(Why::NotRunning(reason))),
+                None => self.targets.push(target(dir, true)),
             }
         }
     }
@@ -278,15 +287,17 @@ pub(crate) fn candidates<'a>(
     scope: &Scope,
 ) -> Vec<(&'a ContainerSpec, CoverDir, Option<AgentPort>)> {
     let Some(spec) = &pod.spec else { return Vec::new() };
+    let has_sidecar = scope.by_sidecar && sidecar(spec).is_some();
     let candidate = |container: &'a ContainerSpec| {
         let agent = agent_port(container).map(|port| AgentPort { sure: is_sure(spec, port), ..port });
         let dir = cover_dir(container, scope);
         // The agent sets GOCOVERDIR for its program.
         let dir = dir.or_else(|| agent.filter(|agent| agent.expected).map(|_| CoverDir::Env));
-        let dir = dir.or_else(|| scope.all_containers.then_some(CoverDir::Unset));
+        let dir = dir.or_else(|| (scope.all_containers || has_sidecar).then_some(CoverDir::Unset));
         dir.map(|dir| (container, dir, agent))
     };
-    long_running(spec).filter(|c| scope.wants_container(&c.name)).filter_map(candidate).collect()
+    let meant = long_running(spec).filter(|c| scope.wants_container(&c.name) && !is_sidecar(c));
+    meant.filter_map(candidate).collect()
 }
 
 #[cfg(test)]

@@ -271,3 +271,65 @@ fn pods_whose_process_ids_are_shared() {
         assert_eq!(found.targets[0].shares_process_ids, shared, "{field}");
     }
 }
+
+/// What a sidecar reads need not be mentioned by the containers that it is of.
+#[test]
+fn the_containers_beside_a_sidecar_are_targets() {
+    let sidecar = json!({"name": "podcov", "restartPolicy": "Always", "command": ["/podcov-agent", "watch", "--control=127.0.0.1:19990"]});
+    let agent = json!({"name": "agent", "command": ["/podcov-agent", "run", "--", "/app"]});
+    let spec = |shares: bool| {
+        json!({"shareProcessNamespace": shares, "initContainers": [sidecar],
+            "containers": [{"name": "plain"}, covered("app"), agent, {"name": "over"}]})
+    };
+    let mut over = running("over");
+    over["state"] = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
+    let mut up = json!({"phase": "Running", "initContainerStatuses": [running("podcov")],
+        "containerStatuses": [running("plain"), running("app"), running("agent"), over]});
+    let scope = |by_sidecar| {
+        let mut scope = scope(SelectArgs::default());
+        scope.by_sidecar = by_sidecar;
+        scope
+    };
+    let never = |spec: Value| {
+        let mut pod = pod(&spec, &up);
+        pod.spec.as_mut().unwrap().restart_policy = Some("Never".to_owned());
+        pod
+    };
+    let found = find(&never(spec(true)), &scope(true));
+    let seen: Vec<_> = found
+        .targets
+        .iter()
+        .map(|one| {
+            (one.container.container.as_str(), &one.dir, one.sidecar.as_ref().map(|s| s.port), one.runs)
+        })
+        .collect();
+    let path = CoverDir::Path("/cov".into());
+    let expected = [
+        ("plain", &CoverDir::Unset, Some(19990), true),
+        ("app", &path, Some(19990), true),
+        ("agent", &CoverDir::Env, None, true),
+        ("over", &CoverDir::Unset, Some(19990), false),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(found.targets[0].sidecar.as_ref().map(|one| one.container.as_str()), Some("podcov"));
+    // podcov-signal has nothing to do there, and without shared processes the sidecar sees none.
+    assert_eq!(names(&find(&never(spec(true)), &scope(false))), ["app", "agent"]);
+    assert_eq!(names(&find(&never(spec(false)), &scope(true))), ["app", "agent"]);
+    up["phase"] = json!("Succeeded");
+    let found = find(&pod(&spec(true), &up), &scope(true));
+    assert!(matches!(found.skipped[..], [Skipped { why: Why::Completed, .. }]), "{found:?}");
+}
+
+#[test]
+fn which_container_is_a_sidecar() {
+    for (container, is) in [
+        (json!({"name": "a", "command": ["/podcov/podcov-agent", "watch"]}), true),
+        (json!({"name": "a", "command": ["/podcov-agent"], "args": ["watch", "--every", "5"]}), true),
+        (json!({"name": "a", "args": ["watch"], "env": [{"name": "PODCOV_RUN", "value": "x"}]}), true),
+        (json!({"name": "a", "args": ["watch"]}), false),
+        (json!({"name": "a", "command": ["watch"], "env": [{"name": "PODCOV_RUN", "value": "x"}]}), false),
+        (json!({"name": "a", "command": ["/podcov-agent", "run", "--", "watch"]}), false),
+    ] {
+        assert_eq!(crate::agent_port::is_sidecar(&from(container.clone())), is, "{container}");
+    }
+}

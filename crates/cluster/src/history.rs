@@ -17,6 +17,8 @@ pub struct History {
     pub last: Option<Termination>,
     /// When the process was started that runs now.
     pub running_since: Option<Timestamp>,
+    /// The last one has ended, and no other is about to be started.
+    pub is_over: bool,
 }
 
 /// How a process ended.
@@ -53,6 +55,7 @@ impl History {
             ended,
             last: last.as_ref().map(Into::into),
             running_since: running.and_then(|running| running.started_at.as_ref()).map(|time| time.0),
+            is_over: terminated(state).is_some(),
         }
     }
 }

@@ -30,7 +30,7 @@ mod target;
 mod tls;
 mod watch;
 
-pub use agent_port::AgentPort;
+pub use agent_port::{AgentPort, Sidecar};
 pub use client::{Cluster, ClusterArgs};
 pub use coverdir::{CoverDir, CoverVolume};
 pub use ephemeral::{Ephemeral, Form, User};

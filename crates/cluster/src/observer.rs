@@ -6,6 +6,7 @@ use futures_util::future::select_all;
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Pod};
 use kube::ResourceExt;
 
+use crate::agent_port::sidecar;
 use crate::coverdir::{CoverDir, CoverVolume, cover_volume};
 use crate::find::candidates;
 use crate::pod::{container_status, has_run, hostname};
@@ -84,8 +85,9 @@ fn covered(pod: &Pod, scope: &Scope) -> Option<CoveredPod> {
     let has_lasting_volume = candidates.iter().any(|(spec, dir, _)| {
         matches!(cover_volume(pod, spec, dir), CoverVolume::HostPath | CoverVolume::Claim)
     });
+    let has_sidecar = pod.spec.as_ref().is_some_and(|spec| sidecar(spec).is_some());
     let (others, containers): (Vec<_>, Vec<_>) =
-        candidates.iter().partition(|(_, dir, _)| *dir == CoverDir::Unset);
+        candidates.iter().partition(|(_, dir, _)| *dir == CoverDir::Unset && !has_sidecar);
     let names = |containers: Vec<&(&ContainerSpec, CoverDir, _)>| {
         containers.into_iter().map(|(spec, ..)| spec.name.clone()).collect()
     };

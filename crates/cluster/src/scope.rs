@@ -59,6 +59,8 @@ pub struct Scope {
     pub run_id: Option<String>,
     /// Containers are meant too that set no GOCOVERDIR and mention no podcov-agent.
     pub all_containers: bool,
+    /// Containers are meant too whose programs a podcov-agent beside them reads from their memory.
+    pub by_sidecar: bool,
     pod: Option<GlobMatcher>,
     container: Option<GlobMatcher>,
     coverdir: Option<String>,
@@ -85,6 +87,7 @@ impl SelectArgs {
             labels: labels.join(","),
             run_id,
             all_containers: false,
+            by_sidecar: false,
             pod: pattern("--pod", &self.pod)?,
             container: pattern("--container", &self.container)?,
             coverdir: given(&self.coverdir),
@@ -102,6 +105,7 @@ impl SelectArgs {
             labels: String::new(),
             run_id: given(&self.run_id),
             all_containers: false,
+            by_sidecar: false,
             pod: pattern("--pod", &self.pod)?,
             container: pattern("--container", &self.container)?,
             coverdir: None,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::History;
-use crate::agent_port::AgentPort;
+use crate::agent_port::{AgentPort, Sidecar};
 use crate::coverdir::{CoverDir, CoverVolume};
 
 /// One container of one pod.
@@ -31,7 +31,7 @@ impl fmt::Display for Container {
     }
 }
 
-/// A running container that may hold counters.
+/// A running container that may hold counters, or one of which a sidecar may have some.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Which container.
@@ -44,6 +44,11 @@ pub struct Target {
     pub shares_process_ids: bool,
     /// Where its podcov-agent would answer, unless the container says that none does.
     pub agent: Option<AgentPort>,
+    /// The container beside it whose podcov-agent reads its programs from their memory, unless it has a podcov-agent of its
+    /// own.
+    pub sidecar: Option<Sidecar>,
+    /// It runs. If it does not, its sidecar alone has something of it.
+    pub runs: bool,
     /// Which processes it has had.
     pub history: History,
     /// The host's name in the pod. `None` for a pod on the host's network: it has the node's.

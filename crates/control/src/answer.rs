@@ -75,4 +75,6 @@ pub enum ProgramState {
     Down,
     /// It has ended for good.
     Over,
+    /// There is none: the agent reads the programs of other containers.
+    Watching,
 }

@@ -14,6 +14,10 @@ pub struct LiveProcess {
     /// Its name: the first 15 bytes of the program's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Of one that has ended: how long before its end it was read, at most, in milliseconds. What it counted in that time is
+    /// lost, unless it wrote its counters itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<u64>,
     /// The name of the file with its counters. It has the time of the snapshot.
     pub counters: String,
     /// The release of Go that built the program, as `go1.26.8`.

@@ -29,7 +29,10 @@ pub enum Request {
     /// Send the coverage files, maybe after the program has done something. The answer is a tar archive.
     Coverage(Option<Action>),
     /// Read the counters in the memory of the program and of all processes that it has started. The answer is a tar archive.
-    Snapshot,
+    Snapshot {
+        /// The container whose programs are meant, for an agent that reads those of other containers. `None`: all.
+        container: Option<String>,
+    },
 }
 
 /// What a program is to do.
@@ -63,7 +66,7 @@ impl Request {
     #[must_use]
     pub fn method(&self) -> &'static str {
         match self {
-            Self::Identity(_) | Self::Health | Self::Coverage(None) | Self::Snapshot => GET,
+            Self::Identity(_) | Self::Health | Self::Coverage(None) | Self::Snapshot { .. } => GET,
             Self::Do(_) | Self::Reset | Self::Coverage(Some(_)) => POST,
         }
     }
@@ -101,7 +104,11 @@ impl Request {
             COVERAGE if method == GET => nothing().map(|()| Self::Coverage(None)),
             COVERAGE if method == POST => after(query).map(|action| Self::Coverage(Some(action))),
             COVERAGE => Err(NotARequest::Method("GET, or a POST with ?after=")),
-            SNAPSHOT => takes(GET).and_then(|()| nothing()).map(|()| Self::Snapshot),
+            SNAPSHOT => {
+                takes(GET)?;
+                let container = if query.is_empty() { None } else { Some(container(query)?) };
+                Ok(Self::Snapshot { container })
+            }
             _ => Err(NotARequest::Path),
         }
     }
@@ -133,6 +140,16 @@ fn signal(query: &str) -> Result<Signal, NotARequest> {
     name.parse().map_err(|e| NotARequest::Query(format!("{name:?}: {e}")))
 }
 
+/// `container=NAME`, with a name as Kubernetes takes it.
+fn container(query: &str) -> Result<String, NotARequest> {
+    let is_name = |name: &&str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let name = query.strip_prefix("container=").filter(is_name);
+    let why = || NotARequest::Query("that takes no parameter but container=NAME".to_owned());
+    name.map(str::to_owned).ok_or_else(why)
+}
+
 /// The path with its query, as a request of HTTP has it.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,7 +166,8 @@ impl fmt::Display for Request {
             Self::Coverage(Some(Action::Flush { signal: Some(signal) })) => {
                 write!(f, "{COVERAGE}?after=flush&signal={}", signal.name())
             }
-            Self::Snapshot => f.write_str(SNAPSHOT),
+            Self::Snapshot { container: None } => f.write_str(SNAPSHOT),
+            Self::Snapshot { container: Some(name) } => write!(f, "{SNAPSHOT}?container={name}"),
         }
     }
 }
@@ -181,7 +199,8 @@ mod tests {
                 Request::Coverage(Some(Action::Flush { signal })),
                 "POST /coverage?after=flush&signal=RTMIN+1".into(),
             ),
-            (Request::Snapshot, "GET /snapshot".into()),
+            (Request::Snapshot { container: None }, "GET /snapshot".into()),
+            (Request::Snapshot { container: Some("cart-1".into()) }, "GET /snapshot?container=cart-1".into()),
         ] {
             assert_eq!(format!("{} {request}", request.method()), text);
             assert_eq!(parse(request.method(), &request.to_string()), Ok(request));
@@ -209,6 +228,8 @@ mod tests {
             ("GET", "/health?x"),
             ("GET", "/coverage?after=stop"),
             ("GET", "/snapshot?pid=1"),
+            ("GET", "/snapshot?container="),
+            ("GET", "/snapshot?container=../app"),
             ("POST", "/coverage"),
             ("POST", "/coverage?after=reset"),
             ("POST", "/coverage?after=stop&signal=USR1"),

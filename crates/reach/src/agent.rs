@@ -41,7 +41,17 @@ pub(crate) const AGENT_AT_LAST: WayKind = WayKind {
     ..AGENT
 };
 
+/// The way by the agent of a sidecar, which has what the programs have counted that have ended too.
+pub(crate) const SIDECAR: WayKind = WayKind {
+    name: "sidecar",
+    create: |cluster, target, goal| {
+        Box::new(Agent { beside: true, ..Agent::new(cluster, target, goal, REFUSAL_LIMIT) })
+    },
+};
+
 struct Agent<'a> {
+    /// It is that of the target's sidecar.
+    beside: bool,
     cluster: &'a Cluster,
     target: &'a Target,
     goal: Goal<'a>,
@@ -55,7 +65,7 @@ struct Agent<'a> {
 
 impl Way for Agent<'_> {
     fn name(&self) -> &'static str {
-        AGENT.name
+        if self.beside { SIDECAR.name } else { AGENT.name }
     }
 
     fn open(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
@@ -63,10 +73,14 @@ impl Way for Agent<'_> {
             if self.asked {
                 return Err(self.lost("the time was over"));
             }
-            let client = Client::connect(self.cluster, self.target).await.map_err(|error| match error {
-                ConnectError::NothingListens
-                    if self.target.expects_agent() && Instant::now() < self.refusal_deadline =>
-                {
+            let connected = if self.beside {
+                Client::connect_beside(self.cluster, self.target).await
+            } else {
+                Client::connect(self.cluster, self.target).await
+            };
+            let is_expected = self.beside || self.target.expects_agent();
+            let client = connected.map_err(|error| match error {
+                ConnectError::NothingListens if is_expected && Instant::now() < self.refusal_deadline => {
                     Fault::Passing(NOTHING_LISTENS.to_owned())
                 }
                 ConnectError::NothingListens => Fault::Absent(NOTHING_LISTENS.to_owned()),
@@ -103,16 +117,18 @@ impl Way for Agent<'_> {
         async {
             let client = self.client()?;
             let request = match self.goal {
-                Goal::Snapshot { .. } => Request::Snapshot,
+                Goal::Snapshot { .. } => Request::Snapshot {
+                    container: self.beside.then(|| self.target.container.container.clone()),
+                },
                 _ => Request::Coverage(self.action()),
             };
             let asked = self.once(client.archive(&request)).await;
             let (facts, pieces) = asked.map_err(|fault| match fault {
                 // An older one cannot do that, or its program must not be read: another way may be open.
-                Fault::Final(why) if request == Request::Snapshot => Fault::Absent(why),
+                Fault::Final(why) if matches!(request, Request::Snapshot { .. }) => Fault::Absent(why),
                 fault => fault,
             })?;
-            let mut stream = ArchiveStream::new(AGENT.name, pieces);
+            let mut stream = ArchiveStream::new(self.name(), pieces);
             stream.lives = facts.lives;
             stream.live = facts.live;
             Ok(Some(stream))
@@ -124,7 +140,7 @@ impl Way for Agent<'_> {
 impl<'a> Agent<'a> {
     fn new(cluster: &'a Cluster, target: &'a Target, goal: Goal<'a>, limit: Duration) -> Self {
         let refusal_deadline = Instant::now() + limit;
-        Self { cluster, target, goal, refusal_deadline, asked: false, client: None }
+        Self { beside: false, cluster, target, goal, refusal_deadline, asked: false, client: None }
     }
 
     fn action(&self) -> Option<Action> {

@@ -15,7 +15,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use podcov_cluster::forward::{DialFailure, Dialled};
-use podcov_cluster::{AgentPort, Cluster, Container, Error, Target};
+use podcov_cluster::{AgentPort, Cluster, Container, Error, Sidecar, Target};
 use podcov_control::{
     AGENT, EndedProcesses, ExpectedIdentity, Introduction, LIVES, MISSING, Nonce, PROCESSES, Refused,
     Request, TOKEN, Token,
@@ -80,6 +80,25 @@ impl Client {
         let Some(AgentPort { port, sure, .. }) = target.agent else {
             return Err(no_agent("it is told to listen nowhere").into());
         };
+        Self::connect_to(cluster, target, &target.container.container, port, sure).await
+    }
+
+    /// Connects to the agent of a target's sidecar.
+    pub(crate) async fn connect_beside(cluster: &Cluster, target: &Target) -> Result<Self, ConnectError> {
+        let Some(Sidecar { container, port }) = &target.sidecar else {
+            return Err(no_agent("the pod has no sidecar").into());
+        };
+        Self::connect_to(cluster, target, container, *port, false).await
+    }
+
+    /// `container` is the agent's; `sure` that no other container of the pod has its agent on this port.
+    async fn connect_to(
+        cluster: &Cluster,
+        target: &Target,
+        container: &str,
+        port: u16,
+        sure: bool,
+    ) -> Result<Self, ConnectError> {
         let dialled = cluster.dial(&target.container, port).await;
         let Dialled { stream, failure } = dialled.map_err(|error| Fault::of(&error))?;
         let handshake = handshake(TokioIo::new(stream)).await;
@@ -87,7 +106,7 @@ impl Client {
         // It ends with its last user, and what it fails with shows there.
         tokio::spawn(connection);
         let mut client = Self { sender, failure, proof: None };
-        let Container { namespace, pod, uid, container, .. } = &target.container;
+        let Container { namespace, pod, uid, .. } = &target.container;
         let expected = ExpectedIdentity {
             namespace,
             pod,
@@ -162,7 +181,7 @@ impl Client {
     ) -> Result<(ArchiveFacts, impl Stream<Item = Result<Bytes, Fault>> + Send + 'static), RequestError> {
         let response = self.ask(request).await?;
         let headers = response.headers();
-        let facts = if *request == Request::Snapshot {
+        let facts = if let Request::Snapshot { .. } = request {
             let processes = header(headers, PROCESSES).unwrap_or_default();
             let missing = header(headers, MISSING).unwrap_or_default();
             let live = LiveFacts { processes, missing };

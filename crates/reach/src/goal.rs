@@ -33,7 +33,7 @@ pub(crate) enum Goal<'a> {
     },
     /// The coverage of its running programs, out of their memory.
     Snapshot {
-        /// The image of an ephemeral container, if one may be added to the pod.
+        /// The image of an ephemeral container, where every way may be tried. Without it a sidecar alone is asked.
         image: Option<&'a str>,
     },
 }

@@ -135,7 +135,7 @@ pub async fn transfer<T>(
 
 /// Reads the coverage of a container's running programs from their memory: of all that are built with `-cover`, maybe none.
 /// `take` is given each archive that comes, which says what it is of. `image` is that of an ephemeral container, which is added to
-/// the pod where nothing else serves; without it, none is.
+/// the pod where nothing else serves; without it the target's sidecar alone is asked.
 pub async fn snapshot<T>(
     cluster: &Cluster,
     target: &Target,

@@ -224,6 +224,7 @@ pub fn describe(
         pid,
         started,
         name: stat.map(|stat| stat.name.clone()),
+        unread: None,
         counters: snapshot.name.to_string(),
         go: program.build.go.clone(),
         module: program.build.module.clone(),

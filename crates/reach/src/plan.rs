@@ -18,8 +18,14 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
     let (agent, expected) = (by_agent && (stop || target.agent.is_some()), stop || target.expects_agent());
     let files_alone = matches!(goal, Goal::Files { .. });
     let snapshot = matches!(goal, Goal::Snapshot { .. });
+    // Of a container that does not run, its sidecar alone has something.
+    let by_sidecar = snapshot && target.sidecar.is_some();
+    if by_sidecar && (!target.runs || matches!(goal, Goal::Snapshot { image: None })) {
+        return vec![agent::SIDECAR];
+    }
     let by_tar = files_alone && matches!(target.dir, CoverDir::Path(_));
     [
+        (by_sidecar, agent::SIDECAR),
         (agent && expected, agent::AGENT),
         (snapshot, live_shell::OWN_SHELL),
         (!stop && !snapshot, shell::SHELL),
@@ -40,7 +46,7 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
 pub(crate) mod tests {
     use std::time::Duration;
 
-    use podcov_cluster::{AgentPort, Container, CoverVolume};
+    use podcov_cluster::{AgentPort, Container, CoverVolume, Sidecar};
 
     use super::*;
     use crate::goal::Instruction;
@@ -61,6 +67,8 @@ pub(crate) mod tests {
             volume: CoverVolume::Unknown,
             shares_process_ids: false,
             hostname: None,
+            sidecar: None,
+            runs: true,
             agent: agent.map(|expected| AgentPort { port: 1, expected, sure: true }),
             history: Default::default(),
         }
@@ -98,7 +106,6 @@ pub(crate) mod tests {
             (archive(covered), &path, "exec-sh-tar", "exec-sh-tar agent", "agent exec-sh-tar"),
             (archive(one), &path, "exec-sh-tar", "exec-sh-tar", "exec-sh-tar"),
             (archive(stop), &path, "agent", "agent", "agent"),
-            (snapshot(None), &CoverDir::Unset, "exec-sh-dd", "exec-sh-dd agent", "agent exec-sh-dd agent"),
             (
                 snapshot(Some("busybox")),
                 &path,
@@ -115,6 +122,24 @@ pub(crate) mod tests {
                 let names: Vec<_> = planned.iter().map(|way| way.name).collect();
                 assert_eq!(names.join(" "), ways, "{goal:?} {dir} {agent:?}");
             }
+        }
+    }
+    #[test]
+    fn a_sidecar_is_asked_first_and_alone_where_nothing_else_may_be_tried() {
+        let sidecar = Some(Sidecar { container: "podcov".into(), port: 19998 });
+        let running = Target { sidecar, ..target(CoverDir::Path("/cov".into()), None) };
+        let over = Target { runs: false, dir: CoverDir::Unset, ..running.clone() };
+        let (every_way, alone) = (Goal::Snapshot { image: Some("busybox") }, Goal::Snapshot { image: None });
+        let files = Goal::Files { maybe_none: false, beside: false };
+        for (target, goal, ways) in [
+            (&running, every_way, "sidecar exec-sh-dd ephemeral"),
+            (&running, alone, "sidecar"),
+            (&running, files, "exec-sh-tar exec-tar"),
+            (&over, every_way, "sidecar"),
+            (&over, alone, "sidecar"),
+        ] {
+            let names: Vec<_> = plan(target, &goal).iter().map(|way| way.name).collect();
+            assert_eq!(names.join(" "), ways, "{goal:?}");
         }
     }
 }

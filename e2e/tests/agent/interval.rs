@@ -19,13 +19,13 @@ use crate::support::{BASH, Bench, names, until, wrapped};
 const LIVES: usize = 20;
 
 /// The program of e2e/plain, which handles no signal, in a counter mode.
-fn plain(mode: &str) -> Result<PathBuf> {
+pub(crate) fn plain(mode: &str) -> Result<PathBuf> {
     go_build("e2e/plain", &format!("plain-{mode}"), &["-cover", &format!("-covermode={mode}")])
 }
 
 /// How often each function was called, by the counters of all files in a folder together; in mode set how many files say
 /// that it was.
-fn calls(folder: &Path) -> Result<BTreeMap<String, u32>> {
+pub(crate) fn calls(folder: &Path) -> Result<BTreeMap<String, u32>> {
     let mut calls = BTreeMap::new();
     for name in names(folder, "covcounters.") {
         let FileName::Counters { hash, .. } = name.parse::<FileName>()? else { continue };
@@ -43,7 +43,7 @@ fn calls(folder: &Path) -> Result<BTreeMap<String, u32>> {
 }
 
 /// Whether a function was called so often, as far as the files tell.
-fn has_called(folder: &Path, function: &str, times: u32) -> bool {
+pub(crate) fn has_called(folder: &Path, function: &str, times: u32) -> bool {
     // A file may be replaced just then.
     calls(folder).is_ok_and(|calls| calls.get(function) == Some(&times))
 }

@@ -9,3 +9,4 @@ mod restart;
 mod snapshot;
 mod storage;
 mod support;
+mod watch;

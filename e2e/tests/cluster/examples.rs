@@ -196,11 +196,8 @@ async fn a_stock_program_whose_memory_is_read() -> Result<()> {
     as_go_says(&ended.stdout, &go_percent([files])?)
 }
 
-/// Row S4: a wrapper that uploads when its program has ended.
-#[tokio::test(flavor = "multi_thread")]
-async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {
-    let space = Space::new().await?;
-    // The bucket, in the cluster.
+/// A bucket `coverage`, in the cluster.
+pub(crate) async fn bucket(space: &Space) -> Result<()> {
     space
         .create::<Deployment>(json!({
             "metadata": {"name": "storage"},
@@ -219,7 +216,14 @@ async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {
             "spec": {"selector": {"app": "storage"}, "ports": [{"port": 8080}]}
         }))
         .await?;
-    space.rolled_out("storage").await?;
+    space.rolled_out("storage").await
+}
+
+/// Row S4: a wrapper that uploads when its program has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn scaled_to_zero_and_read_from_the_bucket() -> Result<()> {
+    let space = Space::new().await?;
+    bucket(&space).await?;
     space
         .create::<Secret>(json!({
             "metadata": {"name": "storage"},

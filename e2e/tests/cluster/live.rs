@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::rights::restricted;
 
 /// What asks nothing of a program: built with `-cover` alone, stripped, and nothing else in its image.
-const STOCK: Service = Service {
+pub(crate) const STOCK: Service = Service {
     name: "stock",
     build: &["-cover", "-ldflags=-s -w"],
     tools: &[],
@@ -37,7 +37,7 @@ async fn deploy(space: &Space, service: &Service, change: impl FnOnce(&mut Value
 }
 
 /// Asks each pod of a service for its name, once.
-async fn ask_each(space: &Space, app: &str) -> Result<()> {
+pub(crate) async fn ask_each(space: &Space, app: &str) -> Result<()> {
     for pod in space.pods(app).await? {
         let name = pod.name_any();
         let open = Open::new(space, &format!("pod/{name} main")).await?;
@@ -59,10 +59,16 @@ async fn collect_all(space: &Space) -> Result<Ended> {
 }
 
 /// The blocks that a service's pods have run, as Go's profiles name them.
-async fn covered(space: &Space, app: &str) -> Result<BTreeSet<String>> {
+pub(crate) async fn covered(space: &Space, app: &str) -> Result<BTreeSet<String>> {
     let pods = space.pods(app).await?;
-    let folders = pods.iter().map(|pod| space.collected(&pod.name_any(), "app").display().to_string());
-    let folders = folders.collect::<Vec<_>>().join(",");
+    let folders: Vec<_> = pods.iter().map(|pod| space.collected(&pod.name_any(), "app")).collect();
+    covered_in(&folders).await
+}
+
+/// The blocks that have run by the files of some folders.
+pub(crate) async fn covered_in(folders: &[std::path::PathBuf]) -> Result<BTreeSet<String>> {
+    let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let folders = folders.join(",");
     let mut report = tokio::process::Command::new(program("podcov-report"));
     let output = report.args(["textfmt", "-i", &folders, "-o", "-"]).output().await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -75,14 +81,14 @@ async fn covered(space: &Space, app: &str) -> Result<BTreeSet<String>> {
 }
 
 /// The way on which each container's memory was read.
-fn live_ways(space: &Space) -> Result<Vec<String>> {
+pub(crate) fn live_ways(space: &Space) -> Result<Vec<String>> {
     let manifest = space.manifest()?;
     let containers = manifest["containers"].as_array().context("containers")?;
     Ok(containers.iter().map(|one| one["live_way"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
 /// The names of a pod's ephemeral containers.
-fn ephemeral(pod: &Pod) -> Vec<String> {
+pub(crate) fn ephemeral(pod: &Pod) -> Vec<String> {
     let all = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
     let mut names: Vec<String> = all.map(|one| one.name.clone()).collect();
     names.sort();

@@ -8,5 +8,6 @@ mod lives;
 mod pods;
 mod processes;
 mod rights;
+mod sidecar;
 mod skaffold;
 mod volumes;

@@ -21,7 +21,7 @@ const PROGRAMS: [(&str, &[&str]); 6] = [
     ("podcov-test", &[]),
     ("podcov-signal", &[]),
     ("podcov-collect", &[]),
-    ("podcov-agent", &["run", "install"]),
+    ("podcov-agent", &["run", "install", "watch"]),
     ("podcov-report", &["textfmt", "merge", "html", "markdown", "badge", "gate", "diff"]),
     ("podcov-report", &[]),
 ];
@@ -234,7 +234,7 @@ fn the_tables_have_every_flag() -> Result<()> {
         ensure!(listed == own, "docs/reference.md lists {listed:?} for {name}, which has {own:?}");
     }
     for (name, subcommands, path) in [
-        ("podcov-agent", ["run", "install"].as_slice(), "docs/agent.md"),
+        ("podcov-agent", ["run", "install", "watch"].as_slice(), "docs/agent.md"),
         ("podcov-report", PROGRAMS[4].1, "docs/reports.md"),
     ] {
         let page = page(path)?;

@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Write the coverage of running Go programs to standard output as a tar archive, read from their memory: no signal is
     /// sent, nothing is stopped, and any mode of -cover will do
     Snapshot(SnapshotArgs),
+    /// Read the coverage of the Go programs in the pod's other containers from their memory, again and again: for a sidecar of
+    /// a pod with shareProcessNamespace, whose images need not change
+    Watch(Box<WatchArgs>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,11 +61,6 @@ pub(crate) struct RunArgs {
     /// The program with its arguments
     #[arg(value_name = "PROGRAM", required = true, last = true)]
     pub(crate) program: Vec<OsString>,
-
-    /// The folder for coverage files, made if it is missing [default: $GOCOVERDIR, else /tmp/podcov, else
-    /// /dev/shm/podcov/CONTAINER]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) coverdir: Option<PathBuf>,
 
     /// Whether to start the program again when it has ended; after a stop signal it is not
     #[arg(
@@ -108,6 +106,32 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", value_parser = podcov_exit::seconds, env = "PODCOV_FLUSH_EVERY", help_heading = "Flush")]
     pub(crate) flush_every: Option<Duration>,
 
+    /// Stop the program on any GET to this address, without a token, as kill switches in services do
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0:19999", help_heading = "Control")]
+    pub(crate) kill_switch: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(crate) shared: SharedArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WatchArgs {
+    /// How often to read the programs: one that ends loses at most what it counted since it was read last
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = podcov_exit::seconds, env = "PODCOV_EVERY")]
+    pub(crate) every: Duration,
+
+    #[command(flatten)]
+    pub(crate) shared: SharedArgs,
+}
+
+/// What `run` and `watch` both take.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SharedArgs {
+    /// The folder for coverage files, made if it is missing; `watch` has a folder for each container in it [default:
+    /// $GOCOVERDIR, else /tmp/podcov, else /dev/shm/podcov/CONTAINER]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) coverdir: Option<PathBuf>,
+
     /// Where to upload coverage files: gs://, s3:// or az:// with bucket and folder, or file:///folder
     /// [env: PODCOV_STORAGE, else INTEGCOV_STORAGE]
     #[arg(long, value_name = "ADDRESS", help_heading = "Storage")]
@@ -134,7 +158,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "UID", env = "PODCOV_POD_UID", help_heading = "Control")]
     pub(crate) pod_uid: Option<String>,
 
-    /// The container's name [default: the program's]
+    /// The container's name [default: the program's; for `watch` what the kubelet calls it]
     #[arg(long, value_name = "NAME", env = "PODCOV_CONTAINER", help_heading = "Storage")]
     pub(crate) container: Option<String>,
 
@@ -151,10 +175,6 @@ pub(crate) struct RunArgs {
     /// A file with the token that callers must have [env: PODCOV_TOKEN is the token itself]
     #[arg(long, value_name = "FILE", env = "PODCOV_TOKEN_FILE", help_heading = "Control")]
     pub(crate) token_file: Option<PathBuf>,
-
-    /// Stop the program on any GET to this address, without a token, as kill switches in services do
-    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "0.0.0.0:19999", help_heading = "Control")]
-    pub(crate) kill_switch: Option<SocketAddr>,
 }
 
 /// When to start the program again.
@@ -168,7 +188,7 @@ pub(crate) enum Restart {
     Never,
 }
 
-impl RunArgs {
+impl SharedArgs {
     /// Where to upload to, by flag or variable.
     pub(crate) fn address(&self) -> Result<Option<Address>> {
         if let Some(address) = &self.storage {

@@ -12,7 +12,7 @@ use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_storage::Origin;
 
-use crate::args::RunArgs;
+use crate::args::SharedArgs;
 use crate::program::GOCOVERDIR;
 
 /// The default folder.
@@ -25,7 +25,7 @@ const SHARED: &str = "/dev/shm/podcov";
 ///
 /// # Errors
 /// When it cannot be made.
-pub(crate) fn folder(args: &RunArgs, Origin { container, start, .. }: &Origin) -> Result<CoverFolder> {
+pub(crate) fn folder(args: &SharedArgs, Origin { container, start, .. }: &Origin) -> Result<CoverFolder> {
     let variable = || std::env::var_os(GOCOVERDIR).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     if let Some(dir) = args.coverdir.clone().or_else(variable) {
         let dir = make(&dir).or_exit(Exit::Usage, "the folder for coverage files cannot be made")?;
@@ -54,7 +54,7 @@ pub(crate) fn folder(args: &RunArgs, Origin { container, start, .. }: &Origin) -
 }
 
 /// Absolute, for a program may change its working directory.
-fn make(dir: &Path) -> io::Result<PathBuf> {
+pub(crate) fn make(dir: &Path) -> io::Result<PathBuf> {
     let dir = std::path::absolute(dir)?;
     fs::create_dir_all(&dir)?;
     // A folder that exists may belong to another user.
@@ -79,6 +79,11 @@ impl CoverFolder {
         let lock = fs::File::open(&path).ok().filter(|folder| folder.file().lock_shared().is_ok());
         let earlier = list(&path).ok().map(|listed| listed.into_keys().collect());
         Self { path, earlier, lock }
+    }
+
+    /// A folder that no other container's podcov-agent has, though an earlier one of this container may have had it.
+    pub(crate) fn of_container(path: PathBuf) -> Self {
+        Self { earlier: Some(BTreeSet::new()), ..Self::open(path) }
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -1,5 +1,6 @@
 //! Where this agent runs: run, namespace, pod and container.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,7 @@ use fs_err as fs;
 use podcov_control::{AGENT, Identity};
 use podcov_storage::Origin;
 
-use crate::args::RunArgs;
+use crate::args::SharedArgs;
 
 /// Where Kubernetes says which namespace a pod is in.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -21,23 +22,24 @@ const POD_UID: &str = "POD_UID";
 /// The container runtime sets it to the pod's host name, and an image may set it to anything.
 const HOSTNAME: &str = "HOSTNAME";
 
-/// What is known of the pod and the container.
-pub(crate) fn identity(args: &RunArgs) -> Identity {
+/// What is known of the pod and the container. `program` is what runs in it.
+pub(crate) fn identity(args: &SharedArgs, program: &OsStr) -> Identity {
     let namespace = fs::read_to_string(NAMESPACE_FILE).ok();
     let kernels = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    identity_by(args, |name| std::env::var(name).ok(), namespace, &kernels)
+    identity_by(args, program, |name| std::env::var(name).ok(), namespace, &kernels)
 }
 
 /// `variable` gives the environment, `namespace` is the service account's, `kernels` the kernel's name of the host.
 fn identity_by(
-    args: &RunArgs,
+    args: &SharedArgs,
+    program: &OsStr,
     variable: impl Fn(&str) -> Option<String>,
     namespace: Option<String>,
     kernels: &str,
 ) -> Identity {
     let text = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let given = |flag: &Option<String>, name: &str| text(flag.clone()).or_else(|| text(variable(name)));
-    let program = args.program.first().map(Path::new).and_then(Path::file_name);
+    let program = Path::new(program).file_name();
     Identity {
         agent: AGENT.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,7 +55,7 @@ fn identity_by(
 }
 
 /// The origin of this start's files in storage.
-pub(crate) fn origin(args: &RunArgs, identity: &Identity) -> Origin {
+pub(crate) fn origin(args: &SharedArgs, identity: &Identity) -> Origin {
     let run = args.run.as_deref().filter(|run| !run.is_empty()).unwrap_or("default");
     Origin {
         run: Origin::part(run),
@@ -89,7 +91,7 @@ mod tests {
         let variable = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
-        identity_by(&args, variable, namespace.map(str::to_owned), host)
+        identity_by(&args.shared, &args.program[0], variable, namespace.map(str::to_owned), host)
     }
 
     #[test]

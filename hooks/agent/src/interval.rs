@@ -5,6 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use livecov::process::scan::descendants;
 use podcov_cli::say;
 use rustix::process::Pid;
 
@@ -60,7 +61,9 @@ pub(crate) async fn take_live(agent: &Arc<Agent>) -> io::Result<Round> {
         State::Down(_) | State::Over(_) => None,
     };
     let live = Arc::clone(&agent.live);
-    tokio::task::spawn_blocking(move || live.take(program)).await.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(move || live.take(&descendants()?, program))
+        .await
+        .map_err(io::Error::other)?
 }
 
 fn number(pid: Pid) -> u32 {

@@ -1,14 +1,17 @@
 //! The first process of a container: starts a Go program, passes every signal on, and takes care of its coverage files.
 //!
 //! One thread starts, signals and reaps, so a process is never signalled after it was reaped. Other threads only read
-//! files. The modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`files`] and
-//! [`profile`] coverage files, [`live_files`] and [`flush`] both; [`upload`] knows storage, [`control`] HTTP; [`run`] brings
-//! them together.
+//! files. The modules, from the inside out: [`signals`](mod@signals) and [`program`] know processes, [`containers`] whose
+//! they are, [`files`] and [`profile`] coverage files, [`live_files`] and [`flush`] both; [`upload`] knows storage,
+//! [`endpoint`] HTTP, [`control`] what is answered; [`run`] brings them together. As a sidecar ([`watch`]) it starts no
+//! program, and reads those of other containers.
 
 #![cfg(target_os = "linux")]
 
 mod args;
+mod containers;
 mod control;
+mod endpoint;
 mod files;
 mod flush;
 mod identity;
@@ -19,10 +22,12 @@ mod profile;
 mod program;
 mod restart;
 mod run;
+mod runtime;
 mod signals;
 mod snapshot;
 mod tarball;
 mod upload;
+mod watch;
 mod write_timeout;
 
 use std::process::ExitCode;
@@ -43,6 +48,9 @@ pub fn main() -> ExitCode {
         Command::Exec { program } => Ok(program::become_program(&program)),
         Command::Install(args) => install::install(&args.dir).map(|()| 0),
         Command::Snapshot(args) => snapshot::main(&args),
+        Command::Watch(args) => {
+            signals.map_err(anyhow::Error::from).and_then(|signals| watch::main(&args, signals))
+        }
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

@@ -1,4 +1,4 @@
-//! The counters of processes that run, in the folder of coverage files: what `--flush-every` takes.
+//! The counters of processes that run, in the folder of coverage files: what `--flush-every` and `watch` take.
 //!
 //! Each process has one counter file there, of a snapshot of its memory. The next snapshot takes its place, under the same
 //! name, which has the time of the first one: so a reader finds a whole file at any time, and one that was copied earlier is
@@ -19,15 +19,22 @@ use std::time::{Duration, Instant};
 use covdata::FileName;
 use fs_err as fs;
 use livecov::process::has_ended;
-use livecov::process::scan::{ProcessSnapshot, Scanner, descendants};
-use podcov_cli::say;
+use livecov::process::scan::{ProcessSnapshot, Scanner, reading_rights};
+use podcov_cli::{count_of, say};
+use podcov_control::LiveProcess;
 
 use crate::files::CoverFolder;
+use crate::snapshot::live_process;
 use crate::{NAME, files};
 
-/// The snapshots of the processes that this one has started.
+/// How much earlier than a process its start may seem to be, in nanoseconds.
+const EARLY: u64 = 1_000_000_000;
+
+/// The snapshots of some processes.
 pub(crate) struct LiveFiles {
     folder: Arc<CoverFolder>,
+    /// A process's first file is named by its start: a podcov-agent that is started again goes on with the same file.
+    named_by_start: bool,
     state: Mutex<State>,
     /// What became of each file that was made here. It is never locked for long.
     made: Mutex<BTreeMap<String, Made>>,
@@ -39,6 +46,11 @@ pub(crate) struct LiveFiles {
 struct State {
     scanner: Scanner,
     files: Vec<LiveFile>,
+    /// Those that are complete, and in no need of being compared any more.
+    complete: Vec<LiveProcess>,
+    /// How many processes have ended and have not written what they had counted, and how long before its end one of them was
+    /// read, at most.
+    lost: (usize, Duration),
 }
 
 /// A process's file.
@@ -51,6 +63,8 @@ struct LiveFile {
     own: BTreeSet<String>,
     /// When it was read last.
     read: Instant,
+    /// What the process is.
+    process: LiveProcess,
     /// Nothing is added to it any more: the process has ended, or has cleared its counters.
     closed: bool,
 }
@@ -86,7 +100,40 @@ pub(crate) struct Round {
 impl LiveFiles {
     pub(crate) fn new(folder: Arc<CoverFolder>) -> Self {
         let (state, made) = (Mutex::default(), Mutex::default());
-        Self { folder, state, made, warned: AtomicBool::new(false) }
+        Self { folder, named_by_start: false, state, made, warned: AtomicBool::new(false) }
+    }
+
+    /// The same for processes that outlive this one.
+    pub(crate) fn of_others(folder: Arc<CoverFolder>) -> Self {
+        Self { named_by_start: true, ..Self::new(folder) }
+    }
+
+    /// What the snapshots in the folder are of.
+    pub(crate) fn processes(&self) -> Vec<LiveProcess> {
+        let state = self.lock();
+        state.complete.iter().chain(state.files.iter().map(|file| &file.process)).cloned().collect()
+    }
+
+    /// Whether a process runs whose snapshot is in the folder.
+    pub(crate) fn has_running(&self) -> bool {
+        self.lock().files.iter().any(|file| !file.closed)
+    }
+
+    /// What is lost of processes that have ended, as a sentence without its end.
+    pub(crate) fn loss(&self) -> Option<String> {
+        let state = self.lock();
+        let ended = state.files.iter().filter_map(|file| file.process.unread);
+        let ended = ended.map(|unread| (1, Duration::from_millis(unread)));
+        let (processes, longest) = ended.fold(state.lost, |a, b| (a.0 + b.0, a.1.max(b.1)));
+        let what = if processes == 1 { "what it had counted in its" } else { "what each had counted in its" };
+        (processes > 0).then(|| {
+            format!(
+                "{} ended without writing counters to {}; at most {what} last {:.2}s is lost",
+                count_of(processes, "process", "processes"),
+                self.folder.path().display(),
+                longest.as_secs_f32()
+            )
+        })
     }
 
     /// What became of a file, if it was made here.
@@ -107,7 +154,17 @@ impl LiveFiles {
         let (parsed, name) = (name.parse().expect("a name"), name.to_owned());
         self.set_made(&name, Made { version: 0, kind: Kind::Live });
         let (own, read) = (BTreeSet::new(), Instant::now());
-        self.lock().files.push(LiveFile { pid, auxv, name, parsed, own, read, closed: false });
+        let process = LiveProcess {
+            pid,
+            started: None,
+            name: None,
+            unread: None,
+            counters: name.clone(),
+            go: None,
+            module: None,
+            revision: None,
+        };
+        self.lock().files.push(LiveFile { pid, auxv, name, parsed, own, read, process, closed: false });
     }
 
     /// Whether a file stays as it is, and of what was made here, whether this version is its last.
@@ -148,27 +205,37 @@ impl LiveFiles {
         if state.files.is_empty() { files::list(self.folder.path()) } else { self.settle_listed(&mut state) }
     }
 
-    /// Takes a snapshot of each process that has coverage among those that were started here. `program` is the one that the
-    /// agent has started itself.
+    /// Takes a snapshot of each of these processes that has coverage. `program` is the one that the agent has started
+    /// itself.
     ///
     /// # Errors
     /// When the processes or the files cannot be listed, or a file cannot be written.
-    pub(crate) fn take(&self, program: Option<u32>) -> io::Result<Round> {
+    pub(crate) fn take(&self, pids: &[u32], program: Option<u32>) -> io::Result<Round> {
         let mut state = self.lock();
         // Those of the round before have been compared with all that their processes wrote, once this has settled.
         let earlier: BTreeSet<String> =
             state.files.iter().filter(|file| file.closed).map(|file| file.name.clone()).collect();
         let listed = self.settle_listed(&mut state)?;
-        state.files.retain(|file| !earlier.contains(&file.name));
+        let state = &mut *state;
+        state.complete.retain(|process| listed.contains_key(&process.counters));
+        for file in state.files.extract_if(.., |file| earlier.contains(&file.name)) {
+            if let Some(unread) = file.process.unread {
+                let (processes, longest) = state.lost;
+                state.lost = (processes + 1, longest.max(Duration::from_millis(unread)));
+            }
+            state.complete.extend(listed.contains_key(&file.name).then_some(file.process));
+        }
         // What is counted while they are read may be missing.
         let read = Instant::now();
-        let scan = state.scanner.scan(descendants()?);
+        let scan = state.scanner.scan(pids.iter().copied());
         let mut outcome = Ok(());
         for snapshot in &scan.snapshots {
             outcome = outcome.and(self.keep(&mut state.files, snapshot, &listed, read));
         }
         outcome?;
-        let why = scan.failures.first().cloned().or_else(|| scan.doubts().into_iter().next());
+        let rights = if scan.is_refused() { format!("; {}", reading_rights()) } else { String::new() };
+        let doubt = || scan.doubts().into_iter().next().map(|doubt| format!("{doubt}{rights}"));
+        let why = scan.failures.first().cloned().or_else(doubt);
         // One that has ended meanwhile need not be there.
         let running = program.filter(|program| !has_ended(*program, None));
         let is_starting = scan.is_starting() || running.is_some_and(is_this_program);
@@ -186,6 +253,8 @@ impl LiveFiles {
             // This first: what a process that has ended wrote is in the list.
             if has_ended(file.pid, Some(&file.auxv)) {
                 file.closed = true;
+                let unread = u64::try_from(file.read.elapsed().as_millis()).unwrap_or(u64::MAX);
+                file.process.unread = Some(unread);
                 self.note(&file.name, |made| made.kind = Kind::Final);
             }
         }
@@ -288,13 +357,43 @@ impl LiveFiles {
             let later = self.own(&files::list(self.folder.path())?, *pid, &counters.name);
             own.extend(later.into_iter().filter(|name| is_earlier(name, &counters.name)));
         }
-        let name = counters.name.to_string();
+        let parsed = self.first_name(snapshot)?;
+        let name = parsed.to_string();
         // Before it is there: it is no evidence that the program has written something.
         self.lock_made().insert(name.clone(), Made { version: 0, kind: Kind::Live });
-        files::write_whole(self.folder.path(), &counters.name, &counters.bytes)?;
-        let (auxv, parsed) = (auxv.clone(), counters.name);
-        files.push(LiveFile { pid: *pid, auxv, name, parsed, own, read, closed: false });
+        files::write_whole(self.folder.path(), &parsed, &counters.bytes)?;
+        let process = LiveProcess { counters: name.clone(), ..live_process(snapshot) };
+        files.push(LiveFile {
+            pid: *pid,
+            auxv: auxv.clone(),
+            name,
+            parsed,
+            own,
+            read,
+            process,
+            closed: false,
+        });
         Ok(())
+    }
+
+    /// The name for the first snapshot of a process, or for the first since it has cleared its counters.
+    fn first_name(&self, snapshot: &ProcessSnapshot) -> io::Result<FileName> {
+        let ProcessSnapshot { started, counters, .. } = snapshot;
+        let (FileName::Counters { hash, pid, .. }, Some(started)) = (counters.name, started) else {
+            return Ok(counters.name);
+        };
+        if !self.named_by_start {
+            return Ok(counters.name);
+        }
+        // A file that is as old as the process counts as its own.
+        let by_start = FileName::Counters { hash, pid, nanos: started.saturating_add(EARLY) };
+        let is_free = match fs::read(self.folder.path().join(by_start.to_string())) {
+            // An earlier podcov-agent has read it.
+            Ok(before) => livecov::is_within(&before, &counters.bytes) != Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.made(&by_start.to_string()).is_none(),
+            Err(error) => return Err(error),
+        };
+        Ok(if is_free { by_start } else { counters.name })
     }
 
     fn note(&self, name: &str, change: impl FnOnce(&mut Made)) {

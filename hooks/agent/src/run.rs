@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,49 +12,41 @@ use podcov_cli::say;
 use podcov_control::EndedProcess;
 use rustix::process::{Pid, Signal, getpid, set_child_subreaper};
 use tokio::sync::watch;
-use tokio::task::{JoinSet, LocalSet, spawn_local};
+use tokio::task::{JoinSet, spawn_local};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
 use crate::args::RunArgs;
-use crate::control::{self, Agent};
+use crate::control::Agent;
+use crate::endpoint::{self, Endpoint};
 use crate::flush::Flush;
 use crate::interval::{Interval, take_live};
 use crate::live_files::LiveFiles;
 use crate::profile::Profile;
 use crate::program::{End, Fate, Program, State, reap, stop_too};
 use crate::restart::Policy;
+use crate::runtime::block_on;
 use crate::signals::{self, Blocked, SignalEvent, Signals};
-use crate::upload::Uploader;
+use crate::upload::{Uploader, last_deadline};
 use crate::{NAME, files, identity, program};
 
 /// The exit code of a Go program that panics.
 const PANIC: u8 = 2;
-
-/// How long a thread that has nothing to do is kept.
-const ALWAYS: Duration = Duration::from_secs(1 << 32);
-
-/// The least time for the last upload, unless the deadline is shorter.
-const LEAST: Duration = Duration::from_secs(3);
 
 /// Runs the program and gives the exit code to end with: the program's, or 128 + the signal that ended it.
 ///
 /// # Errors
 /// When the program could not be started.
 pub(crate) fn main(args: &RunArgs, blocked: Blocked) -> Result<u8> {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_io().enable_time().thread_keep_alive(ALWAYS).build()?;
-    let code = LocalSet::new().block_on(&runtime, run(args, blocked));
-    // All other tasks have had their time.
-    runtime.shutdown_background();
-    code
+    block_on(run(args, blocked))?
 }
 
 async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
-    let identity = identity::identity(args);
-    let origin = identity::origin(args, &identity);
-    let folder = Arc::new(files::folder(args, &origin)?);
-    let address = args.address()?;
-    let ports = control::open(args).await?;
+    let shared = &args.shared;
+    let identity = identity::identity(shared, &args.program[0]);
+    let origin = identity::origin(shared, &identity);
+    let folder = Arc::new(files::folder(shared, &origin)?);
+    let address = shared.address()?;
+    let ports = endpoint::open(shared, args.kill_switch).await?;
     let signals = Signals::new(&blocked).context("cannot read signals")?;
     if getpid() != Pid::INIT {
         // A container's first process gets all orphans anyway.
@@ -78,18 +70,17 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         flush: Flush::new(folder.path().to_owned(), Arc::clone(&live), args.flush_signal, args.flush_timeout),
         live,
         folder,
-        identity,
+        endpoint: Endpoint::new(identity),
         origin,
         storage: address.as_ref().map(ToString::to_string),
         stop_signal: args.stop_signal,
         stop_asked: watch::Sender::new(None),
         waiting: std::sync::Mutex::default(),
         starts: AtomicU32::new(1),
-        sent: AtomicU64::new(0),
         snapshots: Arc::default(),
         lives: std::sync::Mutex::default(),
     });
-    let control = spawn_local(control::serve(ports, Arc::clone(&agent)));
+    let control = spawn_local(endpoint::serve(ports, Arc::clone(&agent)));
     let mut supervisor = Supervisor {
         args,
         agent: Arc::clone(&agent),
@@ -376,7 +367,7 @@ impl Supervisor<'_> {
 
     fn upload_soon(&mut self) {
         if let Some(uploader) = &self.uploader {
-            let (uploader, deadline) = (Arc::clone(uploader), Instant::now() + self.args.deadline);
+            let (uploader, deadline) = (Arc::clone(uploader), Instant::now() + self.args.shared.deadline);
             self.uploads.spawn_local(async move { uploader.upload(deadline, None).await });
         }
     }
@@ -404,14 +395,11 @@ impl Supervisor<'_> {
     /// Uploads the rest, while callers of the control endpoint still get their answers.
     async fn last_upload(&mut self, end: End) {
         if let Some(uploader) = &self.uploader {
-            let now = Instant::now();
-            // A program that ends after the deadline has a platform that gives more time. So may one that ends just before
-            // it, and an upload without any time would be certain to fail.
-            let from = self.stop.filter(|stop| now < *stop + self.args.deadline).unwrap_or(now);
-            let deadline = (from + self.args.deadline).max(now + self.args.deadline.min(LEAST));
+            let deadline = last_deadline(self.stop, self.args.shared.deadline);
             uploader.upload(deadline, Some(end.code())).await;
         }
         self.agent.program.set(State::Over(end));
+        self.agent.endpoint.close();
         self.takes.abort_all();
         self.uploads.abort_all();
     }

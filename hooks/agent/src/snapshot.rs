@@ -65,6 +65,7 @@ pub(crate) fn live_process(snapshot: &ProcessSnapshot) -> LiveProcess {
         pid: *pid,
         started: *started,
         name: stat.as_ref().map(|stat| stat.name.clone()),
+        unread: None,
         counters: counters.name.to_string(),
         go: program.build.go.clone(),
         module: program.build.module.clone(),

@@ -1,6 +1,6 @@
 //! The coverage files as a tar stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
@@ -17,12 +17,22 @@ const BLOCK: usize = 512;
 /// The end of an archive.
 pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
-/// Sends an archive of the folder's coverage files, one piece for each file. An error ends it.
-pub(crate) async fn send(folder: PathBuf, pieces: mpsc::Sender<io::Result<Bytes>>) {
-    let outcome = match files::list(&folder) {
-        Ok(listed) => send_files(folder, listed.into_keys(), &pieces).await,
-        Err(error) => Err(error),
-    };
+/// Sends an archive of the folders' coverage files, one piece for each file, and each name once. An error ends it.
+pub(crate) async fn send(folders: Vec<PathBuf>, pieces: mpsc::Sender<io::Result<Bytes>>) {
+    let mut sent = BTreeSet::new();
+    let mut outcome = Ok(());
+    for folder in folders {
+        outcome = match files::list(&folder) {
+            Ok(mut listed) => {
+                listed.retain(|name, _| sent.insert(name.clone()));
+                send_files(folder, listed.into_keys(), &pieces).await
+            }
+            Err(error) => Err(error),
+        };
+        if outcome.is_err() {
+            break;
+        }
+    }
     let last = outcome.map(|()| Bytes::from_static(&END));
     // The receiver hung up, which is no error.
     let _ = pieces.send(last).await;

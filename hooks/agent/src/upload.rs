@@ -5,6 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use covdata::{CounterFileBuilder, FileName, ProcessArgs};
 use fs_err as fs;
@@ -20,6 +21,18 @@ use crate::{NAME, files};
 
 /// How many files are uploaded at a time.
 const AT_A_TIME: usize = 8;
+
+/// The least time for the last upload, unless the time for uploads is shorter.
+const LEAST: Duration = Duration::from_secs(3);
+
+/// When the last upload must be done. `stop` is when the first stop signal came, `time` how long uploads may take.
+pub(crate) fn last_deadline(stop: Option<Instant>, time: Duration) -> Instant {
+    let now = Instant::now();
+    // A program that ends after the deadline has a platform that gives more time. So may one that ends just before
+    // it, and an upload without any time would be certain to fail.
+    let from = stop.filter(|stop| now < *stop + time).unwrap_or(now);
+    (from + time).max(now + time.min(LEAST))
+}
 
 /// Uploads the files of a folder.
 pub(crate) struct Uploader {
@@ -346,7 +359,7 @@ mod tests {
         }
 
         async fn upload(&self) {
-            let deadline = Instant::now() + std::time::Duration::from_secs(60);
+            let deadline = Instant::now() + Duration::from_secs(60);
             self.uploader.upload(deadline, None).await;
         }
 

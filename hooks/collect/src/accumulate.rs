@@ -31,6 +31,7 @@ pub(crate) fn accumulate(manifest: &mut Manifest, earlier: Manifest, staging: &S
             Some(new) => {
                 new.files.append(&mut old.files);
                 new.files.sort();
+                old.live.retain(|process| new.live.iter().all(|newer| newer.counters != process.counters));
                 new.live.append(&mut old.live);
             }
             None => manifest.containers.push(Collected { earlier: true, ..old }),

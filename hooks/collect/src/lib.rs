@@ -145,13 +145,16 @@ async fn collect(
     };
     let staging = staging.as_ref().context("there is a staging folder by now")?;
     manifest.record_losses();
-    if let Some(earlier) = earlier.filter(|_| args.accumulate) {
+    let earlier = earlier.filter(|_| args.accumulate);
+    let known = earlier.as_ref().map(live::ended).unwrap_or_default();
+    if let Some(earlier) = earlier {
         accumulate(&mut manifest, earlier, staging).or_exit(Exit::Usage, "the report cannot be written")?;
     }
     manifest.containers.sort_by(|a, b| a.folder.cmp(&b.folder));
     for container in &mut manifest.containers {
         live::keep_each_count_once(container, staging.path())
             .or_exit(Exit::Usage, "the report cannot be written")?;
+        live::note_losses(container, &known);
     }
     let lines = sift(&mut manifest.containers, args.include_older, staging.path());
     for line in lines.or_exit(Exit::Usage, "the report cannot be written")? {
@@ -178,6 +181,7 @@ async fn from_cluster(
     let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
     let mut scope = args.select.scope(cluster.default_namespace())?;
     scope.all_containers = args.live;
+    scope.by_sidecar = true;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
     let found = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
     deleted.look_up(&scope, &found, args.include_older);
@@ -330,7 +334,9 @@ fn note_lives(
         let lives = earlier.map(|old| &*old.lives).unwrap_or_default();
         // A snapshot is no evidence of what a process wrote when it ended.
         let is_snapshot = |name: &&str| collected.live.iter().any(|process| process.counters == **name);
-        let written = Written::new(names.filter(|name| !is_snapshot(name)), modes);
+        let read = collected.live.iter().filter(|process| process.unread.is_some());
+        let mut written = Written::new(names.filter(|name| !is_snapshot(name)), modes);
+        written.read = read.filter_map(|process| process.started).collect();
         let found = lives::judge(history, &written, lives);
         collected.lives = found.lives;
         let volume = targets.iter().find(|target| is(&target.container)).map(|target| target.volume);

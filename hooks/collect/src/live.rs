@@ -4,14 +4,16 @@
 //! cleared its counters between them. What another file of the same process holds is left out. In a folder that other pods may
 //! write to only the snapshots are compared: other pods' programs have the same hash, and often the same number.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use covdata::{FileName, MetaHash};
 use fs_err as fs;
+use podcov_cli::count_of;
 use podcov_control::LiveProcess;
 
-use crate::manifest::Collected;
+use crate::manifest::{Collected, Manifest};
 use crate::sift::remove;
 
 /// A counter file.
@@ -58,6 +60,33 @@ pub(crate) fn keep_each_count_once(container: &mut Collected, staging: &Path) ->
     let has = |name: &str| container.files.iter().any(|file| file.name == name);
     container.live = container.live.iter().filter(|process| has(&process.counters)).cloned().collect();
     Ok(())
+}
+
+/// The processes of a report that ended before they could be read once more, by their counter files.
+pub(crate) fn ended(manifest: &Manifest) -> BTreeSet<String> {
+    let processes = manifest.containers.iter().flat_map(|container| &container.live);
+    processes.filter(|process| process.unread.is_some()).map(|process| process.counters.clone()).collect()
+}
+
+/// Notes what was lost of processes that have ended and whose last snapshot is in the report. `known` are those that an
+/// earlier run has named.
+pub(crate) fn note_losses(container: &mut Collected, known: &BTreeSet<String>) {
+    if container.earlier {
+        return;
+    }
+    let loss = |is_known| {
+        let ended = container.live.iter().filter(|process| known.contains(&process.counters) == is_known);
+        let unread: Vec<u64> = ended.filter_map(|process| process.unread).collect();
+        let longest = unread.iter().max()?;
+        let what =
+            if unread.len() == 1 { "what it had counted in its" } else { "what each had counted in its" };
+        let processes = count_of(unread.len(), "process", "processes");
+        let seconds = *longest as f64 / 1000.0;
+        Some(format!("{processes} ended without writing counters; at most {what} last {seconds:.2}s is lost"))
+    };
+    let (new, old) = (loss(false), loss(true));
+    container.losses.extend(new);
+    container.known_losses.extend(old);
 }
 
 /// The files of a process: the snapshot, and what it has written since it was started.
@@ -124,6 +153,7 @@ mod tests {
                 pid: 1,
                 started: Some(started),
                 name: None,
+                unread: None,
                 counters: FileName::Counters { hash: HASH, pid: 1, nanos }.to_string(),
                 go: None,
                 module: None,
@@ -171,6 +201,32 @@ mod tests {
         // The container was restarted between them.
         let report = Report::new().snapshot(10, 20, &[1, 0]).snapshot(25, 30, &[1, 1]);
         assert_eq!(report.left(), (vec![20, 30], 2));
+    }
+
+    /// The last snapshot of one that has ended counts, unless a file that it wrote has it all. What it lacks is named, once.
+    #[test]
+    fn what_a_process_counted_after_its_last_snapshot_is_lost() {
+        let ended = |mut report: Report| {
+            report.container.live.iter_mut().for_each(|process| process.unread = Some(430));
+            keep_each_count_once(&mut report.container, report.staging.path()).unwrap();
+            report.container
+        };
+        let mut killed = ended(Report::new().snapshot(10, 20, &[1, 0]));
+        let lost =
+            "1 process ended without writing counters; at most what it had counted in its last 0.43s is lost";
+        note_losses(&mut killed, &BTreeSet::new());
+        assert_eq!((killed.losses.as_slice(), killed.known_losses.len()), (&[lost.to_owned()][..], 0));
+        let mut again = ended(Report::new().snapshot(10, 20, &[1, 0]).snapshot(25, 30, &[1, 0]));
+        let known = ended_names(&killed);
+        note_losses(&mut again, &known);
+        assert_eq!((again.losses.len(), again.known_losses.as_slice()), (1, &[lost.to_owned()][..]));
+        let mut wrote = ended(Report::new().snapshot(10, 20, &[1, 0]).file(21, &[2, 1]));
+        note_losses(&mut wrote, &BTreeSet::new());
+        assert_eq!((wrote.losses.len(), wrote.files.len()), (0, 1));
+    }
+
+    fn ended_names(container: &Collected) -> BTreeSet<String> {
+        ended(&Manifest { containers: vec![container.clone()], ..Manifest::default() })
     }
 
     /// What other pods write to a folder has the same hash and number.

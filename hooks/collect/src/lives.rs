@@ -16,6 +16,9 @@ const LAST_WRITE: SignedDuration = SignedDuration::from_secs(5);
 /// gives itself.
 const SIGNALLED: i32 = 128 + 64;
 
+/// What has happened to a process that another one has followed.
+const RESTARTED: &str = "it was restarted during the run";
+
 /// A process of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Life {
@@ -60,6 +63,9 @@ pub(crate) struct Written {
     times: Vec<u64>,
     /// The program can write while it runs, so that a file need not be the last of its process.
     while_running: bool,
+    /// When processes were started, up to a second early, that have ended and whose memory was read before, in nanoseconds
+    /// since 1970-01-01 UTC. What is lost of these is named otherwise.
+    pub(crate) read: Vec<u64>,
 }
 
 /// A container's processes, and what is lost of them.
@@ -87,16 +93,28 @@ impl Written {
         // Without meta-data nothing is known of the program.
         let while_running =
             modes.peek().is_none() || modes.any(|mode| !matches!(mode, Mode::Set | Mode::Count));
-        Self { times: names.into_iter().filter_map(time).collect(), while_running }
+        Self { times: names.into_iter().filter_map(time).collect(), while_running, read: Vec::new() }
+    }
+
+    /// How many processes that were started in a time have been read.
+    fn read_between(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> usize {
+        // Their starts may be a second early.
+        let [from, to] =
+            [from, to].map(|time| time.and_then(|time| time.checked_sub(SignedDuration::from_secs(1)).ok()));
+        count_between(&self.read, from, to)
     }
 
     /// How many files were written from one time on and before another.
     fn between(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> usize {
-        let nanos = |time: Timestamp| u64::try_from(time.as_nanosecond()).unwrap_or_default();
-        let from = from.map_or(0, nanos);
-        let to = to.map_or(u64::MAX, nanos);
-        self.times.iter().filter(|time| (from..to).contains(*time)).count()
+        count_between(&self.times, from, to)
     }
+}
+
+fn count_between(times: &[u64], from: Option<Timestamp>, to: Option<Timestamp>) -> usize {
+    let nanos = |time: Timestamp| u64::try_from(time.as_nanosecond()).unwrap_or_default();
+    let from = from.map_or(0, nanos);
+    let to = to.map_or(u64::MAX, nanos);
+    times.iter().filter(|time| (from..to).contains(*time)).count()
 }
 
 /// What became of a container's processes.
@@ -107,7 +125,7 @@ pub(crate) fn judge(history: &History, written: &Written, known: &[Life]) -> Liv
     let ended = history.ended as usize;
     let known: Vec<&Life> = known.iter().filter(|life| life.counters.is_some()).take(ended).collect();
     for life in &known {
-        found.losses.extend(life.loss(written));
+        found.losses.extend(life.loss(RESTARTED, written));
         found.lives.push((*life).clone());
     }
     found.known_losses = found.losses.len();
@@ -115,13 +133,17 @@ pub(crate) fn judge(history: &History, written: &Written, known: &[Life]) -> Liv
         let last_started = history.last.as_ref().and_then(|last| last.started);
         let unknown = ended - known.len() - usize::from(history.last.is_some());
         let since = known.last().and_then(|life| life.ended).or(history.pod_started);
-        let (counters, loss) = judge_unknown(unknown, written, written.between(since, last_started));
+        // Of those that were read, what is lost is named otherwise.
+        let read = written.read_between(since, last_started);
+        let (counters, loss) =
+            judge_unknown(unknown.saturating_sub(read), written, written.between(since, last_started));
         found.losses.extend(loss);
         let one = Life { counters: Some(counters), ..Life::running(None) };
         found.lives.extend(std::iter::repeat_n(one, unknown));
         if let Some(last) = &history.last {
             let life = Life::of(last, written);
-            found.losses.extend(life.loss(written));
+            let how = if history.is_over { "it ended during the run" } else { RESTARTED };
+            found.losses.extend(life.loss(how, written));
             found.lives.push(life);
         }
     }
@@ -176,8 +198,8 @@ impl Life {
         }
     }
 
-    /// What is lost of it.
-    fn loss(&self, written: &Written) -> Option<String> {
+    /// What is lost of it. `how` begins the sentence.
+    fn loss(&self, how: &str, written: &Written) -> Option<String> {
         let Some(exit_code) = self.exit_code else {
             // Of this one an earlier report knew no more either.
             return (self.counters == Some(FinalCounters::Unknown)).then(|| unknown_ends("one process"));
@@ -191,13 +213,14 @@ impl Life {
         };
         let what = match self.counters? {
             FinalCounters::Written | FinalCounters::NeverRan => return None,
+            _ if written.read_between(end.started, after(end.finished)) > 0 => return None,
             FinalCounters::Lost if written.between(end.started, after(end.finished)) == 0 => {
                 "what it had counted until then is lost"
             }
             FinalCounters::Lost => "what it had counted since its last counter file is lost",
             FinalCounters::Unknown => "what it had counted since its last counter file may be lost",
         };
-        Some(format!("it was restarted during the run ({end}); {what}"))
+        Some(format!("{how} ({end}); {what}"))
     }
 }
 
@@ -259,7 +282,13 @@ mod tests {
     }
 
     fn history(ended: u32, last: Termination) -> History {
-        History { pod_started: Some(at(0)), ended, last: Some(last), running_since: Some(at(21)) }
+        History {
+            pod_started: Some(at(0)),
+            ended,
+            last: Some(last),
+            running_since: Some(at(21)),
+            is_over: false,
+        }
     }
 
     fn losses(history: &History, written: &Written) -> Vec<String> {
@@ -359,6 +388,29 @@ mod tests {
         let known = [life(FinalCounters::Lost)];
         let found = judge(&history(2, ended(0, "Completed")), &written, &known);
         assert_eq!((found.losses.len(), found.known_losses), (1, 1));
+    }
+
+    /// Its last snapshot is in the report, and what that lacks is named there.
+    #[test]
+    fn of_a_process_that_was_read_no_more_is_lost_than_what_came_after() {
+        let killed = |ended| history(ended, ended_by_kill());
+        let mut written = files(&[], Mode::Atomic);
+        assert_eq!(losses(&killed(1), &written).len(), 1);
+        // Up to a second before the kubelet says.
+        written.read = vec![(START as u64 + 9) * 1_000_000_000 + 500_000_000];
+        assert_eq!(losses(&killed(1), &written), [""; 0]);
+        // Of the one before it nothing is known.
+        written.read = vec![(START as u64 + 9) * 1_000_000_000];
+        assert_eq!(losses(&killed(2), &written).len(), 1);
+        written.read.push((START as u64 + 3) * 1_000_000_000);
+        assert_eq!(losses(&killed(2), &written), [""; 0]);
+        let over = History { running_since: None, is_over: true, ..killed(1) };
+        let said = losses(&over, &files(&[], Mode::Atomic));
+        assert!(said[0].starts_with("it ended during the run (exit code 137, killed); "), "{said:?}");
+    }
+
+    fn ended_by_kill() -> Termination {
+        ended(137, "Error")
     }
 
     #[test]

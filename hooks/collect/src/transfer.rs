@@ -51,8 +51,8 @@ impl Collector<'_> {
         collected.may_share_folder =
             matches!(target.volume, CoverVolume::HostPath | CoverVolume::Claim | CoverVolume::Other);
         // The memory first: what ends meanwhile has left a file.
-        if let Some(image) = self.live_image {
-            self.collect_from_memory(target, image, &mut collected).await?;
+        if self.reads_memory(target) {
+            self.collect_from_memory(target, &mut collected).await?;
         }
         if target.dir != CoverDir::Unset {
             self.collect_files(target, &mut collected).await?;
@@ -63,12 +63,12 @@ impl Collector<'_> {
         Ok(collected)
     }
 
-    async fn collect_from_memory(
-        &self,
-        target: &Target,
-        image: &str,
-        collected: &mut Collected,
-    ) -> Result<()> {
+    /// Whether what its programs have counted comes from their memory: a sidecar reads that without being asked for.
+    fn reads_memory(&self, target: &Target) -> bool {
+        self.live_image.is_some() || target.sidecar.is_some()
+    }
+
+    async fn collect_from_memory(&self, target: &Target, collected: &mut Collected) -> Result<()> {
         let take = async |mut stream: ArchiveStream| {
             let live = stream.live.take();
             let taken = self.take(target, stream, collected, true).await;
@@ -79,7 +79,7 @@ impl Collector<'_> {
             taken
         };
         let transferred =
-            podcov_reach::snapshot(self.cluster, target, Some(image), self.transfer, take).await;
+            podcov_reach::snapshot(self.cluster, target, self.live_image, self.transfer, take).await;
         transferred.taken.transpose()?;
         transferred.way.clone_into(&mut collected.live_way);
         collected.losses.extend(transferred.loss);
@@ -89,8 +89,8 @@ impl Collector<'_> {
     async fn collect_files(&self, target: &Target, collected: &mut Collected) -> Result<()> {
         let beside = self.live_image.is_some();
         // What was read from memory may be all; and a folder that is named for all containers is not in each of them.
-        let maybe_none =
-            beside && (!collected.live.is_empty() || self.same_folder && collected.losses.is_empty());
+        let maybe_none = self.reads_memory(target)
+            && (!collected.live.is_empty() || self.same_folder && collected.losses.is_empty());
         let transfer = Transfer { maybe_none, beside, ..self.transfer };
         let take = async |mut stream: ArchiveStream| {
             if let Some(lives) = stream.lives.take() {
@@ -125,7 +125,8 @@ impl Collector<'_> {
             return Ok(Ok(()));
         }
         collected.gzip |= unpacked.gzip;
-        // What an earlier try brought is whole, and Go never writes a name twice: it stays.
+        // What an earlier try brought is whole, and stays. A snapshot may have come again.
+        collected.files.retain(|file| unpacked.files.iter().all(|newer| newer.name != file.name));
         collected.files.extend(unpacked.files.iter().cloned());
         fault(target, &unpacked, cut, maybe_none).map_or(Ok(Ok(())), Err)
     }

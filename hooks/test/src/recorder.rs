@@ -18,6 +18,7 @@ impl Recorder {
     pub(crate) async fn start(cluster: &Cluster, mut scope: Scope, note: SeenPods) -> Result<Self, Error> {
         // Whether podcov-collect will read memory is not known here.
         scope.all_containers = true;
+        scope.by_sidecar = true;
         let pods = cluster.observe_pods(scope).await?;
         let mut recorder = Self { pods, note };
         recorder.record();
