@@ -17,7 +17,8 @@ GO_TEST_FLAGS ?=
 # As Rust names this machine.
 HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 
-HOOKS := $(patsubst hooks/%,podcov-%,$(wildcard hooks/*))
+# These are links to podcov, which is all of them.
+COMMANDS := $(filter-out agent podcov,$(notdir $(wildcard hooks/*)))
 EXAMPLES := $(patsubst %/go.mod,%,$(wildcard examples/*/go.mod))
 GO_MODULES := $(EXAMPLES) e2e/measured e2e/plain e2e/program e2e/storage/gcs e2e/wrapped crates/covdata/tests/programs/sample \
     crates/covdata/tests/programs/blocks crates/covdata/tests/programs/fromfile crates/livecov/tests/programs/quiet
@@ -43,7 +44,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test agent agent-sizes image readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e build install need-rust need-rust-and-go
+.PHONY: help demo test agent agent-sizes image readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e bench-snapshot build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -137,6 +138,17 @@ bench-e2e: need-rust-and-go $(E2E_TOOLS) agent ## Measure the hooks on it beside
 	cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench hooks --no-run
 	$(WITH_CLUSTER) cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench hooks
 
+# podcov-agent is measured as images have it, podcov-collect as BENCH_PROFILE says.
+bench-snapshot: export PATH := $(CURDIR)/$(E2E)/bin:$(PATH)
+bench-snapshot: need-rust-and-go $(E2E_TOOLS) $(E2E)/covered/kube agent ## Measure reading a large program's memory (builds Kubernetes with -cover)
+	cargo build --locked --workspace --examples
+	cargo build --locked --profile $(BENCH_PROFILE) --workspace --bins
+	$(WITH_CLUSTER) cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench snapshot
+
+$(E2E)/covered/kube: $(wildcard e2e/kube/*)
+	go -C e2e/kube build -trimpath -cover -covermode=atomic -coverpkg=k8s.io/...,example.com/e2e/kube \
+	    -ldflags="-s -w $(KUBE_VERSION)" -o "$(CURDIR)/$(@D)/" .
+
 cluster-up: need-rust-and-go $(E2E_TOOLS) ## Start it for development; make e2e then uses it too
 	cargo build --locked --workspace --examples
 	$(CLUSTER) up
@@ -170,7 +182,7 @@ $(E2E)/storage/bin/gcs: $(wildcard e2e/storage/gcs/*)
 
 lint: need-rust-and-go ## Check the formatting and the lints of the Rust and the Go code
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --test cluster --test lifecycle --test readers --test storage --bench hooks --bench covdata -- -D warnings
+	cargo clippy --locked --workspace --all-targets --test cluster --test lifecycle --test readers --test storage --bench hooks --bench snapshot --bench covdata -- -D warnings
 	@unformatted=$$(find crates e2e examples -name '*.go' -exec gofmt -l {} +) && \
 	    if [ -n "$$unformatted" ]; then echo "not formatted by gofmt:"; echo "$$unformatted"; exit 1; fi
 	for module in $(GO_MODULES); do go -C "$$module" vet -tags=integration ./... || exit; done
@@ -213,9 +225,10 @@ build: need-rust ## Build the programs into target/debug
 	cargo build --locked --workspace --bins
 
 install: need-rust ## Build the programs optimized (takes minutes) and put them into BINDIR, else cargo's folder
-	cargo build --locked --release $(HOOKS:%=--package=%)
+	cargo build --locked --release --package podcov --package podcov-agent
 	mkdir -p "$(BINDIR)"
-	install -m 755 $(HOOKS:%=target/release/%) "$(BINDIR)"
+	install -m 755 target/release/podcov target/release/podcov-agent "$(BINDIR)"
+	for name in $(COMMANDS); do ln -sf podcov "$(BINDIR)/podcov-$$name" || exit; done
 
 # $(call need,PROGRAM,WHERE TO GET IT), the latter without a comma
 need = command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; missing=1; }

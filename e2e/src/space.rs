@@ -1,7 +1,7 @@
 //! A namespace of a real cluster to test in.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -328,6 +328,16 @@ impl Space {
     /// When it cannot be pushed.
     pub fn busybox(&self) -> Result<String> {
         self.push(&busybox(Service::WRITES.tools)?.entrypoint(&["/bin/sh"]), "busybox:stable")
+    }
+
+    /// A program beside a shell, as an image that runs it.
+    ///
+    /// # Errors
+    /// When it cannot be pushed.
+    pub fn with_shell(&self, name: &str, program: &Path) -> Result<String> {
+        let inside = format!("app/{name}");
+        let image = busybox(Service::WRITES.tools)?.file(&inside, program);
+        self.push(&image.entrypoint(&[&format!("/{inside}")]), name)
     }
 
     /// The stand-in for ko's default base: nothing in it, and a user of its own.
