@@ -70,7 +70,7 @@ async fn hooks(space: &Space, pods: usize) -> Result<()> {
     let label = format!("skaffold.dev/run-id={}", space.name);
     let curls = r#"for _ in 1 2 3 4 5 6 7; do curl --silent --fail --output /dev/null "http://$PODCOV_ADDR/" || exit; done"#;
     let mut times: [[Vec<Duration>; 2]; 3] = Default::default();
-    let (mut at_once, mut live) = (Vec::new(), Vec::new());
+    let (mut at_once, mut live, mut one) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let ours = [
             space.command("podcov-test", ["service/writes", "70", "--", "sh", "-c", curls]),
@@ -90,6 +90,8 @@ async fn hooks(space: &Space, pods: usize) -> Result<()> {
         }
         at_once.push(timed(space.command("podcov-collect", ["--signal", "USR1"])).await?);
         live.push(timed(space.command("podcov-collect", ["--live"])).await?);
+        let tests = ["--signal", "USR1", "service/writes", "70", "--", "sh", "-c", curls];
+        one.push(timed(space.command("podcov-run", tests)).await?);
     }
     let seconds = |times: Vec<Duration>| median(times).as_secs_f64();
     let [test, signal, collect] = times.map(|both| both.map(seconds));
@@ -102,6 +104,7 @@ async fn hooks(space: &Space, pods: usize) -> Result<()> {
     let both = seconds(at_once);
     print(&format!("podcov-collect --signal, for both, {pods}"), [both, signal[1] + collect[1]], true);
     print(&format!("podcov-test, podcov-collect --signal, {pods}"), [test[0] + both, scripts], true);
+    print(&format!("podcov run --signal, for all three, {pods}"), [seconds(one), scripts], true);
     print(&format!("podcov-collect --live, for both, {pods}"), [seconds(live), signal[1] + collect[1]], true);
     Ok(())
 }

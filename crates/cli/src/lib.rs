@@ -39,17 +39,22 @@ pub struct CommonArgs {
 /// Runs a binary: parses its arguments, sets up logging and signals, and turns the outcome into an exit code.
 ///
 /// An error is printed as one line with its chain, then its hint, if any, on a line of its own.
-pub fn main<A, F>(name: &str, common: fn(&A) -> &CommonArgs, run: impl FnOnce(A, Shutdown) -> F) -> ExitCode
+pub fn main<A, F>(
+    name: &str,
+    args: impl IntoIterator<Item = OsString>,
+    common: fn(&A) -> &CommonArgs,
+    run: impl FnOnce(A, Shutdown) -> F,
+) -> ExitCode
 where
     A: clap::Parser,
     F: Future<Output = anyhow::Result<Exit>>,
 {
-    let args: A = parse(std::env::args_os());
+    let args: A = parse(args);
     start_logging(common(&args).verbose);
     main_with(name, |shutdown| run(args, shutdown))
 }
 
-/// [`main`] for a program that works on files alone: it is given its arguments, and signals end it as usual.
+/// [`main`] for a program that works on files alone: signals end it as usual.
 pub fn main_blocking<A: clap::Parser>(
     name: &str,
     args: impl IntoIterator<Item = OsString>,

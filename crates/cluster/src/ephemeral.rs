@@ -12,14 +12,13 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use kube::runtime::watcher;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use crate::pod::{container_status, long_running};
 use crate::target::Container;
 use crate::watch::PodWatch;
-use crate::{Cluster, Error};
+use crate::{Cluster, Error, PodSet, Pods};
 
 /// How the names of podcov's ephemeral containers begin.
 const NAME: &str = "podcov-live-";
@@ -146,9 +145,9 @@ impl Cluster {
     }
 
     async fn until_it_runs(&self, container: &Container, name: &str) -> Result<Arc<Pod>, Error> {
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", container.pod));
-        let mut watch =
-            PodWatch::new(self, Some(&container.namespace), config, "watching the pod".to_owned());
+        let pod = Pods::Named(container.pod.clone());
+        let pod = PodSet { namespace: Some(container.namespace.clone()), pods: pod };
+        let mut watch = PodWatch::new(self, &pod, "watching the pod".to_owned());
         watch.list().await?;
         let deadline = Instant::now() + START_LIMIT;
         let mut last = "it has not started".to_owned();

@@ -1,11 +1,11 @@
 //! Finding the run's targets: the running containers that may hold counters, and what was skipped.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
 use futures_util::future::{join_all, select_all};
 use k8s_openapi::api::core::v1::{Container as ContainerSpec, Namespace, Pod};
-use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -211,8 +211,12 @@ impl Cluster {
             let (mut watches, unlisted) = self.list(scope).await?;
             loop {
                 let mut found = Found { unlisted: unlisted.clone(), ..Found::default() };
+                // A pod may be in several sets.
+                let mut added = HashSet::new();
                 for pod in watches.iter().flat_map(|watch| watch.known().state()) {
-                    found.add(&pod, scope);
+                    if added.insert(pod.uid()) {
+                        found.add(&pod, scope);
+                    }
                 }
                 found.sort();
                 if is_settled(&found) || Instant::now() >= deadline {
@@ -232,31 +236,26 @@ impl Cluster {
         }
     }
 
-    /// Lists the scope's pods, one watch for each namespace that they could be listed in, at least one.
+    /// Lists the scope's pods, one watch for each of its sets that could be listed, at least one.
     pub(crate) async fn list(&self, scope: &Scope) -> Result<(Vec<PodWatch>, Vec<Unlisted>), Error> {
-        let watch = |namespace: Option<&str>, place: &str| {
-            let config = watcher::Config::default().labels(&scope.labels);
-            PodWatch::new(self, namespace, config, format!("listing pods in {place}"))
-        };
-        let Some(namespaces) = &scope.namespaces else {
-            let mut everywhere = watch(None, "all namespaces");
-            everywhere.list().await?;
-            return Ok((vec![everywhere], Vec::new()));
-        };
-        let lists = namespaces.iter().map(async |namespace| {
-            let mut pods = watch(Some(namespace), &format!("namespace {namespace}"));
+        let lists = scope.sets.iter().map(async |set| {
+            let mut pods = PodWatch::new(self, set, format!("listing pods in {}", set.place()));
             pods.list().await?;
-            if pods.known().is_empty() {
+            if let Some(namespace) = set.namespace.as_ref().filter(|_| pods.known().is_empty()) {
                 self.check_namespace(namespace).await?;
             }
             Ok::<_, Error>(pods)
         });
-        let (mut watches, mut unlisted, mut first_error) = (Vec::new(), Vec::new(), None);
-        for (namespace, listed) in namespaces.iter().zip(join_all(lists).await) {
-            match listed {
-                Ok(pods) => watches.push(pods),
-                Err(error) => {
-                    unlisted.push(Unlisted { namespace: namespace.clone(), error: error.to_string() });
+        let (mut watches, mut unlisted, mut first_error) =
+            (Vec::<PodWatch>::new(), Vec::<Unlisted>::new(), None);
+        for (set, listed) in scope.sets.iter().zip(join_all(lists).await) {
+            match (listed, &set.namespace) {
+                (Ok(pods), _) => watches.push(pods),
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(namespace)) => {
+                    if unlisted.iter().all(|one| one.namespace != *namespace) {
+                        unlisted.push(Unlisted { namespace: namespace.clone(), error: error.to_string() });
+                    }
                     first_error.get_or_insert(error);
                 }
             }

@@ -3,6 +3,8 @@
 use globset::{Glob, GlobMatcher};
 use podcov_exit::{Exit, Failure, ResultExt};
 
+use crate::{PodSet, Pods};
+
 /// The label that Skaffold puts on every object of a run, pod templates included.
 const RUN_ID_LABEL: &str = "skaffold.dev/run-id";
 
@@ -51,16 +53,17 @@ pub struct SelectArgs {
 /// [`SelectArgs`] checked, against one cluster's default namespace.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    /// The namespaces to look in; `None` for all of them.
-    pub namespaces: Option<Vec<String>>,
-    /// The label selector that covers run and user's wish.
-    pub labels: String,
+    /// The pods, before those that have another name than the user asked for are left out. They are in one namespace or
+    /// several, or in all.
+    pub sets: Vec<PodSet>,
     /// The Skaffold run, if there is one.
     pub run_id: Option<String>,
     /// Containers are meant too that set no GOCOVERDIR and mention no podcov-agent.
     pub all_containers: bool,
     /// Containers are meant too whose programs a podcov-agent beside them reads from their memory.
     pub by_sidecar: bool,
+    /// The notes of tests are of these pods, and of no others of the run.
+    pub is_noted: bool,
     pod: Option<GlobMatcher>,
     container: Option<GlobMatcher>,
     coverdir: Option<String>,
@@ -83,15 +86,28 @@ impl SelectArgs {
                 .into());
         }
         Ok(Scope {
-            namespaces: (!self.all_namespaces).then(|| self.namespaces_or(default_namespace)),
-            labels: labels.join(","),
+            sets: sets(
+                (!self.all_namespaces).then(|| self.namespaces_or(default_namespace)),
+                &labels.join(","),
+            ),
             run_id,
             all_containers: false,
             by_sidecar: false,
+            is_noted: false,
             pod: pattern("--pod", &self.pod)?,
             container: pattern("--container", &self.container)?,
             coverdir: given(&self.coverdir),
         })
+    }
+
+    /// Checks the arguments for pods that are known already, whose names and containers alone are selected.
+    ///
+    /// # Errors
+    /// A [`Failure`] with exit code 2 when a pattern is wrong.
+    pub fn scope_of(&self, mut sets: Vec<PodSet>) -> anyhow::Result<Scope> {
+        sets.sort_by(|a, b| a.namespace.cmp(&b.namespace));
+        let scope = self.stored_scope()?;
+        Ok(Scope { sets, coverdir: given(&self.coverdir), ..scope })
     }
 
     /// Checks the arguments for what is not in a cluster: without any, all that is there is meant.
@@ -101,11 +117,11 @@ impl SelectArgs {
     pub fn stored_scope(&self) -> anyhow::Result<Scope> {
         let named = self.namespaces.iter().any(|name| !name.trim().is_empty()) && !self.all_namespaces;
         Ok(Scope {
-            namespaces: named.then(|| self.namespaces_or("")),
-            labels: String::new(),
+            sets: sets(named.then(|| self.namespaces_or("")), ""),
             run_id: given(&self.run_id),
             all_containers: false,
             by_sidecar: false,
+            is_noted: false,
             pod: pattern("--pod", &self.pod)?,
             container: pattern("--container", &self.container)?,
             coverdir: None,
@@ -128,21 +144,32 @@ impl Scope {
     #[must_use]
     pub fn of_no_run(&self) -> Option<Self> {
         let by_run = format!("{RUN_ID_LABEL}={}", self.run_id.as_ref()?);
-        let labels = self.labels.replacen(&by_run, &format!("!{RUN_ID_LABEL}"), 1);
-        Some(Self { labels, run_id: None, coverdir: None, all_containers: false, ..self.clone() })
+        let mut sets = self.sets.clone();
+        for set in &mut sets {
+            if let Pods::Labelled(labels) = &mut set.pods {
+                *labels = labels.replacen(&by_run, &format!("!{RUN_ID_LABEL}"), 1);
+            }
+        }
+        Some(Self { sets, run_id: None, coverdir: None, all_containers: false, ..self.clone() })
     }
 
-    /// Whether a pod's labels tell no more than that it is of the run, so that its name alone decides.
+    /// Whether a pod that was noted is selected if its name is: its labels tell no more than that it is of the run.
     #[must_use]
     pub fn selects_by_name(&self) -> bool {
-        let run = self.run_id.as_ref();
-        self.labels.is_empty() || run.is_some_and(|id| self.labels == format!("{RUN_ID_LABEL}={id}"))
+        if self.is_noted {
+            return true;
+        }
+        let by_run = self.run_id.as_ref().map(|id| format!("{RUN_ID_LABEL}={id}"));
+        self.sets.iter().all(|set| match &set.pods {
+            Pods::Labelled(labels) => labels.is_empty() || by_run.as_ref() == Some(labels),
+            Pods::Named(_) => true,
+        })
     }
 
     /// Whether a namespace is looked into.
     #[must_use]
     pub fn wants_namespace(&self, name: &str) -> bool {
-        self.namespaces.as_ref().is_none_or(|names| names.iter().any(|one| one == name))
+        self.sets.iter().any(|set| set.namespace.as_ref().is_none_or(|one| one == name))
     }
 
     /// Whether a pod of that name is meant.
@@ -170,7 +197,7 @@ impl Scope {
             |before: &str, what: &Option<String>| what.iter().map(|what| format!("{before}{what}")).collect();
         let parts: [String; 4] = [
             part(" of run ", &self.run_id),
-            part(" in namespaces ", &self.namespaces.as_ref().map(|names| names.join(", "))),
+            part(" in namespaces ", &self.namespaces().map(|names| names.join(", "))),
             part(" of pods named ", &self.pod.as_ref().map(text)),
             part(" of containers named ", &self.container.as_ref().map(text)),
         ];
@@ -180,17 +207,30 @@ impl Scope {
     /// The scope in words, for messages: `label x in namespaces a, b`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let pods = match (&self.labels, self.pod.as_ref().map(text)) {
-            (labels, None) => format!("pods with label {labels}"),
-            (labels, Some(pod)) if labels.is_empty() => format!("pods named {pod}"),
-            (labels, Some(pod)) => format!("pods named {pod} with label {labels}"),
-        };
-        match &self.namespaces {
+        let mut pods: Vec<String> = self.sets.iter().map(|set| set.pods.to_string()).collect();
+        pods.dedup();
+        let named = self.pod.as_ref().map(|pod| format!(" named {}", text(pod))).unwrap_or_default();
+        let pods = pods.join(", ") + &named;
+        match self.namespaces().as_deref() {
             None => format!("{pods} in all namespaces"),
-            Some(named) if named.len() == 1 => format!("{pods} in namespace {}", named[0]),
-            Some(named) => format!("{pods} in namespaces {}", named.join(", ")),
+            Some([one]) => format!("{pods} in namespace {one}"),
+            Some(several) => format!("{pods} in namespaces {}", several.join(", ")),
         }
     }
+
+    /// The namespaces to look in; `None` for all of them.
+    fn namespaces(&self) -> Option<Vec<&str>> {
+        let mut names: Vec<&str> =
+            self.sets.iter().map(|set| set.namespace.as_deref()).collect::<Option<_>>()?;
+        names.dedup();
+        Some(names)
+    }
+}
+
+/// The pods with these labels in each of the namespaces, or in all.
+fn sets(namespaces: Option<Vec<String>>, labels: &str) -> Vec<PodSet> {
+    let set = |namespace| PodSet { namespace, pods: Pods::Labelled(labels.to_owned()) };
+    namespaces.map_or_else(|| vec![set(None)], |names| names.into_iter().map(Some).map(set).collect())
 }
 
 /// An argument that says something.
@@ -249,8 +289,8 @@ mod tests {
             ..SelectArgs::default()
         };
         let scope = args.scope("default").unwrap();
-        assert_eq!(scope.labels, "skaffold.dev/run-id=7,app=cart");
-        assert_eq!(scope.namespaces.unwrap(), ["a", "b"]);
+        assert_eq!(scope.describe(), "pods with label skaffold.dev/run-id=7,app=cart in namespaces a, b");
+        assert_eq!(scope.sets.len(), 2);
     }
 
     #[test]

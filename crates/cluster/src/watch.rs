@@ -9,7 +9,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{WatchStreamExt, reflector};
 use kube::{Api, ResourceExt};
 
-use crate::{Cluster, Error};
+use crate::{Cluster, Error, PodSet};
 
 /// Pods that are kept up to date for as long as somebody calls [`PodWatch::next`].
 pub(crate) struct PodWatch {
@@ -24,14 +24,10 @@ pub(crate) struct PodWatch {
 }
 
 impl PodWatch {
-    /// Of the pods in a namespace, or in all of them, that `config` selects. Nothing is asked of the cluster yet.
-    pub(crate) fn new(
-        cluster: &Cluster,
-        namespace: Option<&str>,
-        config: watcher::Config,
-        doing: String,
-    ) -> Self {
-        let pods = match namespace {
+    /// Nothing is asked of the cluster yet. `doing` is for messages.
+    pub(crate) fn new(cluster: &Cluster, set: &PodSet, doing: String) -> Self {
+        let config = set.watch_config();
+        let pods = match &set.namespace {
             Some(namespace) => cluster.api(namespace),
             None => Api::all(cluster.client().clone()),
         };

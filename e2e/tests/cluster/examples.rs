@@ -173,8 +173,8 @@ async fn a_stock_program_whose_memory_is_read() -> Result<()> {
     for (what, with) in [
         ("flags: [-cover]\n", format!("flags: [-cover]\n            fromImage: {}\n", space.empty()?)),
         (
-            "podcov-collect, --live]",
-            format!("podcov-collect, --live, --live-image, \"{}\"]", space.busybox()?),
+            "                  - run\n",
+            format!("                  - run\n                  - --live-image={}\n", space.busybox()?),
         ),
     ] {
         ensure!(text.contains(what), "no {what}");
@@ -185,7 +185,7 @@ async fn a_stock_program_whose_memory_is_read() -> Result<()> {
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     // The README of the example shows this.
     let readme = fs::read_to_string(folder.join("README.md"))?;
-    let (_, shown) = readme.split_once("The last hook prints\n\n```\n").context("no output")?;
+    let (_, shown) = readme.split_once("The hook prints\n\n```\n").context("no output")?;
     let (shown, _) = shown.split_once("```").context("no end")?;
     assert!(ended.stdout.contains(shown), "{shown}\nis not in\n{}", ended.stdout);
     let reports = folder.join("reports/coverage");

@@ -8,6 +8,7 @@ mod lives;
 mod pods;
 mod processes;
 mod rights;
+mod run;
 mod sidecar;
 mod skaffold;
 mod volumes;

@@ -81,10 +81,7 @@ async fn the_profile_in_the_readme() -> Result<()> {
     // The images come from the test's registry.
     for (what, with) in [
         ("flags: [-cover]", format!("flags: [-cover]\n            fromImage: {}", space.empty()?)),
-        (
-            "podcov-collect, --live]",
-            format!("podcov-collect, --live, --live-image, \"{}\"]", space.busybox()?),
-        ),
+        ("[podcov, run, ", format!("[podcov, run, --live-image, \"{}\", ", space.busybox()?)),
     ] {
         ensure!(config.contains(what), "no {what} in {config}");
         config = config.replace(what, &with);

@@ -9,6 +9,7 @@ mod files;
 mod forward;
 mod losses;
 mod output;
+mod run;
 mod secrets;
 mod signal;
 mod support;

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 /// The layers from below. A crate may use those of lower layers. Their tests may use any.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 9] = [
     // What the rest is made of: Go's formats, protocols, exit codes.
     &["covdata", "podcov-control", "podcov-exit", "podcov-spdy"],
     // What many files of one format are together, and what a process would write.
@@ -19,6 +19,10 @@ const LAYERS: [&[&str]; 7] = [
     &["podcov-cli"],
     // The programs.
     &["podcov-agent", "podcov-collect", "podcov-report", "podcov-signal", "podcov-test"],
+    // Several of these in one process.
+    &["podcov-run"],
+    // All of them in one program.
+    &["podcov"],
     // What tests and the demo need.
     &["podcov-e2e", "podcov-fuzz", "podcov-node", "podcov-skaffold", "podcov-testbed"],
 ];

@@ -14,8 +14,10 @@ mod staging;
 mod stored;
 mod transfer;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use accumulate::accumulate;
 use anyhow::{Context, Result};
@@ -27,7 +29,7 @@ use jiff::Timestamp;
 use lives::Written;
 use podcov_cli::{Progress, RunState, Shutdown, count, count_of, print, print_text, say};
 use podcov_cluster::{
-    Cluster, Container, CoverDir, CoverVolume, Error, Found, History, Skipped, Target, Unlisted,
+    Cluster, Container, CoverDir, CoverVolume, Error, Found, History, Scope, Skipped, Target, Unlisted,
 };
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::{Builder, Percent, Problem, Reason};
@@ -48,6 +50,11 @@ pub use args::Args;
 /// Why a container without GOCOVERDIR is skipped.
 const NOT_COVERED: &str = "no running program is built with go build -cover";
 
+/// Runs podcov-collect with a program's arguments.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    podcov_cli::main(NAME, args, |args: &Args| &args.common, run)
+}
+
 /// Runs podcov-collect.
 ///
 /// # Errors
@@ -56,7 +63,7 @@ const NOT_COVERED: &str = "no running program is built with go build -cover";
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     let run_id = args.select.run_id.as_deref().filter(|id| !id.is_empty());
     let state = args.state.run(run_id);
-    let error = match report(&args, &shutdown, &state).await {
+    let error = match report(&args, None, &state, &shutdown).await {
         Ok(exit) => return Ok(exit),
         Err(error) => error,
     };
@@ -74,12 +81,31 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     }
 }
 
-/// Collects, and puts the report into its place.
-async fn report(args: &Args, shutdown: &Shutdown, state: &RunState) -> Result<Exit> {
+/// Collects from the pods of a scope, while or after tests that noted them ran in this process.
+///
+/// # Errors
+/// When there is no report.
+pub async fn collect_from(
+    args: &Args,
+    cluster: &Cluster,
+    scope: Scope,
+    state: &RunState,
+    shutdown: &Shutdown,
+) -> Result<Exit> {
+    report(args, Some(&(cluster.clone(), scope)), state, shutdown).await
+}
+
+/// Collects, and puts the report into its place. Which pods, the arguments say if nobody else does.
+async fn report(
+    args: &Args,
+    pods: Option<&(Cluster, Scope)>,
+    state: &RunState,
+    shutdown: &Shutdown,
+) -> Result<Exit> {
     let mut staging = None;
     let mut deleted = DeletedPods::read(state, args.live);
     let collected = until_settled(shutdown.requested(), async |tracker| {
-        collect(args, &tracker, &mut staging, &mut deleted).await
+        collect(args, pods, &tracker, &mut staging, &mut deleted).await
     })
     .await;
     let (manifest, percent) = match collected {
@@ -129,6 +155,7 @@ async fn until_settled<T>(
 /// Everything up to the point where the report takes its place. `staging` gets the folder that is to become it.
 async fn collect(
     args: &Args,
+    pods: Option<&(Cluster, Scope)>,
     tracker: &TaskTracker,
     staging: &mut Option<Staging>,
     deleted: &mut DeletedPods,
@@ -141,7 +168,7 @@ async fn collect(
     let mut manifest = match &args.from {
         _ if !args.local.is_empty() => local::collect(args, staging)?,
         Some(address) => stored::collect(args, address, staging, earlier.as_ref(), deleted).await?,
-        None => from_cluster(args, tracker, staging, earlier.as_ref(), deleted).await?,
+        None => from_cluster(args, pods, tracker, staging, earlier.as_ref(), deleted).await?,
     };
     let staging = staging.as_ref().context("there is a staging folder by now")?;
     manifest.record_losses();
@@ -172,14 +199,21 @@ async fn collect(
 /// Copies the files of the run's containers into a staging folder. `earlier` is the last report.
 async fn from_cluster(
     args: &Args,
+    pods: Option<&(Cluster, Scope)>,
     tracker: &TaskTracker,
     staging: &mut Option<Staging>,
     earlier: Option<&Manifest>,
     deleted: &mut DeletedPods,
 ) -> Result<Manifest> {
     let known = earlier.map(|earlier| &*earlier.containers).unwrap_or_default();
-    let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
-    let mut scope = args.select.scope(cluster.default_namespace())?;
+    let (cluster, mut scope) = match pods {
+        Some(pods) => pods.clone(),
+        None => {
+            let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
+            let scope = args.select.scope(cluster.default_namespace())?;
+            (cluster, scope)
+        }
+    };
     scope.all_containers = args.live;
     scope.by_sidecar = true;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    podcov_cli::main("podcov-collect", |args: &podcov_collect::Args| &args.common, podcov_collect::run)
+    podcov_collect::main(std::env::args_os())
 }

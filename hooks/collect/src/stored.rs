@@ -28,7 +28,7 @@ pub(crate) async fn collect(
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
     let is_selected = |origin: &Origin| {
         select.run_id.as_deref().is_none_or(|run| Origin::part(run) == origin.run)
-            && select.namespaces.as_ref().is_none_or(|names| names.contains(&origin.namespace))
+            && select.wants_namespace(&origin.namespace)
             && select.wants_pod(&origin.pod)
             && select.wants_container(&origin.container)
     };

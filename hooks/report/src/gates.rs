@@ -308,7 +308,11 @@ fn suite_percentage(text: &str) -> Result<(String, f64), String> {
     Ok((name, percentage(percent)?))
 }
 
-fn percentage(text: &str) -> Result<f64, String> {
+/// Reads a percentage, with or without its sign: for clap's `value_parser`.
+///
+/// # Errors
+/// When it is no number from 0 to 100.
+pub fn percentage(text: &str) -> Result<f64, String> {
     let value: f64 =
         text.strip_suffix('%').unwrap_or(text).parse().map_err(|_| "not a percentage".to_owned())?;
     if (0.0..=100.0).contains(&value) { Ok(value) } else { Err("must be from 0 to 100".to_owned()) }

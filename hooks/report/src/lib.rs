@@ -12,12 +12,15 @@ mod selection;
 mod suites;
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use podcov_cli::{CommonArgs, StateArgs};
 use podcov_exit::{Exit, Failure};
 
 use messages::NAME;
+
+pub use gates::percentage;
 
 /// Reads, merges and renders Go coverage, and gates on it, without the Go toolchain.
 ///
@@ -87,8 +90,13 @@ enum Command {
     Diff(gates::Diff),
 }
 
+/// Runs podcov-report with a program's arguments.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    podcov_cli::main_blocking(NAME, go_flags(args), |args: &Args| &args.common, run)
+}
+
 /// Adds the second dash to Go's flags of several letters.
-pub fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+fn go_flags(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut after_flags = false;
     let args = args.into_iter().map(|arg| {
         after_flags |= arg == "--";

@@ -3,11 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = podcov_report::go_flags(std::env::args_os());
-    podcov_cli::main_blocking(
-        "podcov-report",
-        args,
-        |args: &podcov_report::Args| &args.common,
-        podcov_report::run,
-    )
+    podcov_report::main(std::env::args_os())
 }

@@ -1,5 +1,7 @@
 //! Signals every target of the run and returns when each has written its counters.
 
+use std::ffi::OsString;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -77,6 +79,11 @@ struct Signalled {
     /// Why it has not written them.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// Runs podcov-signal with a program's arguments.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    podcov_cli::main(NAME, args, |args: &Args| &args.common, run)
 }
 
 /// Runs podcov-signal.

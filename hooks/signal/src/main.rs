@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    podcov_cli::main("podcov-signal", |args: &podcov_signal::Args| &args.common, podcov_signal::run)
+    podcov_signal::main(std::env::args_os())
 }

@@ -22,6 +22,31 @@ pub(crate) const NAME: &str = "podcov-test";
   podcov-test -n shop service/cart http deployment/mail 8025:8025 -- ./run-tests.sh
   podcov-test --defer-failure -- ./run-job.sh")]
 pub struct Args {
+    /// The tests
+    #[command(flatten)]
+    pub test: TestArgs,
+
+    /// Skaffold's run
+    #[arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID", help_heading = "Run")]
+    pub run_id: Option<String>,
+
+    /// If the command fails, record that and exit with 0; podcov-collect then exits with the failure, after it has
+    /// collected the coverage
+    #[arg(long, help_heading = "Run")]
+    pub defer_failure: bool,
+
+    /// Where a deferred failure is recorded
+    #[command(flatten)]
+    pub state: StateArgs,
+
+    /// Output
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What to run, and what to forward to for it.
+#[derive(Debug, clap::Args)]
+pub struct TestArgs {
     /// What to forward to: [ALIAS=][NAMESPACE/]KIND/NAME, then its ports, each [LOCAL:]REMOTE with the remote
     /// one a number or a name; then further targets
     #[arg(value_name = "TARGET PORT")]
@@ -39,10 +64,6 @@ pub struct Args {
     #[arg(long, env = "SKAFFOLD_NAMESPACES", hide = true, value_delimiter = ',')]
     pub skaffold_namespaces: Vec<String>,
 
-    /// Skaffold's run
-    #[arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID", help_heading = "Run")]
-    pub run_id: Option<String>,
-
     /// Start the command only when a GET of this path is answered with a status from 200 to 399; for another
     /// target than the first: NAME=PATH
     #[arg(long, value_name = "[NAME=]PATH", help_heading = "Run")]
@@ -52,25 +73,12 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = podcov_exit::seconds, help_heading = "Run")]
     pub timeout: Duration,
 
-    /// How long the command may take to end after a signal, or after podcov-test was killed, before it is killed;
+    /// How long the command may take to end after a signal, or after this process was killed, before it is killed;
     /// processes that it leaves running have the same time
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = podcov_exit::seconds, help_heading = "Run")]
     pub grace: Duration,
 
-    /// If the command fails, record that and exit with 0; podcov-collect then exits with the failure, after it has
-    /// collected the coverage
-    #[arg(long, help_heading = "Run")]
-    pub defer_failure: bool,
-
-    /// Where a deferred failure is recorded
-    #[command(flatten)]
-    pub state: StateArgs,
-
     /// Which cluster
     #[command(flatten)]
     pub cluster: ClusterArgs,
-
-    /// Output
-    #[command(flatten)]
-    pub common: CommonArgs,
 }

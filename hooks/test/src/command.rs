@@ -22,11 +22,21 @@ pub(crate) struct Command<'a> {
 }
 
 /// How the command ended.
-pub(crate) struct CommandEnd {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandEnd {
     /// Its exit code, or 128 + n when signal n ended it.
-    pub(crate) code: u8,
-    /// A signal asked podcov-test to end, so the code says nothing about the tests.
-    pub(crate) interrupted: bool,
+    pub code: u8,
+    /// A signal asked this process to end, so the code says nothing about the tests.
+    pub interrupted: bool,
+}
+
+impl CommandEnd {
+    /// Whether the code is that of tests which ran to their end.
+    #[must_use]
+    pub fn has_tested(self) -> bool {
+        // As in a shell, these tell that the command was not found or cannot be run: no test has failed.
+        !self.interrupted && !matches!(self.code, 126 | 127)
+    }
 }
 
 pub(crate) fn ended(status: io::Result<ExitStatus>, interrupted: bool) -> Result<CommandEnd> {

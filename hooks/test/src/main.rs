@@ -3,9 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    #[cfg(unix)]
-    if let Some(code) = podcov_test::guard() {
-        return code;
-    }
-    podcov_cli::main("podcov-test", |args: &podcov_test::Args| &args.common, podcov_test::run)
+    podcov_test::main(std::env::args_os())
 }

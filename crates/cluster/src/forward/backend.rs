@@ -9,28 +9,20 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::core::Selector;
-use kube::runtime::watcher;
 use serde::de::DeserializeOwned;
 
 use super::{Kind, RemotePort, TargetRef};
-use crate::{Cluster, Error};
+use crate::{Cluster, Error, PodSet, Pods};
 
 /// The pods behind a target.
 pub(super) struct Backend {
     /// The target as messages name it: `service/web in namespace shop`.
     name: String,
     pub(super) namespace: String,
+    /// A live one is ready too, unless the user asked for it by name.
     pub(super) pods: Pods,
     /// A service's ports; the pod's own count where the target is no service.
     service: Option<ServiceSpec>,
-}
-
-/// Which pods of the namespace.
-pub(super) enum Pods {
-    /// Those that carry labels; a live one is ready too.
-    Labelled(String),
-    /// The one of that name, ready or not: the user asked for it.
-    Named(String),
 }
 
 impl Backend {
@@ -75,12 +67,9 @@ impl Backend {
         Ok(Self { name, namespace, pods, service })
     }
 
-    /// What to watch to see these pods come and go.
-    pub(super) fn watch_config(&self) -> watcher::Config {
-        match &self.pods {
-            Pods::Labelled(labels) => watcher::Config::default().labels(labels),
-            Pods::Named(name) => watcher::Config::default().fields(&format!("metadata.name={name}")),
-        }
+    /// Its pods.
+    pub(super) fn pod_set(&self) -> PodSet {
+        PodSet { namespace: Some(self.namespace.clone()), pods: self.pods.clone() }
     }
 
     /// Checks what can be known of the port before there is a pod.

@@ -9,9 +9,9 @@ use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::backend::{Backend, Pods};
+use super::backend::Backend;
 use crate::watch::PodWatch;
-use crate::{Cluster, Error};
+use crate::{Cluster, Error, Pods};
 
 /// A live view of a backend's pods.
 pub(super) struct LivePods {
@@ -27,7 +27,7 @@ impl LivePods {
     pub(super) fn watch(cluster: &Cluster, backend: &Backend) -> Self {
         let doing = format!("watching the pods of {backend}");
         let (sender, refused) = watch::channel(Some(format!("{doing}: no answer yet")));
-        let mut events = PodWatch::new(cluster, Some(&backend.namespace), backend.watch_config(), doing);
+        let mut events = PodWatch::new(cluster, &backend.pod_set(), doing);
         let pods = events.known();
         let watcher = tokio::spawn(async move {
             loop {

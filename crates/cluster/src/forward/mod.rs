@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::{Cluster, Error};
+use crate::{Cluster, Error, PodSet};
 use backend::Backend;
 use live::LivePods;
 use tunnel::Tunnels;
@@ -75,6 +75,12 @@ impl Forward {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The pods that connections go to.
+    #[must_use]
+    pub fn pod_set(&self) -> PodSet {
+        self.upstream.backend.pod_set()
     }
 
     /// Waits until the remote end takes a connection.

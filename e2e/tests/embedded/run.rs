@@ -1,0 +1,154 @@
+//! podcov-run: tests, coverage and gates in one process.
+
+use anyhow::Result;
+use fs_err as fs;
+use podcov_e2e::{Ended, World, run, start};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::time::Duration;
+
+use crate::support::*;
+
+/// What has not happened by now never will.
+const HUNG: Duration = Duration::from_secs(120);
+
+/// Asks the service its name, then runs what `$0` is.
+const ASK: &str =
+    r#"exec 3<>"/dev/tcp/${PODCOV_ADDR/://}"; echo NAME >&3; read -r name <&3; [ -n "$name" ] && eval "$0""#;
+
+/// A world with two services.
+async fn world() -> Result<World> {
+    let world = World::new().await?;
+    deploy(&world, &WRITES).await?;
+    deploy(&world, &Service { name: "other", ..WRITES }).await?;
+    Ok(world)
+}
+
+/// Runs podcov-run with tests of the first service that end with a shell's command.
+async fn run_tests(world: &World, flags: &str, last: &str) -> Result<Ended> {
+    let flags = flags.split_whitespace();
+    let words = flags.chain(["--signal", "USR1", "svc/writes", "70", "--", "bash", "-c", ASK, last]);
+    run(world.command("podcov-run", words)).await
+}
+
+/// The names of the pods whose containers are in the report.
+fn collected(world: &World) -> Result<Vec<Value>> {
+    let manifest = world.manifest()?;
+    let containers = manifest["containers"].as_array().cloned().unwrap_or_default();
+    Ok(containers.into_iter().map(|container| container["pod"].clone()).collect())
+}
+
+/// Waits until the tests have made a file.
+async fn until_there(world: &World, name: &str) -> Result<()> {
+    let there = async {
+        while !world.dir().join(name).exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    Ok(tokio::time::timeout(HUNG, there).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pods_of_the_targets_are_collected_from() -> Result<()> {
+    let world = world().await?;
+    let ended = run_tests(&world, "", "true").await?;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    let pods = pods_of(&world, "writes");
+    assert_eq!(collected(&world)?, pods);
+    let folder = world.dir().join(format!("reports/coverage/default/{}/app", pods[0]));
+    as_go_says(&ended.stdout, &go_percent([folder])?)?;
+    // Nothing is left for other hooks.
+    assert!(!world.dir().join(".podcov").exists());
+
+    // Those of Skaffold's run.
+    let ended = run_tests(&world, &format!("--run-id {RUN}"), "true").await?;
+    assert_eq!((ended.code, collected(&world)?.len()), (0, 2), "{ended:?}");
+    let ended = run_tests(&world, "-l app=other", "true").await?;
+    assert_eq!(
+        (ended.code, collected(&world)?),
+        (0, pods_of(&world, "other").into_iter().map(Value::from).collect())
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tests_exit_code_comes_first_then_what_is_lost_then_gates() -> Result<()> {
+    let world = world().await?;
+    for (flags, last, code) in [
+        ("", "exit 3", 3),
+        // As a shell reports it.
+        ("", "kill -KILL $$", 137),
+        ("--fail-under 1", "true", 0),
+        ("--fail-under 100", "true", 1),
+        ("--fail-under 100", "exit 3", 3),
+    ] {
+        let ended = run_tests(&world, flags, last).await?;
+        assert_eq!(ended.code, code, "{flags} {last}: {ended:?}");
+        assert_eq!(collected(&world)?, pods_of(&world, "writes"), "{flags} {last}");
+        fs::remove_dir_all(world.dir().join("reports"))?;
+    }
+    // No file is written, which is worse than a gate.
+    let deploying = deploy(&world, &Service { name: "silent", env: &[("ON_USR1", "ignore")], ..WRITES });
+    deploying.await?;
+    let words = ["--signal", "USR1", "-l", "app in (writes,silent)", "--fail-under", "100", "--", "true"];
+    let ended = run(world.command("podcov-run", words)).await?;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.stdout.contains("1 coverage gate failed"), "{ended:?}");
+    Ok(())
+}
+
+/// Nothing has been tested, so the last report stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_tests_there_is_no_report() -> Result<()> {
+    let world = world().await?;
+    let ended = run(world.command("podcov-run", ["svc/writes", "70", "--", "no-such-command"])).await?;
+    assert_eq!(ended.code, 127, "{ended:?}");
+    let ended = run(world.command("podcov-run", ["svc/nowhere", "70", "--", "true"])).await?;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let ended =
+        run(world.command("podcov-run", ["--fail-under", "101", "svc/writes", "70", "--", "true"])).await?;
+    assert_eq!(ended.code, 2, "{ended:?}");
+    let ended = run(world.command("podcov-run", ["--", "true"])).await?;
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("no pods are selected"), "{ended:?}");
+    assert!(!world.dir().join("reports").exists());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_deleted_while_the_tests_run_is_a_loss() -> Result<()> {
+    let world = World::new().await?;
+    deploy(&world, &Service { replicas: 2, ..WRITES }).await?;
+    let old = pods_of(&world, "writes").remove(0);
+    let wait = "touch started; until [ -e deleted ]; do sleep 0.02; done";
+    let testing = run_tests(&world, "", wait);
+    let deleting = async {
+        until_there(&world, "started").await?;
+        world.bed.delete_pod("default", &old, Some(0))?;
+        replaced(&world, "writes", &old).await?;
+        fs::write(world.dir().join("deleted"), "")?;
+        anyhow::Ok(())
+    };
+    let (ended, done) = tokio::join!(testing, deleting);
+    done?;
+    let ended = ended?;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    let lost = format!("error: pod default/{old} was deleted during the run; what it had counted is lost");
+    assert!(ended.stderr.contains(&lost), "{ended:?}");
+    assert_eq!(collected(&world)?.len(), 2);
+    Ok(())
+}
+
+/// A signal ends the tests, and there is no report.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_run_collects_nothing() -> Result<()> {
+    let world = world().await?;
+    let words = ["svc/writes", "70", "--", "sh", "-c", "touch started; exec sleep 300"];
+    let running = start(world.command("podcov-run", words))?;
+    until_there(&world, "started").await?;
+    running.signal(Signal::INT)?;
+    let ended = running.end().await?;
+    assert_eq!(ended.code, 130, "{ended:?}");
+    assert!(!world.dir().join("reports").exists());
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! What podcov-test, podcov-collect and podcov-report do, in one process, with one connection to the cluster and no files
+//! between them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use podcov_cli::{CommonArgs, RunState, Shutdown, StateArgs};
+use podcov_cluster::{Cluster, Error, Scope, SelectArgs};
+use podcov_control::Signal;
+use podcov_exit::{Exit, ResultExt};
+use podcov_test::{TestArgs, Tests};
+use tempfile::TempDir;
+
+const NAME: &str = "podcov-run";
+
+/// Runs a test command against services in Kubernetes, collects the coverage of the pods, and prints it.
+///
+/// The command finds the targets' local addresses in its environment, as with podcov-test. When it has ended,
+/// whether its tests passed or not, the memory of the Go programs in the pods is read, as with podcov-collect --live:
+/// they need no signal handler, no GOCOVERDIR and no volume, only `go build -cover`. The pods are those of Skaffold's run
+/// or of --selector, else those of the targets.
+///
+/// Ends with the command's exit code if that is not 0, else with the highest of podcov-collect's and the gates'.
+#[derive(Debug, Parser)]
+#[command(name = NAME, version)]
+#[command(override_usage = "podcov-run [OPTIONS] [TARGET [LOCAL:]REMOTE...] -- COMMAND [ARGS]...")]
+#[command(after_help = "Examples:
+  podcov-run service/web 80 -- go test ./integration/...
+  podcov-run --fail-under 80 service/cart http -- ./run-tests.sh
+  podcov-run -l app=worker -- ./run-job.sh")]
+pub struct Args {
+    /// The tests
+    #[command(flatten)]
+    pub test: TestArgs,
+
+    /// Only pods of this Skaffold run (label skaffold.dev/run-id)
+    #[arg(long, env = "SKAFFOLD_RUN_ID", value_name = "ID", help_heading = "Pods")]
+    pub run_id: Option<String>,
+
+    /// Pods that match this label selector, instead of those of the targets; of a Skaffold run, only those of them
+    #[arg(short = 'l', long, value_name = "SELECTOR", help_heading = "Pods")]
+    pub selector: Option<String>,
+
+    /// Only pods whose name matches this pattern: `*`, `?`, `[ab]` or `{a,b}`
+    #[arg(long, value_name = "PATTERN", help_heading = "Pods")]
+    pub pod: Option<String>,
+
+    /// Only containers whose name matches this pattern: `*`, `?`, `[ab]` or `{a,b}`
+    #[arg(short, long, value_name = "PATTERN", help_heading = "Pods")]
+    pub container: Option<String>,
+
+    /// The image of the ephemeral container for a pod whose image has no shell; it needs sh and dd
+    #[arg(long, value_name = "IMAGE", default_value = "busybox:stable", help_heading = "Collect")]
+    pub live_image: String,
+
+    /// Collect files instead of reading memory: send this signal, and wait for the files that the programs write
+    #[arg(long, value_name = "NAME", help_heading = "Collect")]
+    pub signal: Option<Signal>,
+
+    /// The reports' folder; it is replaced as a whole
+    #[arg(short, long, value_name = "DIR", default_value = "reports/coverage", help_heading = "Collect")]
+    pub out: PathBuf,
+
+    /// Fail if a lower percentage of all statements ran
+    #[arg(long, value_name = "PERCENT", value_parser = podcov_report::percentage, help_heading = "Gates")]
+    pub fail_under: Option<f64>,
+
+    /// Fail if the total is lower than in this file: one that `podcov-report json` wrote, or a text profile
+    #[arg(long, value_name = "FILE", help_heading = "Gates")]
+    pub baseline: Option<PathBuf>,
+
+    /// Output
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Runs podcov-run with a program's arguments.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    podcov_test::guard().unwrap_or_else(|| podcov_cli::main(NAME, args, |args: &Args| &args.common, run))
+}
+
+/// Runs podcov-run.
+///
+/// # Errors
+/// When a target cannot be reached, the command cannot be started, or there is no report.
+pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
+    // What later hooks would read is read in this process.
+    let folder = TempDir::with_prefix("podcov-").or_exit(Exit::Usage, "cannot make a temporary folder")?;
+    let state_args = StateArgs { state_dir: Some(folder.path().to_owned()), work_dir: None };
+    let state = state_args.run(None);
+    let (cluster, tests, scope) = match shutdown.or_stop(prepare(&args, &state)).await {
+        Ok(prepared) => prepared?,
+        Err(stopped) => return Ok(stopped),
+    };
+    let ended = tests.run(&shutdown).await?;
+    if !ended.has_tested() {
+        return Ok(Exit::Command(ended.code));
+    }
+    let rest = async {
+        let collected = collect(&args, &cluster, scope, &state, &shutdown).await?;
+        Ok::<_, anyhow::Error>(if matches!(collected, Exit::Signalled(_)) {
+            collected
+        } else {
+            highest(collected, gate(&args, &state_args)?)
+        })
+    };
+    match (ended.code, rest.await) {
+        (0, rest) => rest,
+        (code, rest) => {
+            if let Err(error) = rest {
+                podcov_cli::report(NAME, &error);
+            }
+            Ok(Exit::Command(code))
+        }
+    }
+}
+
+/// Opens the ports, and begins to note the pods.
+async fn prepare<'a>(args: &'a Args, state: &RunState) -> Result<(Cluster, Tests<'a>, Scope)> {
+    let cluster = Cluster::connect(&args.test.cluster).await.map_err(Error::into_failure)?;
+    let mut tests = Tests::new(&args.test, &cluster).await?;
+    let select = SelectArgs {
+        namespaces: tests.namespaces(),
+        run_id: args.run_id.clone(),
+        selector: args.selector.clone(),
+        pod: args.pod.clone(),
+        container: args.container.clone(),
+        ..SelectArgs::default()
+    };
+    let of_targets = tests.pod_sets();
+    let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+    let mut scope = if of_targets.is_empty() || is_given(&args.run_id) || is_given(&args.selector) {
+        select.scope(cluster.default_namespace())?
+    } else {
+        select.scope_of(of_targets)?
+    };
+    scope.is_noted = true;
+    tests.note_pods(&cluster, scope.clone(), state.see_pods()).await;
+    Ok((cluster, tests, scope))
+}
+
+async fn collect(
+    args: &Args,
+    cluster: &Cluster,
+    scope: Scope,
+    state: &RunState,
+    shutdown: &Shutdown,
+) -> Result<Exit> {
+    // The rest is as podcov-collect has it without arguments.
+    let mut collect = podcov_collect::Args::try_parse_from([NAME])?;
+    collect.live = args.signal.is_none();
+    collect.live_image.clone_from(&args.live_image);
+    collect.signal = args.signal;
+    collect.out.clone_from(&args.out);
+    podcov_collect::collect_from(&collect, cluster, scope, state, shutdown).await
+}
+
+/// Checks the gates, if there is any.
+fn gate(args: &Args, state: &StateArgs) -> Result<Exit> {
+    let mut flags: Vec<OsString> = Vec::new();
+    if let Some(percent) = args.fail_under {
+        flags.extend(["--fail-under".into(), percent.to_string().into()]);
+    }
+    if let Some(file) = &args.baseline {
+        flags.extend(["--baseline".into(), file.into()]);
+    }
+    if flags.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let state_dir = state.state_dir.iter().flat_map(|dir| ["--state-dir".into(), dir.into()]);
+    let command: [OsString; 3] = [NAME.into(), "gate".into(), args.out.clone().into()];
+    podcov_report::run(podcov_report::Args::try_parse_from(
+        command.into_iter().chain(flags).chain(state_dir),
+    )?)
+}
+
+/// The exit with the higher code.
+fn highest(a: Exit, b: Exit) -> Exit {
+    if b.code() > a.code() { b } else { a }
+}
