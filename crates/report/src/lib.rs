@@ -8,6 +8,7 @@
 pub mod badge;
 pub mod changes;
 pub mod cobertura;
+pub mod gaps;
 pub mod gate;
 pub mod html;
 pub mod json;

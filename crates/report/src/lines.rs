@@ -26,19 +26,7 @@ pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32
         .iter()
         .filter(|block| block.unit.statements > 0)
         .map(|block| {
-            let Unit { start_line, start_column, end_line, end_column, .. } = block.unit;
-            let (mut first, mut last) = (start_line, end_line);
-            // No code of the first line is in the block if that code ends before the block begins. No code of the last
-            // line is in the block if the block ends before that code begins.
-            let is_before = |(_, last_code): (u32, u32)| last_code < start_column;
-            // After `//line` there is no column.
-            let is_after = |(first_code, _): (u32, u32)| end_column != 0 && end_column <= first_code;
-            if first < last && code_of(first).is_some_and(is_before) {
-                first += 1;
-            }
-            if first < last && (end_column == 1 || code_of(last).is_some_and(is_after)) {
-                last -= 1;
-            }
+            let (first, last) = code_range(&block.unit, code.as_deref());
             // A malformed profile must not take much time or memory.
             let is_sane = code.is_some() || last <= MAX_LINE && last.saturating_sub(first) <= MAX_LENGTH;
             (first, if is_sane { last.min(last_line) } else { first }, block.count)
@@ -72,6 +60,25 @@ pub fn line_counts(file: &FileProfile<'_>, source: Option<&str>) -> BTreeMap<u32
         *known = count.max(*known);
     }
     lines
+}
+
+/// A block's first and last line, of these only the code in the block counts. `code` is of [`golang::code_lines`], if the source
+/// is known.
+pub(crate) fn code_range(unit: &Unit, code: Option<&[Option<(u32, u32)>]>) -> (u32, u32) {
+    let code_of = |line: u32| *code?.get((line as usize).wrapping_sub(1))?;
+    let Unit { start_line: mut first, start_column, end_line: mut last, end_column, .. } = *unit;
+    // No code of the first line is in the block if that code ends before the block begins. No code of the last line is in
+    // the block if the block ends before that code begins.
+    let is_before = |(_, last_code): (u32, u32)| last_code < start_column;
+    // After `//line` there is no column.
+    let is_after = |(first_code, _): (u32, u32)| end_column != 0 && end_column <= first_code;
+    if first < last && code_of(first).is_some_and(is_before) {
+        first += 1;
+    }
+    if first < last && (end_column == 1 || code_of(last).is_some_and(is_after)) {
+        last -= 1;
+    }
+    (first, last)
 }
 
 /// The lines of `func`, each with the count of the function's first block, which begins after it.

@@ -22,7 +22,7 @@ const PROGRAMS: [(&str, &[&str]); 8] = [
     ("podcov-signal", &[]),
     ("podcov-collect", &[]),
     ("podcov-agent", &["run", "install", "watch"]),
-    ("podcov-report", &["textfmt", "merge", "html", "markdown", "badge", "gate", "diff"]),
+    ("podcov-report", &["textfmt", "merge", "html", "markdown", "badge", "gate", "diff", "gaps"]),
     ("podcov-report", &[]),
     ("podcov-run", &[]),
     ("podcov", &["completions", "man"]),

@@ -386,8 +386,7 @@ impl InputArgs {
             let what = "the coverage data have no such file; a folder is DIR/**";
             self.messages.warn(format_args!("--exclude {glob}: {what}"));
         }
-        let report = Report::new(self.selected(data), sources, &self.filter()).with_renamed(data.renamed());
-        let report = report.with_suites(self.suites.suites()?);
+        let report = self.with_sources(data, self.selected(data))?.with_suites(self.suites.suites()?);
         self.say_findings(&findings(report.profile()));
         if let [first, ..] = report.undetermined() {
             let which = format!("{first}{}", and_more(report.undetermined().len()));
@@ -397,6 +396,11 @@ impl InputArgs {
             ));
         }
         Ok(report)
+    }
+
+    /// A profile of the data, with its source.
+    pub(crate) fn with_sources<'a>(&self, data: &'a Data<'_>, profile: Profile<'a>) -> Result<Report<'a>> {
+        Ok(Report::new(profile, self.sources()?, &self.filter()).with_renamed(data.renamed()))
     }
 
     /// The coverage of other data, with the same selection.
@@ -501,7 +505,8 @@ impl InputArgs {
         self.i.iter().any(|dir| real(dir) == folder) || trees.any(|tree| folder.starts_with(real(tree)))
     }
 
-    fn selected<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
+    /// The profile of the selected packages.
+    pub(crate) fn selected<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
         let mut profile = data.profile();
         profile.packages_mut().retain(|package| self.selects(package.path));
         profile

@@ -4,6 +4,7 @@ mod config;
 mod covdata_commands;
 mod fetch;
 mod formats;
+mod gaps;
 mod gates;
 mod input;
 mod messages;
@@ -88,6 +89,8 @@ enum Command {
     Gate(gates::Gate),
     /// Print which changed lines did not run
     Diff(gates::Diff),
+    /// Print what did not run, the most statements first
+    Gaps(gaps::Gaps),
 }
 
 /// Runs podcov-report with a program's arguments.
@@ -145,6 +148,7 @@ pub fn run(mut args: Args) -> Result<Exit> {
         Some(Command::Badge(args)) => formats::badge(&args),
         Some(Command::Gate(args)) => gates::gate(&args),
         Some(Command::Diff(args)) => gates::diff(&args),
+        Some(Command::Gaps(args)) => gaps::gaps(&args),
     }?;
     let run = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));
     run.end(NAME, exit, args.defer_failure)

@@ -3,6 +3,7 @@
 mod config;
 mod covdata;
 mod formats;
+mod gaps;
 mod gates;
 mod identity;
 mod large;
