@@ -30,6 +30,18 @@ pub struct ChangedFile {
     pub uncovered: Vec<RangeInclusive<u32>>,
 }
 
+impl ChangedFile {
+    /// The message for people about some of the uncovered lines.
+    #[must_use]
+    pub fn message(&self, lines: &RangeInclusive<u32>) -> &'static str {
+        if lines.start() == lines.end() {
+            "No test ran this changed line"
+        } else {
+            "No test ran these changed lines"
+        }
+    }
+}
+
 /// Why the changed lines cannot be determined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GitError {

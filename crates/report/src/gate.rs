@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use podcov_profile::Coverage;
+use podcov_profile::{Coverage, PackageProfile};
 use serde::Deserialize;
 
 use crate::changes::ChangedFile;
@@ -35,56 +35,87 @@ impl Rules {
     }
 }
 
-/// A required percentage that was not reached.
+/// A rule, and everything that it was applied to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Shortfall {
-    /// The part with this coverage: `total`, `suite e2e`, `package x`, `file y` or `changed lines`.
-    pub what: String,
-    /// Its coverage.
-    pub has: Coverage,
+pub struct Checked {
+    /// The name of the rule's flag, without dashes.
+    pub rule: &'static str,
     /// The required percentage.
-    pub needs: f64,
+    pub required: f64,
     /// The reason for the required percentage, if it is not a flag.
     pub because: Option<String>,
+    /// What it was applied to, and the coverage of that.
+    pub parts: Vec<Part>,
 }
 
-/// The required percentages that were not reached. [`Display`](fmt::Display) gives a table with a line for each.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Shortfalls(pub Vec<Shortfall>);
+/// What a rule is applied to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its kind: `suite`, `package` or `file`; empty where the name says it.
+    pub kind: &'static str,
+    /// `total`, a suite's name, a package's import path, a file's path, or `changed lines`.
+    pub name: String,
+    /// Its coverage: of lines if these are the changed ones, else of statements.
+    pub has: Coverage,
+}
 
-/// Checks a report, and the changed lines where [`Rules::changed`] asks for them. A part without
-/// statements never fails; the caller has to check whether the whole report has no statements.
+/// The table of what failed: a line for each part. [`Display`](fmt::Display) gives it.
+#[derive(Debug, Clone, Copy)]
+pub struct FailureTable<'c>(pub &'c [Checked]);
+
+/// Applies the rules to a report, and [`Rules::changed`] to the changed lines. A part without statements never fails; the
+/// caller has to check whether the whole report has no statements.
 #[must_use]
-pub fn check(report: &Report<'_>, changed: &[ChangedFile], rules: &Rules) -> Shortfalls {
-    let mut out = Vec::new();
-    let mut check = |what: String, has: Coverage, needs: Option<f64>, because: Option<String>| {
-        if let (Some(percent), Some(needs)) = (has.percent(), needs)
-            && percent < needs - ROUNDING
-        {
-            out.push(Shortfall { what, has, needs, because });
-        }
+pub fn check(report: &Report<'_>, changed: &[ChangedFile], rules: &Rules) -> Vec<Checked> {
+    let part = |kind, name: &str, has| Part { kind, name: name.to_owned(), has };
+    let total = || vec![part("", "total", report.total())];
+    let packages = || {
+        let packages = report.profile().packages().iter();
+        let blocks =
+            |package: &PackageProfile<'_>| package.files.iter().flat_map(|file| &file.blocks).collect();
+        packages.map(|package| part("package", package.path, blocks(package))).collect()
     };
-    let total = report.total();
-    check("total".to_owned(), total, rules.total, None);
-    if let Some((baseline, allowed)) = rules.baseline {
+    let files = || report.files().map(|file| part("file", file.shown, file.coverage())).collect();
+    let lines = || vec![part("", "changed lines", changed_total(changed))];
+    let baseline = rules.baseline.and_then(|(baseline, allowed)| {
         let because = format!("the baseline has {}", summary::percent(baseline));
         let because =
             if allowed > 0.0 { format!("{because}, {allowed} points less allowed") } else { because };
-        check("total".to_owned(), total, baseline.percent().map(|percent| percent - allowed), Some(because));
+        Some((baseline.percent()? - allowed, because))
+    });
+    let flag = |rule, required: Option<f64>, parts: &dyn Fn() -> Vec<Part>| {
+        Some(Checked { rule, required: required?, because: None, parts: parts() })
+    };
+    let suites = report.suites().iter().zip(report.suite_coverage().each).filter_map(|(suite, has)| {
+        let (_, required) = rules.suites.iter().find(|(name, _)| *name == suite.name)?;
+        let parts = vec![part("suite", &suite.name, has)];
+        Some(Checked { rule: "fail-under-suite", required: *required, because: suite.note(), parts })
+    });
+    let baseline = baseline.map(|(required, because)| Checked {
+        rule: "baseline",
+        required,
+        because: Some(because),
+        parts: total(),
+    });
+    let mut checked: Vec<_> =
+        flag("fail-under", rules.total, &total).into_iter().chain(baseline).chain(suites).collect();
+    checked.extend(flag("fail-under-package", rules.package, &packages));
+    checked.extend(flag("fail-under-file", rules.file, &files));
+    checked.extend(flag(CHANGED, rules.changed, &lines));
+    checked
+}
+
+impl Checked {
+    /// Whether a part has the required percentage.
+    #[must_use]
+    pub fn passes(&self, part: &Part) -> bool {
+        part.has.percent().is_none_or(|percent| percent >= self.required - ROUNDING)
     }
-    for (suite, has) in report.suites().iter().zip(report.suite_coverage().each) {
-        let needs = rules.suites.iter().find(|(name, _)| *name == suite.name).map(|(_, needs)| *needs);
-        check(format!("suite {}", suite.name), has, needs, suite.note());
+
+    /// The parts that do not have it.
+    pub fn failed(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(|part| !self.passes(part))
     }
-    for package in report.profile().packages() {
-        let has = package.files.iter().flat_map(|file| &file.blocks).collect();
-        check(format!("package {}", package.path), has, rules.package, None);
-    }
-    for file in report.files() {
-        check(format!("file {}", file.shown), file.coverage(), rules.file, None);
-    }
-    check(CHANGED.to_owned(), changed_total(changed), rules.changed, None);
-    Shortfalls(out)
 }
 
 /// The coverage of changed lines, over all files.
@@ -96,8 +127,8 @@ pub fn changed_total(changed: &[ChangedFile]) -> Coverage {
 /// The largest rounding error of a difference of two percentages.
 const ROUNDING: f64 = 1e-9;
 
-/// The value of [`Shortfall::what`] for the changed lines.
-pub const CHANGED: &str = "changed lines";
+/// The value of [`Checked::rule`] for the changed lines.
+pub const CHANGED: &str = "fail-under-changed";
 
 /// Reads a baseline: what [`json`](crate::json) wrote.
 ///
@@ -122,9 +153,10 @@ pub fn baseline(bytes: &[u8]) -> Result<Coverage, String> {
     Ok(Coverage { covered: total.covered, total: total.statements })
 }
 
-impl fmt::Display for Shortfalls {
+impl fmt::Display for FailureTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<[String; 3]> = self.0.iter().map(Shortfall::row).collect();
+        let rows = self.0.iter().flat_map(|checked| checked.failed().map(|part| row(checked, part)));
+        let rows: Vec<[String; 3]> = rows.collect();
         let width =
             |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
         let (has, needs) = (width(0), width(1));
@@ -132,22 +164,21 @@ impl fmt::Display for Shortfalls {
     }
 }
 
-impl Shortfall {
-    fn row(&self) -> [String; 3] {
-        let percent = self.has.percent().unwrap_or_default();
-        // Enough digits to show that it is lower.
-        let digits =
-            (1..6).find(|&digits| format!("{percent:.digits$}") != format!("{:.digits$}", self.needs));
-        let digits = digits.unwrap_or(6);
-        let what = text::printable(&self.what);
-        let because = self.because.as_ref().map_or_else(String::new, |because| format!(" ({because})"));
-        let Coverage { covered, total } = self.has;
-        [
-            format!("{percent:.digits$}%"),
-            format!("{:.digits$}%", self.needs),
-            format!("{what}: {covered} of {total}{because}"),
-        ]
-    }
+fn row(checked: &Checked, part: &Part) -> [String; 3] {
+    let percent = part.has.percent().unwrap_or_default();
+    // Enough digits to show that it is lower.
+    let digits =
+        (1..6).find(|&digits| format!("{percent:.digits$}") != format!("{:.digits$}", checked.required));
+    let digits = digits.unwrap_or(6);
+    let name = text::printable(&part.name);
+    let what = if part.kind.is_empty() { name } else { format!("{} {name}", part.kind) };
+    let because = checked.because.as_ref().map_or_else(String::new, |because| format!(" ({because})"));
+    let Coverage { covered, total } = part.has;
+    [
+        format!("{percent:.digits$}%"),
+        format!("{:.digits$}%", checked.required),
+        format!("{what}: {covered} of {total}{because}"),
+    ]
 }
 
 #[cfg(test)]
@@ -156,16 +187,21 @@ mod tests {
 
     #[test]
     fn a_table_shows_the_difference() {
-        let shortfall = |what: &str, covered, total, needs, because: Option<&str>| Shortfall {
-            what: what.to_owned(),
-            has: Coverage { covered, total },
-            needs,
+        let checked = |rule, kind, name: &str, covered, total, required, because: Option<&str>| Checked {
+            rule,
+            required,
             because: because.map(str::to_owned),
+            parts: vec![
+                Part { kind, name: name.to_owned(), has: Coverage { covered, total } },
+                Part { kind, name: "passes".to_owned(), has: Coverage { covered: 1, total: 1 } },
+                Part { kind, name: "empty".to_owned(), has: Coverage::default() },
+            ],
         };
-        let table = Shortfalls(vec![
-            shortfall("total", 7996, 10_000, 80.0, None),
-            shortfall("package m/\na", 1, 3, 100.0, Some("the baseline has 100.0%")),
-        ]);
+        let all = [
+            checked("fail-under", "", "total", 7996, 10_000, 80.0, None),
+            checked("baseline", "package", "m/\na", 1, 3, 100.0, Some("the baseline has 100.0%")),
+        ];
+        let table = FailureTable(&all);
         assert_eq!(
             table.to_string(),
             "79.96% < 80.00%  total: 7996 of 10000\n 33.3% < 100.0%  package m/\u{fffd}a: 1 of 3 (the baseline has 100.0%)\n"

@@ -14,6 +14,8 @@ pub mod html;
 pub mod json;
 pub mod lcov;
 pub mod markdown;
+pub mod results;
+pub mod sarif;
 pub mod suites;
 pub mod summary;
 

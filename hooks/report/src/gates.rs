@@ -1,19 +1,18 @@
-//! The commands that check coverage: gates, and the lines changed since a revision.
+//! The command that checks coverage.
 
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::{Builder, Coverage, Data};
-use report::changes::{ChangedFile, Changes, GitError};
-use report::gate::{Rules, changed_total, check};
-use report::{Report, gate, summary};
+use report::gate::{self, FailureTable, Rules, check};
+use report::results::GateResult;
 
 use crate::config::Percentage;
-use crate::input::{InputArgs, NothingSelected, and_more};
-use crate::output;
+use crate::diff::{ChangedLines, SINCE, changed_lines};
+use crate::input::{InputArgs, NothingSelected};
+use crate::output::{self, Format};
 use crate::suites::named;
 
 #[derive(Debug, clap::Args)]
@@ -60,25 +59,11 @@ pub(crate) struct Gate {
     /// files of --exclude do not count
     #[arg(long, help_heading = "Gates")]
     require_all_packages: bool,
-}
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Diff {
-    #[command(flatten)]
-    input: InputArgs,
-
-    /// The git revision that changes are compared with; they count from its last common ancestor with HEAD
-    /// [default: origin/HEAD]
-    #[arg(long, value_name = "REVISION")]
-    since: Option<String>,
-
-    /// Print GitHub's annotations instead, a warning at each place
+    /// Print JSON instead: what each gate requires, and what was found
     #[arg(long)]
-    github: bool,
+    json: bool,
 }
-
-/// The revision that changes are compared with, if none is given.
-const SINCE: &str = "origin/HEAD";
 
 impl Gate {
     /// Takes from podcov.toml what no flag gives.
@@ -97,15 +82,6 @@ impl Gate {
         self.since = self.since.take().or(gates.since);
         self.baseline = self.baseline.take().or(gates.baseline);
         self.require_all_packages |= gates.require_all_packages;
-        Ok(())
-    }
-}
-
-impl Diff {
-    /// Takes from podcov.toml what no flag gives.
-    pub(crate) fn configure(&mut self) -> Result<()> {
-        let gates = self.input.configure()?.gates;
-        self.since = self.since.take().or(gates.since);
         Ok(())
     }
 }
@@ -150,73 +126,43 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
     }
     let changed = match rules.changed {
         Some(_) => changed_lines(&args.input, &report, args.since.as_deref().unwrap_or(SINCE))?,
-        None => Vec::new(),
+        None => ChangedLines::default(),
     };
     let without_data = args.input.packages_without_data(&data)?;
     if !args.require_all_packages {
         args.input.say_without_data(&without_data);
     }
-    let short = check(&report, &changed, &rules);
+    let checked = check(&report, &changed.files, &rules);
     let missing = if args.require_all_packages { without_data.as_slice() } else { &[] };
-    let failed = short.0.len() + missing.len();
+    let failed = checked.iter().map(|checked| checked.failed().count()).sum::<usize>() + missing.len();
+    let exit = args.input.messages.exit();
+    if args.json {
+        let result = GateResult {
+            passed: failed == 0,
+            complete: exit == Exit::Done,
+            total: report.total(),
+            checked: &checked,
+            require_all_packages: args.require_all_packages,
+            packages_without_data: &without_data,
+            changed: rules.changed.map(|_| changed.files.as_slice()),
+        };
+        output::write(None, Format::Json, |out| result.write(out))?;
+        return Ok(if failed == 0 { exit } else { Exit::FellShort });
+    }
     output::print(|out| {
         if failed == 0 {
             writeln!(out, "{}", report.total())?;
             return writeln!(out, "all coverage gates passed");
         }
-        write!(out, "{short}")?;
+        write!(out, "{}", FailureTable(&checked))?;
         missing.iter().try_for_each(|path| writeln!(out, "no coverage data of package {path}"))?;
         writeln!(out, "{} failed", podcov_cli::count(failed, "coverage gate"))?;
-        if short.0.iter().any(|one| one.what == gate::CHANGED) {
+        if checked.iter().any(|checked| checked.rule == gate::CHANGED && checked.failed().next().is_some()) {
             writeln!(out, "podcov-report diff prints which changed lines did not run")?;
         }
         Ok(())
     })?;
-    Ok(if failed == 0 { args.input.messages.exit() } else { Exit::FellShort })
-}
-
-pub(crate) fn diff(Diff { input, since, github }: &Diff) -> Result<Exit> {
-    let files = input.load()?;
-    let data = input.read(&files, NothingSelected::Fails)?;
-    let report = input.report(&data)?;
-    let changed = changed_lines(input, &report, since.as_deref().unwrap_or(SINCE))?;
-    output::print(|out| {
-        for file in &changed {
-            if *github {
-                file.uncovered.iter().try_for_each(|lines| writeln!(out, "{}", annotation(file, lines)))?;
-                continue;
-            }
-            let coverage = changed_total(std::slice::from_ref(file));
-            write!(
-                out,
-                "{:>6}  {} of {} lines  {}",
-                summary::percent(coverage),
-                file.covered,
-                file.lines,
-                file.path
-            )?;
-            let places: Vec<String> = file.uncovered.iter().map(range).collect();
-            if !places.is_empty() {
-                write!(out, ": not {}", places.join(", "))?;
-            }
-            writeln!(out)?;
-        }
-        let total = changed_total(&changed);
-        if *github {
-            return Ok(());
-        }
-        match total.percent() {
-            Some(_) => writeln!(
-                out,
-                "changed lines: {} ({} of {})",
-                summary::percent(total),
-                total.covered,
-                total.total
-            ),
-            None => writeln!(out, "changed lines: none that can run"),
-        }
-    })?;
-    Ok(input.messages.exit())
+    Ok(if failed == 0 { exit } else { Exit::FellShort })
 }
 
 /// Reads the baseline's total. Of a text profile, only the selected packages and files count, by the names that they have in
@@ -246,61 +192,6 @@ pub(crate) fn baseline(input: &InputArgs, data: &Data<'_>, path: &Path) -> Resul
         return Err(unusable("it has no statements").into());
     }
     Ok(before)
-}
-
-fn changed_lines(input: &InputArgs, report: &Report<'_>, since: &str) -> Result<Vec<ChangedFile>> {
-    let root = input.root()?;
-    let changes = Changes::since(&root, since).map_err(|error| {
-        let failure = Failure::new(Exit::Usage, format!("cannot tell what changed since {since}: {error}"));
-        match error {
-            GitError::Run(_) => failure,
-            GitError::Failed { .. } => failure.with_hint(
-                "run this in a git repository, or give it with --root; give a revision that is there with --since: a \
-                 shallow clone may need `git fetch --unshallow`",
-            ),
-        }
-    })?;
-    input.say_missing(report);
-    let sources = input.sources()?;
-    let is_selected = |path: &&str| {
-        let package = sources.package_of(&sources.root().join(path));
-        package.map_or_else(|| input.selects_all(), |package| input.selects(&package))
-    };
-    let unknown: Vec<&str> =
-        changes.unknown(report, &root, &input.filter()).into_iter().filter(is_selected).collect();
-    if let Some(first) = unknown.first() {
-        let which = format!("{first}{}", and_more(unknown.len()));
-        input.messages.warn(format_args!(
-            "{which} changed, but has no coverage data: does the program contain it, and -coverpkg name it?"
-        ));
-    }
-    Ok(changes.coverage(report))
-}
-
-/// Escapes text for GitHub's workflow commands.
-fn annotation(file: &ChangedFile, lines: &RangeInclusive<u32>) -> String {
-    let escape = |text: &str| {
-        text.replace('%', "%25")
-            .replace('\r', "%0D")
-            .replace('\n', "%0A")
-            .replace(':', "%3A")
-            .replace(',', "%2C")
-    };
-    format!(
-        "::warning file={},line={},endLine={},title=Not covered::No test ran {}",
-        escape(&file.path),
-        lines.start(),
-        lines.end(),
-        if lines.start() == lines.end() { "this changed line" } else { "these changed lines" },
-    )
-}
-
-fn range(lines: &RangeInclusive<u32>) -> String {
-    if lines.start() == lines.end() {
-        lines.start().to_string()
-    } else {
-        format!("{}-{}", lines.start(), lines.end())
-    }
 }
 
 fn suite_percentage(text: &str) -> Result<(String, f64), String> {

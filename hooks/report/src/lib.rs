@@ -2,6 +2,7 @@
 
 mod config;
 mod covdata_commands;
+mod diff;
 mod fetch;
 mod formats;
 mod gaps;
@@ -88,7 +89,7 @@ enum Command {
     /// End with exit code 1 if coverage is below what is required
     Gate(gates::Gate),
     /// Print which changed lines did not run
-    Diff(gates::Diff),
+    Diff(diff::Diff),
     /// Print what did not run, the most statements first
     Gaps(gaps::Gaps),
 }
@@ -147,7 +148,7 @@ pub fn run(mut args: Args) -> Result<Exit> {
         Some(Command::Markdown(args)) => formats::markdown(&args),
         Some(Command::Badge(args)) => formats::badge(&args),
         Some(Command::Gate(args)) => gates::gate(&args),
-        Some(Command::Diff(args)) => gates::diff(&args),
+        Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Gaps(args)) => gaps::gaps(&args),
     }?;
     let run = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::{Desk, copy};
 
 #[test]
@@ -35,6 +37,49 @@ fn what_falls_short() {
         assert_eq!(ended.code, Some(2), "{args}: {ended:?}");
         assert!(ended.stderr.contains(says), "{args}: {}", ended.stderr);
     }
+}
+
+#[test]
+fn the_result_as_json() {
+    let desk = Desk::new();
+    assert_eq!(desk.report("json b --pkg sample/cmd/three -o before.json").code, Some(0));
+    let gate = |args: &str| {
+        let args = format!("gate ../b --pkg sample/cmd/three,sample/shapes --json {args}");
+        let ended = desk.report_in("shop", &args);
+        (ended.code, serde_json::from_str::<Value>(&ended.stdout).expect("a document"))
+    };
+    let (code, found) =
+        gate("--fail-under 80 --fail-under-file 80 --baseline ../before.json --allow-decrease 1");
+    assert_eq!(code, Some(1));
+    let percent = |covered: u32, total: u32| 100.0 * f64::from(covered) / f64::from(total);
+    let part = |name: &str, covered: u32, total: u32, passed: bool| {
+        json!({
+            "name": name, "covered": covered, "total": total, "percent": percent(covered, total), "passed": passed,
+        })
+    };
+    assert_eq!(
+        found,
+        json!({
+            "version": 1, "podcov": env!("CARGO_PKG_VERSION"), "passed": false, "complete": true,
+            "covered": 47, "statements": 53, "percent": percent(47, 53),
+            "rules": [
+                {"rule": "fail-under", "required": 80.0, "unit": "statements", "passed": true, "parts": [part("total", 47, 53, true)]},
+                {"rule": "baseline", "required": 99.0, "because": "the baseline has 100.0%, 1 points less allowed",
+                 "unit": "statements", "passed": false, "parts": [part("total", 47, 53, false)]},
+                {"rule": "fail-under-file", "required": 80.0, "unit": "statements", "passed": false, "parts": [
+                    part("cmd/three/main.go", 14, 14, true),
+                    part("shapes/a.go", 16, 17, true),
+                    part("shapes/b.go", 17, 22, false),
+                ]},
+            ],
+            "require_all_packages": false, "packages_without_data": [],
+        })
+    );
+    let (code, found) = gate("--fail-under 80");
+    assert_eq!((code, &found["passed"]), (Some(0), &true.into()));
+    let ended = desk.report("gate b missing --fail-under 80 --json --pkg sample/cmd/three");
+    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((ended.code, &found["passed"], &found["complete"]), (Some(4), &true.into(), &false.into()));
 }
 
 #[test]
@@ -160,6 +205,38 @@ fn changed_lines() {
         "::warning file=shapes/b.go,line=42,endLine=42,title=Not covered::No test ran this changed line\n\
          ::warning file=shapes/b.go,line=46,endLine=46,title=Not covered::No test ran this changed line\n"
     );
+    let ended = desk.report_in("shop", "diff ../b --since base --json");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let expected = json!({
+        "version": 1, "podcov": env!("CARGO_PKG_VERSION"), "since": "base", "complete": true,
+        "covered": 5, "lines": 7, "percent": 500.0 / 7.0,
+        "files": [
+            {"path": "native/cgo.go", "covered": 4, "lines": 4, "percent": 100.0, "uncovered": []},
+            {"path": "shapes/b.go", "covered": 1, "lines": 3, "percent": 100.0 / 3.0, "uncovered": [[42, 42], [46, 46]]},
+        ],
+        "without_data": [],
+    });
+    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), expected);
+    let ended = desk.report_in("shop", "diff ../b --since base --sarif");
+    let sarif: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let places: Vec<_> = results.iter().map(|result| &result["locations"][0]["physicalLocation"]).collect();
+    let place = |line: u32| {
+        json!({
+            "artifactLocation": {"uri": "shapes/b.go", "uriBaseId": "%SRCROOT%"}, "region": {"startLine": line, "endLine": line},
+        })
+    };
+    assert_eq!(places, [&place(42), &place(46)]);
+    assert_eq!(desk.report_in("shop", "diff ../b --since base --sarif --json").code, Some(2));
+    let ended = desk.report_in("shop", "gate ../b --since base --fail-under-changed 72 --json");
+    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((ended.code, &found["changed_files"]), (Some(1), &expected["files"]));
+    assert_eq!(
+        found["rules"][0]["parts"],
+        json!([
+            {"name": "changed lines", "covered": 5, "total": 7, "percent": 500.0 / 7.0, "passed": false}
+        ])
+    );
     // Below a root that is a link.
     #[cfg(unix)]
     std::os::unix::fs::symlink(desk.path("shop"), desk.path("link")).unwrap();
@@ -200,6 +277,9 @@ fn changed_lines() {
     let warning = "podcov-report: warning: tool/tool.go changed, but has no coverage data: does the program contain it, \
                    and -coverpkg name it?\n";
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), warning));
+    let ended = desk.report_in("shop", "diff ../b --since base --json");
+    let found: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(found["without_data"], json!(["tool/tool.go"]));
     let ended = desk.report_in("shop", "diff ../b --since base --pkg ./tool/...,./lib");
     assert!(ended.code == Some(0) && ended.stderr.ends_with(warning), "{}", ended.stderr);
     let ended = desk.report_in("shop", "diff ../b --since base --pkg ./lib");
