@@ -96,6 +96,12 @@ impl Changes {
         Ok(changes)
     }
 
+    /// Whether a file has changed. Its path is relative to the root.
+    #[must_use]
+    pub fn contains(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
     /// Reads `git diff --unified=0`.
     #[must_use]
     pub fn parse(diff: &str) -> Self {

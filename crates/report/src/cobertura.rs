@@ -1,10 +1,12 @@
 //! Cobertura's XML, for GitLab, Jenkins, Azure and others. Format: `coverage-04.dtd`.
 //!
-//! Its classes are files here. Rates are of lines.
+//! Its classes are files here. Rates are of lines. A line of a function is in the function's list and in the file's, as in
+//! Cobertura's own files: readers take the file's (pycobertura, diff-cover), or all by their numbers (GitLab, Codecov).
 
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use podcov_profile::parallel;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
@@ -17,10 +19,47 @@ use crate::{FileFunction, Report, ReportFile, text};
 ///
 /// Errors of `out`.
 pub fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let classes: Vec<Class<'_>> = report.files().map(Class::new).collect();
-    let total = classes.iter().map(|class| class.lines).fold(Rate::default(), Rate::add);
-    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    write_classes(&classes(report), now(), out)
+}
 
+/// The report as several documents of at most `max_bytes` each: every file is in one of them, and the totals of each are those of
+/// its files.
+///
+/// # Errors
+///
+/// The path of a file that is too large for a document, and how many bytes that would have.
+pub fn split(report: &Report<'_>, max_bytes: usize) -> Result<Vec<Vec<u8>>, (String, usize)> {
+    let (classes, time) = (classes(report), now());
+    let (mut documents, mut open) = (Vec::new(), vec![classes.as_slice()]);
+    while let Some(part) = open.pop() {
+        let mut document = Vec::new();
+        write_classes(part, time, &mut document).expect("memory takes all");
+        if document.len() <= max_bytes {
+            documents.push(document);
+        } else if part.len() < 2 {
+            let name = part.first().map_or("no file", |class| class.file.shown);
+            return Err((name.to_owned(), document.len()));
+        } else {
+            // By halves, so that the documents have about one size.
+            let (first, second) = part.split_at(part.len() / 2);
+            open.extend([second, first]);
+        }
+    }
+    Ok(documents)
+}
+
+fn classes<'r>(report: &'r Report<'_>) -> Vec<Class<'r>> {
+    let files: Vec<_> = report.files().collect();
+    parallel::map(&files, |file| Class::new(*file))
+}
+
+/// Milliseconds since 1970.
+fn now() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis())
+}
+
+fn write_classes(classes: &[Class<'_>], millis: u128, out: &mut dyn Write) -> io::Result<()> {
+    let total = classes.iter().map(|class| class.lines).fold(Rate::default(), Rate::add);
     let mut xml = Writer::new_with_indent(out, b' ', 2);
     xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     xml.write_event(Event::DocType(BytesText::from_escaped(

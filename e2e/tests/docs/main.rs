@@ -22,7 +22,10 @@ const PROGRAMS: [(&str, &[&str]); 8] = [
     ("podcov-signal", &[]),
     ("podcov-collect", &[]),
     ("podcov-agent", &["run", "install", "watch"]),
-    ("podcov-report", &["textfmt", "merge", "html", "markdown", "badge", "gate", "diff", "gaps"]),
+    (
+        "podcov-report",
+        &["textfmt", "merge", "html", "markdown", "badge", "gate", "diff", "gaps", "cobertura", "export"],
+    ),
     ("podcov-report", &[]),
     ("podcov-run", &[]),
     ("podcov", &["completions", "man"]),

@@ -128,6 +128,12 @@ pub(crate) fn changes(input: &InputArgs, since: &str) -> Result<Changes> {
 pub(crate) fn changed_lines(input: &InputArgs, report: &Report<'_>, since: &str) -> Result<ChangedLines> {
     let changes = changes(input, since)?;
     input.say_missing(report);
+    let without_data = without_data(input, report, &changes)?;
+    Ok(ChangedLines { files: changes.coverage(report), without_data })
+}
+
+/// The changed files that have functions and no coverage data. Reports them.
+pub(crate) fn without_data(input: &InputArgs, report: &Report<'_>, changes: &Changes) -> Result<Vec<String>> {
     let sources = input.sources()?;
     let is_selected = |path: &&str| {
         let package = sources.package_of(&sources.root().join(path));
@@ -141,7 +147,7 @@ pub(crate) fn changed_lines(input: &InputArgs, report: &Report<'_>, since: &str)
             "{which} changed, but has no coverage data: does the program contain it, and -coverpkg name it?"
         ));
     }
-    Ok(ChangedLines { files: changes.coverage(report), without_data })
+    Ok(without_data)
 }
 
 /// Escapes text for GitHub's workflow commands.

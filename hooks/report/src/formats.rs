@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use podcov_exit::{Exit, Failure};
 use podcov_profile::Coverage;
-use report::{Report, badge, html, json, markdown};
+use report::{Report, badge, html, json, lcov, markdown};
 
 use crate::gates::baseline;
 use crate::input::{InputArgs, NothingSelected};
@@ -57,16 +57,11 @@ pub(crate) struct Badge {
     label: String,
 }
 
-/// Writes a format that has lines, which needs the source.
-pub(crate) fn write(
-    args: &Format,
-    format: output::Format,
-    write: fn(&Report<'_>, &mut dyn Write) -> io::Result<()>,
-) -> Result<Exit> {
-    with_report(args, format, |report, out| {
+pub(crate) fn lcov(args: &Format) -> Result<Exit> {
+    with_report(args, output::Format::Lcov, |report, out| {
         // Each message is printed once, however many files are written.
         args.input.say_missing(report);
-        write(report, out)
+        lcov::write(report, out)
     })
 }
 

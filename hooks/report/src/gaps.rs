@@ -11,7 +11,7 @@ use crate::output::{self, Format};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Gaps {
     #[command(flatten)]
-    input: InputArgs,
+    pub(crate) input: InputArgs,
 
     /// How many gaps to print, those with the most statements first; 0 prints all [default: 20, with --json all]
     #[arg(long, value_name = "N")]

@@ -375,6 +375,11 @@ impl InputArgs {
     /// The selected data, with their source. Reports patterns of --exclude that leave out nothing, and files of which it is
     /// not known whether they are generated.
     pub(crate) fn report<'a>(&self, data: &'a Data<'_>) -> Result<Report<'a>> {
+        self.report_of(data, self.selected(data))
+    }
+
+    /// As [`report`](Self::report), of some of the selected data.
+    pub(crate) fn report_of<'a>(&self, data: &'a Data<'_>, profile: Profile<'a>) -> Result<Report<'a>> {
         let sources = self.sources()?;
         // The patterns are matched with all files: a file that another flag leaves out is no mistake in this one.
         let names: HashSet<&str> =
@@ -386,7 +391,7 @@ impl InputArgs {
             let what = "the coverage data have no such file; a folder is DIR/**";
             self.messages.warn(format_args!("--exclude {glob}: {what}"));
         }
-        let report = self.with_sources(data, self.selected(data))?.with_suites(self.suites.suites()?);
+        let report = self.with_sources(data, profile)?.with_suites(self.suites.suites()?);
         self.say_findings(&findings(report.profile()));
         if let [first, ..] = report.undetermined() {
             let which = format!("{first}{}", and_more(report.undetermined().len()));

@@ -1,14 +1,17 @@
 //! Reads coverage from folders and text profiles, and writes the results of `go tool covdata`, reports, and gates.
 
+mod cobertura;
 mod config;
 mod covdata_commands;
 mod diff;
+mod export;
 mod fetch;
 mod formats;
 mod gaps;
 mod gates;
 mod input;
 mod messages;
+mod numbered;
 mod output;
 mod selection;
 mod suites;
@@ -79,7 +82,9 @@ enum Command {
     /// Write an LCOV tracefile
     Lcov(formats::Format),
     /// Write Cobertura's XML
-    Cobertura(formats::Format),
+    Cobertura(cobertura::Cobertura),
+    /// Write coverage.out, lcov.info and coverage.xml into a folder, for editors and other tools
+    Export(export::Export),
     /// Write podcov's own JSON
     Json(formats::Format),
     /// Write Markdown, for the summary of a CI job
@@ -140,10 +145,9 @@ pub fn run(mut args: Args) -> Result<Exit> {
         Some(Command::Subtract(args)) => covdata_commands::subtract(&args),
         Some(Command::Intersect(args)) => covdata_commands::intersect(&args),
         Some(Command::Html(args)) => formats::html(&args),
-        Some(Command::Lcov(args)) => formats::write(&args, output::Format::Lcov, report::lcov::write),
-        Some(Command::Cobertura(args)) => {
-            formats::write(&args, output::Format::Cobertura, report::cobertura::write)
-        }
+        Some(Command::Lcov(args)) => formats::lcov(&args),
+        Some(Command::Cobertura(args)) => cobertura::cobertura(&args),
+        Some(Command::Export(args)) => export::export(&args),
         Some(Command::Json(args)) => formats::json(&args),
         Some(Command::Markdown(args)) => formats::markdown(&args),
         Some(Command::Badge(args)) => formats::badge(&args),
@@ -169,7 +173,10 @@ fn configure(args: &mut Args) -> Result<()> {
             | Command::Intersect(_),
         ) => return Ok(()),
         Some(Command::Html(html)) => &mut html.input,
-        Some(Command::Lcov(format) | Command::Cobertura(format) | Command::Json(format)) => &mut format.input,
+        Some(Command::Lcov(format) | Command::Json(format)) => &mut format.input,
+        Some(Command::Cobertura(cobertura)) => &mut cobertura.input,
+        Some(Command::Export(export)) => &mut export.input,
+        Some(Command::Gaps(gaps)) => &mut gaps.input,
         Some(Command::Markdown(markdown)) => &mut markdown.format.input,
         Some(Command::Badge(badge)) => &mut badge.format.input,
         Some(Command::Gate(gate)) => return gate.configure(),

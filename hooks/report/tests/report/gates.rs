@@ -158,7 +158,8 @@ fn incomplete_data_pass_no_gate() {
     assert_eq!(desk.report("gate b missing --fail-under 100").code, Some(1));
 }
 
-fn git(desk: &Desk, args: &str) {
+/// Runs git in the sample module.
+pub(crate) fn git(desk: &Desk, args: &str) {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"]);
     let ended = crate::ended(command.args(args.split_whitespace()).current_dir(desk.path("shop")));

@@ -1,5 +1,6 @@
 //! podcov-report as a whole program, beside Go's own tools where these do the same.
 
+mod cobertura;
 mod config;
 mod covdata;
 mod formats;

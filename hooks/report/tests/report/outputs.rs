@@ -65,7 +65,7 @@ const THINGS: [(&str, &str); 20] = [
     ("read-only.out", "mode: set\n"),
 ];
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "merge a b",
     "merge a b --pcombine",
     "merge a --pkg sample/lib",
@@ -78,6 +78,8 @@ const COMMANDS: [&str; 12] = [
     "json a",
     "markdown a",
     "badge a",
+    "export a",
+    "cobertura a --max-bytes 9000",
 ];
 
 fn set_read_only(path: &Path, read_only: bool) {
