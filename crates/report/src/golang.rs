@@ -1,5 +1,8 @@
 //! Go source, as far as reports need it: functions, generated files, lines with code.
 
+use std::ops::Range;
+
+use covdata::Unit;
 use tree_sitter::{Node, Parser};
 
 /// A function or method with a body, or a function literal outside of any function.
@@ -75,7 +78,7 @@ fn function(node: Node<'_>, source: &str) -> Option<FunctionExtent> {
 }
 
 /// Line and column from 1.
-fn place(point: tree_sitter::Point) -> (u32, u32) {
+pub(crate) fn place(point: tree_sitter::Point) -> (u32, u32) {
     (point.row as u32 + 1, point.column as u32 + 1)
 }
 
@@ -158,6 +161,13 @@ pub(crate) fn statements(source: &str) -> Option<Vec<Statement>> {
     }
     found.sort_unstable();
     Some(found)
+}
+
+/// Which of these statements begin in a block.
+pub(crate) fn within(statements: &[Statement], block: &Unit) -> Range<usize> {
+    let bound = |place| statements.partition_point(|statement| statement.start < place);
+    let start = bound((block.start_line, block.start_column));
+    start..bound((block.end_line, block.end_column)).max(start)
 }
 
 /// For each line where its code that can run begins and where its last character is, columns in bytes from 1: what is

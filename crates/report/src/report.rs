@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 
 use covdata::Unit;
@@ -12,7 +11,8 @@ use podcov_profile::{
 };
 
 use crate::glob::Globs;
-use crate::golang::{self, Statement};
+use crate::golang::{self, within};
+use crate::ignore::{IgnoreComment, IgnoreComments, Ignored};
 use crate::sources::{Found, Sources, read_text};
 use crate::suites::{self, Suite};
 
@@ -24,6 +24,10 @@ pub struct Report<'a> {
     found: Vec<Found>,
     /// For each file, the end of a block that is in no function of its source, if there is one.
     strays: Vec<Option<(u32, u32)>>,
+    /// For each file what its comments ignore, if that is left out; `None` where it is not known.
+    ignored: Vec<Option<Ignored>>,
+    /// Whether ignored statements are left out.
+    skips_ignored: bool,
     /// The files for which it is not known whether they are generated.
     undetermined: Vec<String>,
     /// The files that have another name in the data.
@@ -39,6 +43,8 @@ pub struct Filter {
     pub exclude: Globs,
     /// Files that are marked as generated.
     pub generated: bool,
+    /// Statements that a comment ignores. These alone are part of a file.
+    pub ignored: bool,
 }
 
 /// A file of a [`Report`].
@@ -147,15 +153,28 @@ impl<'a> Report<'a> {
             .flat_map(|package| package.files.iter().map(move |file| (package, file)))
             .zip(&found)
             .collect();
-        let facts = parallel::map(&files, |&((package, file), found)| SourceFacts::of(package, file, found));
-        let (mut facts, mut strays) = (facts.into_iter(), Vec::new());
+        let facts = parallel::map(&files, |&((package, file), found)| {
+            SourceFacts::of(package, file, found, filter.ignored)
+        });
+        let (mut facts, mut strays, mut ignored) = (facts.into_iter(), Vec::new(), Vec::new());
         for package in profile.packages_mut() {
             let PackageProfile { files, functions, .. } = package;
             for (file, facts) in files.iter_mut().zip(facts.by_ref()) {
-                strays.push(facts.apply(file, functions));
+                let (stray, left_out) = facts.apply(file, functions);
+                strays.push(stray);
+                ignored.push(left_out);
             }
         }
-        Self { profile, found, strays, undetermined, renamed: Vec::new(), suites: Vec::new() }
+        Self {
+            profile,
+            found,
+            strays,
+            ignored,
+            skips_ignored: filter.ignored,
+            undetermined,
+            renamed: Vec::new(),
+            suites: Vec::new(),
+        }
     }
 
     /// Sets the files that have another name in the data.
@@ -199,6 +218,28 @@ impl<'a> Report<'a> {
     #[must_use]
     pub fn undetermined(&self) -> &[String] {
         &self.undetermined
+    }
+
+    /// The comments that ignore statements, if these are left out, each with the name in reports of its file.
+    pub fn ignore_comments(&self) -> impl Iterator<Item = (&str, &IgnoreComment)> {
+        let files = self.found.iter().zip(&self.ignored);
+        files.flat_map(|(found, ignored)| {
+            let comments = ignored.iter().flat_map(|ignored| &ignored.comments);
+            comments.map(|comment| (found.shown.as_str(), comment))
+        })
+    }
+
+    /// How many statements all comments together leave out.
+    #[must_use]
+    pub fn ignored_statements(&self) -> usize {
+        self.ignored.iter().flatten().map(|ignored| ignored.statements).sum()
+    }
+
+    /// The names in reports of Go files whose comments are not known: the source was not found, or does not fit.
+    pub fn without_comments(&self) -> impl Iterator<Item = &str> {
+        let files = self.files().zip(&self.ignored);
+        let unknown = files.filter(|(file, ignored)| ignored.is_none() && file.profile.name.ends_with(".go"));
+        unknown.filter(|_| self.skips_ignored).map(|(file, _)| file.shown)
     }
 
     /// Gives the profile, without the sources.
@@ -328,10 +369,12 @@ struct SourceFacts {
     lines: Vec<(u32, u32)>,
     /// The number of statements of each block, where Go has counted them several times.
     statements: Option<Vec<u32>>,
+    /// The comments that ignore statements, if these are left out; `None` where they are not known.
+    comments: Option<IgnoreComments>,
 }
 
 impl SourceFacts {
-    fn of(package: &PackageProfile<'_>, file: &FileProfile<'_>, found: &Found) -> Self {
+    fn of(package: &PackageProfile<'_>, file: &FileProfile<'_>, found: &Found, ignored: bool) -> Self {
         let go = found.file.as_deref().filter(|path| path.extension().is_some_and(|is| is == "go"));
         let source = go.and_then(|path| read_text(path).ok());
         let Some(source) = source.filter(|source| misfit(&file.blocks, source).is_none()) else {
@@ -350,15 +393,17 @@ impl SourceFacts {
             lines: function_lines(package, file, &extents),
             extents: unnamed.then_some(extents),
             statements: file.repetition().and_then(|_| statement_counts(&file.blocks, &source)),
+            comments: ignored.then(|| IgnoreComments::of(&source)).flatten(),
         }
     }
 
-    /// Applies the corrections. Gives the end of a block that is in no function: then the source is of another version.
+    /// Applies the corrections, and leaves out ignored statements. Gives the end of a block that is in no function, if there is one:
+    /// then the source is of another version, and its comments are not known.
     fn apply(
         self,
         file: &mut FileProfile<'_>,
         functions: &mut Vec<ProfileFunction<'_>>,
-    ) -> Option<(u32, u32)> {
+    ) -> (Option<(u32, u32)>, Option<Ignored>) {
         for (function, line) in self.lines {
             functions[function as usize].line = Some(line);
         }
@@ -368,7 +413,11 @@ impl SourceFacts {
             }
             file.finding = file.finding.filter(|finding| *finding != Finding::Repeated);
         }
-        name_functions(&mut file.blocks, functions, &self.extents?).err()
+        let named = self.extents.map(|extents| name_functions(&mut file.blocks, functions, &extents));
+        match named {
+            Some(Err(stray)) => (Some(stray), None),
+            _ => (None, self.comments.map(|comments| comments.apply(file))),
+        }
     }
 }
 
@@ -392,13 +441,6 @@ fn function_lines(
     lines.into_iter().collect()
 }
 
-/// The statements that begin in a block.
-fn within(statements: &[Statement], block: &Block) -> Range<usize> {
-    let bound = |place| statements.partition_point(|statement| statement.start < place);
-    let start = bound((block.unit.start_line, block.unit.start_column));
-    start..bound(end(block)).max(start)
-}
-
 impl Sources {
     /// Whether these are the blocks of the source of a file, as far as that can be told: whether each statement of the source
     /// is in a block, and each block has the number of its statements.
@@ -415,7 +457,7 @@ fn fits(blocks: &[Block], source: &str) -> bool {
     let Some(statements) = golang::statements(source) else { return false };
     let own = || blocks.iter().map(|block| block.unit.statements).collect();
     let numbers = statement_counts(blocks, source).unwrap_or_else(own);
-    let right = blocks.iter().map(|block| within(&statements, block).len());
+    let right = blocks.iter().map(|block| within(&statements, &block.unit).len());
     misfit(blocks, source).is_none()
         && right.clone().sum::<usize>() == statements.len()
         // Up to Go 1.26 a label or a bare block counts as a statement of the block before it.
@@ -427,7 +469,7 @@ fn fits(blocks: &[Block], source: &str) -> bool {
 /// [`FileProfile::repetition`] tells that this may be so.
 fn statement_counts(blocks: &[Block], source: &str) -> Option<Vec<u32>> {
     let statements = golang::statements(source)?;
-    let within: Vec<_> = blocks.iter().map(|block| within(&statements, block)).collect();
+    let within: Vec<_> = blocks.iter().map(|block| within(&statements, &block.unit)).collect();
     let right: Vec<u32> = within.iter().map(|range| range.len() as u32).collect();
     let mut counts: Vec<u32> = blocks.iter().map(|block| block.unit.statements).collect();
     if right == counts {

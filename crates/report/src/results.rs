@@ -24,6 +24,8 @@ pub struct GateResult<'r> {
     pub complete: bool,
     /// The coverage of everything.
     pub total: Coverage,
+    /// How many statements are left out because a comment ignores them.
+    pub ignored_statements: usize,
     /// The rules.
     pub checked: &'r [Checked],
     /// Whether every package must have data.
@@ -78,6 +80,7 @@ impl GateResult<'_> {
             passed: self.passed,
             complete: self.complete,
             total: self.total.into(),
+            ignored_statements: self.ignored_statements,
             rules: rules.collect(),
             require_all_packages: self.require_all_packages,
             packages_without_data: self.packages_without_data,
@@ -133,6 +136,7 @@ struct GateJson<'r> {
     complete: bool,
     #[serde(flatten)]
     total: Statements,
+    ignored_statements: usize,
     rules: Vec<RuleJson<'r>>,
     require_all_packages: bool,
     packages_without_data: &'r [String],

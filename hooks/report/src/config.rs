@@ -26,6 +26,7 @@ pub(crate) struct Config {
     exclude: OneOrMore<Parsed<Glob>>,
     pkg: OneOrMore<Text>,
     pub(crate) skip_generated: bool,
+    pub(crate) skip_ignored: bool,
     pub(crate) root: Option<PathBuf>,
     map: Entries<Text, Text>,
     pub(crate) gates: Gates,

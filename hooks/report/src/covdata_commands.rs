@@ -8,7 +8,8 @@ use podcov_profile::Data;
 use report::summary::{SuiteSummary, Summary};
 
 use crate::formats::write_reports;
-use crate::input::{InputArgs, NothingSelected, and_more};
+use crate::input::{InputArgs, NothingSelected};
+use crate::messages::and_more;
 use crate::output;
 use crate::suites::is_by_suite;
 

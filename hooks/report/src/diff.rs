@@ -10,7 +10,8 @@ use report::gate::changed_total;
 use report::results::DiffResult;
 use report::{Report, sarif, summary};
 
-use crate::input::{InputArgs, NothingSelected, and_more};
+use crate::input::{InputArgs, NothingSelected};
+use crate::messages::and_more;
 use crate::output::{self, Format};
 
 #[derive(Debug, clap::Args)]

@@ -141,6 +141,7 @@ pub(crate) fn gate(args: &Gate) -> Result<Exit> {
             passed: failed == 0,
             complete: exit == Exit::Done,
             total: report.total(),
+            ignored_statements: report.ignored_statements(),
             checked: &checked,
             require_all_packages: args.require_all_packages,
             packages_without_data: &without_data,

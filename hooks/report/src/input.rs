@@ -14,9 +14,10 @@ use podcov_profile::{
 use podcov_storage::Address;
 use report::{Filter, Glob, NoSource, Report, Sources, changes};
 
+use crate::comments::say_ignored;
 use crate::config::Config;
 use crate::fetch::{Fetched, fetch};
-use crate::messages::Messages;
+use crate::messages::{Messages, and_more};
 use crate::output::{self, Format};
 use crate::selection::PackageSelection;
 use crate::suites::{self, SuiteArgs, SuiteSource};
@@ -80,6 +81,10 @@ pub(crate) struct InputArgs {
     #[arg(long, help_heading = "Input")]
     skip_generated: bool,
 
+    /// Leave out statements that a comment in the source marks: `// podcov:ignore REASON`
+    #[arg(long, help_heading = "Input")]
+    skip_ignored: bool,
+
     /// The folder that paths in reports are relative to [default: the git repository's, else this one]
     #[arg(long, value_name = "DIR", help_heading = "Source")]
     root: Option<PathBuf>,
@@ -118,6 +123,7 @@ impl InputArgs {
             self.map = config.map()?;
         }
         self.skip_generated |= config.skip_generated;
+        self.skip_ignored |= config.skip_ignored;
         self.root = self.root.take().or_else(|| config.root.clone());
         Ok(config)
     }
@@ -357,9 +363,9 @@ impl InputArgs {
         Ok(())
     }
 
-    /// Whether some files are to be left out.
+    /// Whether some files, or parts of them, are to be left out.
     pub(crate) fn leaves_out_files(&self) -> bool {
-        !self.exclude.is_empty() || self.skip_generated
+        !self.exclude.is_empty() || self.skip_generated || self.skip_ignored
     }
 
     /// The selected data. Reports the findings about their files.
@@ -400,6 +406,7 @@ impl InputArgs {
                 NoSource::NotFound.kind()
             ));
         }
+        say_ignored(&report, &self.messages);
         Ok(report)
     }
 
@@ -433,7 +440,11 @@ impl InputArgs {
 
     /// The files that are left out.
     pub(crate) fn filter(&self) -> Filter {
-        Filter { exclude: self.exclude.iter().cloned().collect(), generated: self.skip_generated }
+        Filter {
+            exclude: self.exclude.iter().cloned().collect(),
+            generated: self.skip_generated,
+            ignored: self.skip_ignored,
+        }
     }
 
     /// The folder that paths in reports are relative to.
@@ -491,14 +502,23 @@ impl InputArgs {
 
     /// Whether any of these flags or arguments is given.
     pub(crate) fn is_given(&self) -> bool {
-        let Self { inputs, i, from, suites, config, pkg, exclude, skip_generated, root, map, .. } = self;
+        let Self {
+            inputs,
+            i,
+            from,
+            suites,
+            config,
+            pkg,
+            exclude,
+            skip_generated,
+            skip_ignored,
+            root,
+            map,
+            ..
+        } = self;
         let lists = inputs.len() + i.len() + from.len() + exclude.len() + map.len();
-        lists > 0
-            || suites.is_given()
-            || config.is_some()
-            || pkg.is_some()
-            || root.is_some()
-            || *skip_generated
+        let flags = suites.is_given() || *skip_generated || *skip_ignored;
+        lists > 0 || flags || config.is_some() || pkg.is_some() || root.is_some()
     }
 
     /// Whether files in a folder would be read as input.
@@ -554,11 +574,6 @@ impl InputArgs {
 /// The findings about the files of a profile.
 pub(crate) fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
     profile.files().filter_map(|file| Some((file.name, file.finding?))).collect()
-}
-
-/// The text after the name of the first of several things.
-pub(crate) fn and_more(count: usize) -> String {
-    if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
 
 fn add_input(builder: &mut Builder, path: &Path, add_folder: AddFolder) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Reads coverage from folders and text profiles, and writes the results of `go tool covdata`, reports, and gates.
 
 mod cobertura;
+mod comments;
 mod config;
 mod covdata_commands;
 mod diff;
@@ -9,6 +10,7 @@ mod fetch;
 mod formats;
 mod gaps;
 mod gates;
+mod ignored;
 mod input;
 mod messages;
 mod numbered;
@@ -97,6 +99,8 @@ enum Command {
     Diff(diff::Diff),
     /// Print what did not run, the most statements first
     Gaps(gaps::Gaps),
+    /// Print the comments that --skip-ignored follows, with their reasons
+    Ignored(covdata_commands::Input),
 }
 
 /// Runs podcov-report with a program's arguments.
@@ -154,6 +158,7 @@ pub fn run(mut args: Args) -> Result<Exit> {
         Some(Command::Gate(args)) => gates::gate(&args),
         Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Gaps(args)) => gaps::gaps(&args),
+        Some(Command::Ignored(args)) => ignored::ignored(&args.input),
     }?;
     let run = args.state.run(args.run_id.as_deref().filter(|id| !id.is_empty()));
     run.end(NAME, exit, args.defer_failure)
@@ -177,6 +182,7 @@ fn configure(args: &mut Args) -> Result<()> {
         Some(Command::Cobertura(cobertura)) => &mut cobertura.input,
         Some(Command::Export(export)) => &mut export.input,
         Some(Command::Gaps(gaps)) => &mut gaps.input,
+        Some(Command::Ignored(ignored)) => &mut ignored.input,
         Some(Command::Markdown(markdown)) => &mut markdown.format.input,
         Some(Command::Badge(badge)) => &mut badge.format.input,
         Some(Command::Gate(gate)) => return gate.configure(),

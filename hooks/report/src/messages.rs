@@ -19,6 +19,11 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
+    /// Prints what is no problem.
+    pub(crate) fn note(&self, message: impl Display) {
+        self.print(message.to_string());
+    }
+
     /// Prints a warning.
     pub(crate) fn warn(&self, message: impl Display) {
         self.print(format!("warning: {message}"));
@@ -47,4 +52,9 @@ impl Messages {
             printed.insert(line);
         }
     }
+}
+
+/// The text after the name of the first of several things.
+pub(crate) fn and_more(count: usize) -> String {
+    if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }

@@ -7,6 +7,7 @@ mod formats;
 mod gaps;
 mod gates;
 mod identity;
+mod ignored;
 mod large;
 mod outputs;
 mod releases;

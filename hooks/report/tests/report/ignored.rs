@@ -1,0 +1,93 @@
+//! Statements that comments ignore.
+
+use serde_json::Value;
+
+use crate::Desk;
+
+/// The sample module with comments at the ends of lines, so that no block moves.
+fn desk() -> Desk {
+    let desk = Desk::new();
+    let source = desk.read("shop/shapes/b.go");
+    let source = source
+        .replace("shape = square{size}\n", "shape = square{size} // podcov:ignore no squares here\n")
+        .replace("case <-stop:\n", "case <-stop: // podcov:ignore nobody stops\n")
+        .replace("sum += n\n", "sum += n // podcov:ignore too simple\n")
+        .replace("return s.side * s.side }\n", "return s.side * s.side } // podcov:ignore\n");
+    desk.write("shop/shapes/b.go", &format!("{source}\n// podcov:ignore what was here\n"));
+    desk
+}
+
+#[test]
+fn ignored_statements_do_not_count_if_asked() {
+    let desk = desk();
+    let selection = "../b --pkg sample/shapes";
+    let report = |command: &str| desk.report_in("shop", &format!("{command} {selection}"));
+    assert_eq!(report("percent").stdout, "\tsample/shapes\t\tcoverage: 84.6% of statements\n");
+    let ended = report("percent --skip-ignored");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "\tsample/shapes\t\tcoverage: 88.9% of statements\n")
+    );
+    assert_eq!(
+        ended.stderr,
+        "podcov-report: warning: shapes/b.go:14: podcov:ignore without a reason ignores nothing: write `// podcov:ignore REASON`\n\
+         podcov-report: warning: shapes/b.go:58: podcov:ignore is at no statement, block or function: put it into the line \
+         before, or at the end of a line\n\
+         podcov-report: warning: shapes/b.go:40: ignored statements ran, so they can be tested: remove podcov:ignore\n\
+         podcov-report: 3 statements are ignored by comments; podcov-report ignored lists them\n"
+    );
+    let gaps = report("gaps --skip-ignored").stdout;
+    let places: Vec<&str> = gaps.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(places, ["shapes/a.go:23:", "shapes/b.go:14:", "shapes/b.go:46:", "shapes/b.go:48:", "4"]);
+    // Lines of ignored statements are no lines of the file.
+    let lines = |command: &str| {
+        let text = report(command).stdout;
+        let lines = text.lines().filter_map(|line| line.strip_prefix("DA:")?.split(',').next()?.parse().ok());
+        lines.collect::<Vec<u32>>()
+    };
+    let mut expected = lines("lcov --exclude a.go");
+    expected.retain(|line| ![22, 40, 42].contains(line));
+    assert_eq!(lines("lcov --exclude a.go --skip-ignored"), expected);
+    let ended = report("gate --fail-under 85 --skip-ignored --json");
+    let gate: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(
+        (ended.code, &gate["statements"], &gate["ignored_statements"]),
+        (Some(0), &36.into(), &3.into())
+    );
+    assert_eq!(report("gate --fail-under 85").code, Some(1));
+    // A text profile without them keeps its meaning.
+    assert_eq!(report("textfmt --skip-ignored -o ../left.out").code, Some(0));
+    assert_eq!(desk.report("left.out").stdout.lines().last(), Some("coverage: 88.9% of statements"));
+}
+
+#[test]
+fn the_list_of_comments() {
+    let desk = desk();
+    let ended = desk.report_in("shop", "ignored ../b --pkg sample/shapes");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(
+        ended.stdout,
+        "shapes/b.go:14: 0 statements: no reason, so it has no effect\n\
+         shapes/b.go:22: 1 statement: no squares here\n\
+         shapes/b.go:40: 1 statement, which ran: too simple\n\
+         shapes/b.go:41: 1 statement: nobody stops\n\
+         shapes/b.go:58: 0 statements: what was here\n\
+         --skip-ignored leaves out 3 of 39 statements\n"
+    );
+}
+
+#[test]
+fn a_source_that_is_not_there_ignores_nothing() {
+    let desk = desk();
+    fs_err::remove_file(desk.path("shop/shapes/a.go")).unwrap();
+    for command in ["ignored", "percent --skip-ignored", "markdown --skip-ignored"] {
+        let ended = desk.report_in("shop", &format!("{command} ../b --pkg sample/shapes"));
+        assert_eq!(ended.code, Some(4), "{command}: {ended:?}");
+        assert!(
+            ended.stderr.contains("cannot tell which statements of shapes/a.go are ignored"),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(desk.report_in("shop", "percent ../b --pkg sample/shapes").code, Some(0));
+}
