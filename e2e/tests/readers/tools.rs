@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
+use podcov_e2e::top;
 use serde_json::Value;
 
 use crate::{Shop, python, reader};
@@ -71,6 +72,53 @@ fn xmllint_and_pycobertura() -> Result<()> {
         "{total} but {ran} of {all}"
     );
     ensure!(ran < all);
+    Ok(())
+}
+
+/// The parts of a report hold together what the whole has.
+#[test]
+fn parts_for_a_service_with_a_limit() -> Result<()> {
+    let shop = Shop::new()?;
+    shop.report("cobertura data -o out/cover.xml")?;
+    shop.report("cobertura data --max-bytes 4500 -o out/part.xml")?;
+    let catalog = ("XML_CATALOG_FILES", reader("catalog.xml")?.canonicalize()?.display().to_string());
+    let statements = |file: &str| -> Result<u64> {
+        let shown = shop.run(&python("pycobertura")?, ".", &["show", "--format", "json", file])?;
+        let shown: Value = serde_json::from_str(&shown)?;
+        shown["total"]["Stmts"].as_u64().context("a number")
+    };
+    let parts = (1..).map(|number| format!("out/part-{number}.xml"));
+    let parts: Vec<_> = parts.take_while(|part| shop.path(part).exists()).collect();
+    ensure!(parts.len() > 1, "{parts:?}");
+    let mut sum = 0;
+    for part in &parts {
+        let said = shop.quiet("xmllint", &["--noout", "--nonet", "--valid", part], &[catalog.clone()])?;
+        ensure!(said.is_empty(), "{said}");
+        sum += statements(part)?;
+    }
+    ensure!(sum == statements("out/cover.xml")?, "{sum}");
+    Ok(())
+}
+
+#[test]
+fn jsonschema_and_gaps() -> Result<()> {
+    let shop = Shop::new()?;
+    let schema = top().join("docs/gaps.schema.json").display().to_string();
+    let check = "import json, jsonschema, sys
+schema, line = json.load(open(sys.argv[1])), json.loads(sys.argv[2])
+jsonschema.Draft202012Validator.check_schema(schema)
+jsonschema.validate(line, schema)";
+    let check = |line: &str| shop.run(&python("python3")?, ".", &["-c", check, &schema, line]);
+    let lines = shop.report("gaps data --json")?;
+    ensure!(
+        lines.contains("\"whole_function\":true") && lines.contains("\"whole_function\":false"),
+        "{lines}"
+    );
+    for line in lines.lines() {
+        check(line)?;
+    }
+    let wrong = lines.lines().next().context("a gap")?.replace("\"statements\":", "\"statements\":-");
+    ensure!(check(&wrong).is_err(), "{wrong}");
     Ok(())
 }
 

@@ -228,6 +228,16 @@ fn changed_lines() {
         })
     };
     assert_eq!(places, [&place(42), &place(46)]);
+    // What the schema and the text of SARIF 2.1.0 require of these objects.
+    assert_eq!((&sarif["version"], sarif["runs"].as_array().unwrap().len()), (&"2.1.0".into(), 1));
+    let run = &sarif["runs"][0];
+    assert_eq!(run["tool"]["driver"]["name"], "podcov-report");
+    for result in results {
+        let rule = &run["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize];
+        assert_eq!((&rule["id"], &result["level"]), (&result["ruleId"], &"warning".into()));
+        assert_eq!(result["message"]["text"], "No test ran this changed line");
+        assert!(run["originalUriBaseIds"]["%SRCROOT%"]["description"]["text"].is_string());
+    }
     assert_eq!(desk.report_in("shop", "diff ../b --since base --sarif --json").code, Some(2));
     let ended = desk.report_in("shop", "gate ../b --since base --fail-under-changed 72 --json");
     let found: Value = serde_json::from_str(&ended.stdout).unwrap();
