@@ -102,6 +102,8 @@ pub struct FileFunction<'r> {
     pub count: u32,
     /// Its statements.
     pub coverage: Coverage,
+    /// How many of the file's blocks are its own; they come one after the other, in the order of the functions.
+    pub blocks: usize,
 }
 
 impl NoSource {
@@ -299,6 +301,7 @@ impl<'r> ReportFile<'r> {
                     .fold(blocks[0].unit.start_line, |last, block| last.max(block.unit.end_line)),
                 count: blocks[0].count,
                 coverage: blocks.iter().collect(),
+                blocks: blocks.len(),
             }
         })
     }

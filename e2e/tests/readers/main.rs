@@ -4,6 +4,7 @@
 mod browser;
 mod codecov;
 mod page;
+mod suites;
 mod tools;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! One HTML file that a browser opens from disk. It shows the source, and marks which code ran.
 //!
-//! The page (`report.html`, `report.css` and `report.js` in this folder) holds an index of all files, and the compressed
+//! The page (`report.html`, `report.css`, `suites.js` and `report.js` in this folder) holds an index of all files, and the compressed
 //! source and blocks of each file. It decompresses a file when it is opened. It loads nothing from the network.
 
 use std::io::{self, Write};
@@ -9,13 +9,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use podcov_profile::parallel;
+use podcov_profile::{SuiteCoverage, parallel};
 use serde::Serialize;
 
-use crate::{Report, ReportFile, json};
+use crate::{FileFunction, Report, ReportFile, json};
 
 const PAGE: &str = include_str!("report.html");
 const STYLE: &str = include_str!("report.css");
+const SUITES: &str = include_str!("suites.js");
 const SCRIPT: &str = include_str!("report.js");
 
 /// Writes the page.
@@ -34,6 +35,7 @@ pub fn write(report: &Report<'_>, title: &str, out: &mut dyn Write) -> io::Resul
         match name {
             "title" => write!(out, "{}", quick_xml::escape::escape(title))?,
             "style" => out.write_all(STYLE.as_bytes())?,
+            "suites" => out.write_all(SUITES.as_bytes())?,
             "script" => out.write_all(SCRIPT.as_bytes())?,
             "index" => write_index(report, title, &files, out)?,
             "files" => write_files(&files, out)?,
@@ -51,7 +53,16 @@ struct Index<'r> {
     mode: Option<String>,
     covered: u64,
     statements: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suites: Vec<IndexSuite<'r>>,
     files: Vec<IndexFile<'r>>,
+}
+
+#[derive(Serialize)]
+struct IndexSuite<'r> {
+    name: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carried_from: Option<&'r str>,
 }
 
 #[derive(Serialize)]
@@ -59,6 +70,9 @@ struct IndexFile<'r> {
     path: &'r str,
     covered: u64,
     statements: u64,
+    /// For each suite, the statements that it ran, and those that no other ran.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suites: Vec<[u64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -76,6 +90,11 @@ fn write_index(
         mode: report.profile().mode().map(|mode| mode.to_string()),
         covered: total.covered,
         statements: total.total,
+        suites: report
+            .suites()
+            .iter()
+            .map(|suite| IndexSuite { name: &suite.name, carried_from: suite.carried_from.as_deref() })
+            .collect(),
         files: parallel::map(files, IndexFile::new),
     };
     // In JSON a `<` is part of a string, and in a page it might end the script.
@@ -86,7 +105,9 @@ impl<'r> IndexFile<'r> {
     fn new(file: &ReportFile<'r>) -> Self {
         let coverage = file.coverage();
         let problem = file.read().err().map(|error| error.to_string());
-        Self { path: file.shown, covered: coverage.covered, statements: coverage.total, problem }
+        let SuiteCoverage { each, only, .. } = file.profile.suite_coverage();
+        let suites = each.iter().zip(only).map(|(each, only)| [each.covered, only.covered]).collect();
+        Self { path: file.shown, covered: coverage.covered, statements: coverage.total, suites, problem }
     }
 }
 
@@ -94,7 +115,11 @@ impl<'r> IndexFile<'r> {
 struct File<'r> {
     source: Option<String>,
     blocks: Vec<[u32; 6]>,
-    functions: Vec<(&'r str, u32, u64, u64)>,
+    /// For each suite, the count of each block.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    suites: &'r [Vec<u32>],
+    /// Name, line, statements covered, statements, blocks.
+    functions: Vec<(&'r str, u32, u64, u64, usize)>,
 }
 
 /// How many files are compressed at a time, so that not all of a large report is in memory.
@@ -118,10 +143,11 @@ fn pack(file: &ReportFile<'_>) -> io::Result<String> {
     let content = File {
         source: file.read().ok(),
         blocks: file.profile.blocks.iter().map(json::block).collect(),
+        suites: &file.profile.suites,
         functions: file
             .functions()
-            .map(|function| {
-                (function.name, function.first_line, function.coverage.covered, function.coverage.total)
+            .map(|FileFunction { name, first_line, coverage, blocks, .. }| {
+                (name, first_line, coverage.covered, coverage.total, blocks)
             })
             .collect(),
     };
@@ -154,7 +180,11 @@ mod tests {
             "static {",
             "class ",
         ] {
-            assert!(!SCRIPT.contains(later) && !PAGE.contains(&format!("={later}")), "{later}");
+            let scripts = [SCRIPT, SUITES];
+            assert!(
+                !scripts.iter().any(|script| script.contains(later)) && !PAGE.contains(&format!("={later}")),
+                "{later}"
+            );
         }
         for later in ["inset:", "@layer", "@container", "color-mix(", "oklch("] {
             assert!(!STYLE.contains(later), "{later}");

@@ -3,8 +3,13 @@
 const $ = id => document.getElementById(id);
 const index = JSON.parse($('index').textContent);
 const files = index.files;
+for (const file of files) file.all = file.covered;
+const suites = index.suites || [];
+const views = suiteViews(index);
+let view = views[0];
 const counted = index.mode !== 'set';
 const LONG = 4000; // characters of a line that are drawn unasked; a line of megabytes stalls the layout
+const MARKS = 8; // suites that have a mark in each line; of more, a tooltip names them
 const PRINTED = 5000; // lines that are drawn for printing
 
 // ---- small helpers ----
@@ -25,6 +30,8 @@ function refill(node, ...children) {
 }
 
 const missedIn = item => item.statements - item.covered;
+/** How many statements the keys lead to: those that did not run, or those that the view is about. */
+const stopsIn = item => view.missed ? missedIn(item) : item.covered;
 const number = value => value.toLocaleString('en');
 const plural = (count, word) => `${number(count)} ${word}${count === 1 ? '' : 's'}`;
 
@@ -162,7 +169,7 @@ const byName = (a, b) => sortKey(a) < sortKey(b) ? -1 : 1;
 const comparators = {
   name: byName,
   rate: (a, b) => a.covered / a.statements - b.covered / b.statements,
-  missed: (a, b) => missedIn(b) - missedIn(a),
+  missed: (a, b) => stopsIn(b) - stopsIn(a),
 };
 
 function sortTree(node) {
@@ -221,7 +228,7 @@ function drawTreeRow(i) {
   row.append(
     el('span', 'twisty'),
     el('span', 'name', node.name || '/'),
-    el('span', 'counts', `${node.covered}/${node.statements}`, {title: `${number(node.covered)} of ${plural(node.statements, 'statement')} covered`}),
+    el('span', 'counts', `${node.covered}/${node.statements}`, {title: `${number(node.covered)} of ${plural(node.statements, 'statement')} ${view.covered}`}),
     bar(node),
     el('span', 'percent', percent(node)));
   return row;
@@ -348,16 +355,16 @@ async function unpack(n) {
 }
 
 function prepare(n, data) {
-  const {blocks, functions} = data;
-  const model = {n, blocks, functions, lines: null, byLine: [], missed: [], max: 0, stale: false, scroll: 0, whole: new Set()};
+  const blocks = blocksIn(view, data), functions = functionsIn(data, blocks);
+  const model = {n, blocks, functions, suites: data.suites || [], lines: null, byLine: [], missed: [], max: 0, stale: false, scroll: 0, whole: new Set()};
   blocks.forEach(([, , , , statements, count], b) => {
-    if (statements && !count) model.missed.push(b);
+    if (statements && Boolean(count) === view.run) model.missed.push(b);
     model.max = Math.max(model.max, count);
   });
   if (typeof data.source !== 'string') return model;
   const lines = model.lines = data.source.split(/\r?\n/);
   if (lines.length > 1 && last(lines) === '') lines.pop();
-  blocks.forEach(([startLine, , endLine, endColumn, statements, count], b) => {
+  data.blocks.forEach(([startLine, , endLine, endColumn, statements, count], b) => {
     const lastLine = endColumn === 1 && endLine > startLine ? endLine - 1 : endLine; // a block that ends at column 1 has nothing of that line
     if (lastLine > lines.length) model.stale = true;
     if (!statements && !count) return; // nothing in there could be covered: left plain
@@ -374,6 +381,15 @@ function prepare(n, data) {
     model.columns = Math.max(model.columns, width);
   });
   return model;
+}
+
+/** The functions, each with the statements that the view counts. */
+function functionsIn(data, blocks) {
+  let end = 0;
+  return data.functions.map(([name, line, , statements, size]) => {
+    const own = blocks.slice(end, end += size).filter(block => Boolean(block[5]) === (view.missed !== null || view.run));
+    return [name, line, own.reduce((sum, block) => sum + block[4], 0), statements];
+  });
 }
 
 /** Go's comments in a line. State in and out: 0 code, 1 inside a comment, 2 inside a raw string. */
@@ -474,14 +490,14 @@ function drawLine(i) {
   for (const [from, end, b] of segments) {
     const to = Math.min(end, shown);
     if (from >= to) break;
-    if (b < 0) { write(code, text, from, to, comments); continue; }
+    if (b < 0 || !isShown(model, b)) { write(code, text, from, to, comments); continue; }
     // The indentation is part of the block but not worth an underline.
     const inner = from < indent ? Math.min(indent, to) : from;
     if (from < inner) code.append(blockSpan(model, b, 'indent', text, from, inner, []));
     if (inner < to) code.append(blockSpan(model, b, '', text, inner, to, comments));
   }
   if (shown < text.length) {
-    const hidden = segments.filter(([, end, b]) => end > shown && b >= 0 && !model.blocks[b][5]).length;
+    const hidden = segments.filter(([, end, b]) => end > shown && b >= 0 && isShown(model, b) && !model.blocks[b][5]).length;
     const more = el('button', 'more', `… ${number(text.length - shown)} more characters${hidden ? ', some not covered' : ''}`, {type: 'button'});
     more.addEventListener('click', () => { model.whole.add(i); sourceList.redraw(); });
     code.append(more);
@@ -491,6 +507,9 @@ function drawLine(i) {
   row.append(drawGutter(model, line, text, segments, row), code);
   return row;
 }
+
+/** Whether the view is about a block. */
+const isShown = (model, b) => model.blocks[b][4] > 0 || model.blocks[b][5] > 0;
 
 function blockSpan(model, b, extra, text, from, to, comments) {
   const count = model.blocks[b][5];
@@ -511,16 +530,28 @@ function drawGutter(model, line, text, segments, row) {
   const telling = own.filter(([from, to]) => /[^\s{}();,]/.test(text.slice(from, Math.min(to, from + LONG))));
   if (telling.length) own = telling;
   let mark = '', title = '';
-  if (own.length) {
-    const counts = own.map(segment => model.blocks[segment[2]][5]);
+  const shown = own.filter(segment => isShown(model, segment[2]));
+  if (shown.length) {
+    const counts = shown.map(segment => model.blocks[segment[2]][5]);
     const most = counts.reduce((a, b) => Math.max(a, b)), some = counts.includes(0);
     row.classList.add(!most ? 'miss' : some ? 'partial' : 'hit');
     mark = counted ? short(most) : !most ? '✕' : some ? '◐' : '';
     title = !most ? 'not covered' : (counted ? plural(most, 'time') : 'covered') + (some ? ', but part of the line is not covered' : '');
   }
   const link = el('a', 'number', line, {href: hashOf(model.n, line), tabindex: -1});
-  gutter.append(link, el('span', 'count', mark, title && {title, role: 'img', 'aria-label': title}), el('span', 'side'));
+  gutter.append(link, el('span', 'count', mark, title && {title, role: 'img', 'aria-label': title}));
+  if (suites.length) gutter.append(drawMarks(model, own.map(segment => segment[2])));
+  gutter.append(el('span', 'side'));
   return gutter;
+}
+
+/** A mark for each suite, filled if it ran any of these blocks. */
+function drawMarks(model, blocks) {
+  const most = model.suites.map(counts => blocks.reduce((most, b) => Math.max(most, counts[b]), 0));
+  const title = suites.map(({name}, s) => `${name}: ${!most[s] ? 'not covered' : counted ? plural(most[s], 'time') : 'covered'}`).join(', ');
+  const marks = el('span', 'marks', null, blocks.length ? {title, role: 'img', 'aria-label': title} : {});
+  if (suites.length <= MARKS) most.forEach(count => marks.append(el('i', blocks.length && count ? 'ran' : '')));
+  return marks;
 }
 
 function drawBlockTable(model) {
@@ -566,8 +597,17 @@ function drawLegend(model) {
     const item = el('span', 'key');
     item.append(low, 'once to ', high, `${short(model.max)} times`);
     parts.push(item);
-  } else parts.push(entry('covered', 'covered', 'run'));
-  parts.push(entry('uncovered', 'not covered', 'code'), entry('', 'not counted', 'plain'));
+  } else if (view.missed || view.run) parts.push(entry('covered', view.covered, 'run'));
+  if (!view.run) parts.push(entry('uncovered', view.missed || view.covered, 'code'));
+  parts.push(entry('', view.missed ? 'not counted' : 'all other', 'plain'));
+  if (suites.length && suites.length <= MARKS) {
+    const marks = el('span', 'marks');
+    marks.title = 'Suites that ran a part of the line';
+    suites.forEach(() => marks.append(el('i', 'ran')));
+    const item = el('span', 'key');
+    item.append(marks, suites.map(suite => suite.name).join(', '));
+    parts.push(item);
+  }
   parts.push(entry('sidekey miss', 'no part covered'), entry('sidekey partial', 'a part'), entry('sidekey hit', 'all of the line'));
   refill($('legend'), ...parts);
 }
@@ -633,7 +673,7 @@ function drawFileBar(n, model, failure) {
   document.title = `${file.path.slice(slash)} · ${index.title}`;
   refill($('path'), el('span', 'folder', file.path.slice(0, slash)), file.path.slice(slash));
   $('path').title = file.path;
-  refill($('figures'), el('b', '', percent(file)), bar(file), el('span', 'counts', `${number(file.covered)} of ${plural(file.statements, 'statement')}`));
+  refill($('figures'), el('b', '', percent(file)), bar(file), el('span', 'counts', `${number(file.covered)} of ${plural(file.statements, 'statement')}${view === views[0] ? '' : ' ' + view.covered}`));
   const notice = failure || (model?.stale ? 'The profile does not fit this source: it has blocks past the end of the file. The colours may be wrong.' : '');
   $('notice').textContent = notice;
   $('notice').hidden = !notice;
@@ -681,7 +721,7 @@ function drawBlocks(model, other) {
 
 function markPosition() {
   const {missed} = state.model, at = missed.indexOf(state.current);
-  $('position').textContent = missed.length ? `${at < 0 ? '–' : at + 1} / ${number(missed.length)} uncovered` : 'nothing uncovered';
+  $('position').textContent = missed.length ? `${at < 0 ? '–' : at + 1} / ${number(missed.length)} ${view.stops}` : `nothing ${view.stops}`;
 }
 
 function showStart() {
@@ -703,28 +743,88 @@ function drawStart() {
   const page = el('div', 'page'), tiles = el('div', 'tiles');
   const counting = files.filter(file => file.statements);
   const lost = files.filter(file => file.problem).length;
-  tiles.append(tile(number(files.length), files.length === 1 ? 'file' : 'files'), tile(number(missedIn(index)), 'statements uncovered'),
-    tile(number(counting.filter(file => !missedIn(file)).length), 'files fully covered'), tile(number(counting.filter(file => !file.covered).length), 'files not covered at all'));
+  tiles.append(tile(number(files.length), files.length === 1 ? 'file' : 'files'), tile(number(stopsIn(index)), 'statements ' + view.stops));
+  if (view.missed) {
+    tiles.append(tile(number(counting.filter(file => !missedIn(file)).length), 'files fully covered'),
+      tile(number(counting.filter(file => !file.covered).length), 'files not covered at all'));
+  }
   page.append(el('h1', '', index.title), el('p', 'big', percent(index)), bar(index, el('div', 'bar')),
-    el('p', 'sub', `${number(index.covered)} of ${plural(index.statements, 'statement')} covered`), tiles);
-  const worst = files.map((file, n) => ({...file, n})).filter(missedIn).sort((a, b) => missedIn(b) - missedIn(a) || a.n - b.n).slice(0, 10);
+    el('p', 'sub', `${number(index.covered)} of ${plural(index.statements, 'statement')} ${view.covered}`), tiles);
+  if (suites.length) page.append(...drawSuites());
+  const worst = files.map((file, n) => ({...file, n})).filter(stopsIn).sort((a, b) => stopsIn(b) - stopsIn(a) || a.n - b.n).slice(0, 10);
   if (worst.length) {
     const list = el('ol', 'worst');
     for (const file of worst) {
       const item = el('li'), link = el('a', '', null, {href: hashOf(file.n), title: file.path}), slash = file.path.lastIndexOf('/') + 1, name = el('span', 'name');
       name.append(el('span', 'folder', file.path.slice(0, slash)), file.path.slice(slash));
-      link.append(name, el('span', 'counts', `${number(missedIn(file))} uncovered`), bar(file), el('span', 'percent', percent(file)));
+      link.append(name, el('span', 'counts', `${number(stopsIn(file))} ${view.stops}`), bar(file), el('span', 'percent', percent(file)));
       item.append(link);
       list.append(item);
     }
-    page.append(el('h2', '', 'Most uncovered statements'), list);
-  } else page.append(el('p', 'sub', index.statements ? 'Every statement is covered.' : 'There are no statements in this report.'));
+    page.append(el('h2', '', view === views[0] ? 'Most uncovered statements' : 'Most statements ' + view.stops), list);
+  } else if (view === views[0]) page.append(el('p', 'sub', index.statements ? 'Every statement is covered.' : 'There are no statements in this report.'));
+  else page.append(el('p', 'sub', `No statement is ${view.stops}.`));
   if (lost) page.append(el('p', 'sub', `The source of ${plural(lost, 'file')} is not in the report.`));
   const about = [`Mode ${index.mode}`];
   const date = index.generated && new Date(index.generated);
   if (date && !Number.isNaN(date.getTime())) about.unshift(`Generated ${date.toISOString().slice(0, 16).replace('T', ' ')} UTC`);
   page.append(el('p', 'sub about', about.join(' · ')));
   refill($('start'), page);
+}
+
+// ---- suites ----
+
+/** The statements of all files that a view counts. */
+const totalOf = view => ({covered: files.reduce((sum, file) => sum + view.of(file), 0), statements: index.statements});
+
+function drawSuites() {
+  const list = el('ul', 'worst');
+  views.slice(1).forEach((other, i) => {
+    const item = el('li'), none = !other.missed && !other.run;
+    const button = el('button', none ? 'in-none' : '', null, {type: 'button', 'aria-pressed': other === view}), total = totalOf(other);
+    button.append(el('span', 'name', other.label), el('span', 'counts', `${number(total.covered)} of ${plural(total.statements, 'statement')}`), bar(total), el('span', 'percent', percent(total)));
+    button.addEventListener('click', () => enqueue(() => showView(i + 1)));
+    item.append(button);
+    list.append(item);
+  });
+  const carried = suites.filter(suite => suite.carried_from);
+  return [el('h2', '', 'Suites'), list,
+    ...carried.map(suite => el('p', 'sub', `${suite.name} did not run: its coverage is carried forward from ${suite.carried_from}.`))];
+}
+
+function countView() {
+  for (const file of files) file.covered = view.of(file);
+  index.covered = totalOf(view).covered;
+  for (const node of folders) node.covered = 0;
+  for (const leaf of leaves) {
+    leaf.covered = files[leaf.n].covered;
+    for (let up = leaf.parent; up; up = up.parent) up.covered += leaf.covered;
+  }
+  document.documentElement.dataset.view = view.missed ? '' : view.run ? 'only' : 'none';
+  document.querySelector('[data-sort=missed]').textContent = view.missed ? 'Uncovered' : 'Most';
+  $('suites').value = views.indexOf(view);
+  drawTotal();
+}
+
+async function showView(i) {
+  view = views[i];
+  countView();
+  models.clear();
+  sortTree(root);
+  layoutTree();
+  drawStart();
+  if (state.file < 0) return;
+  const {file, line} = state, top = scroller().scrollTop;
+  state.file = -1; // so that all of it is drawn again
+  await show(file, line);
+  scroller().scrollTop = top;
+}
+
+function stepView(direction) {
+  if (views.length < 2) return;
+  const i = (views.indexOf(view) + direction + views.length) % views.length;
+  toast(views[i].label);
+  return showView(i);
 }
 
 // ---- moving about ----
@@ -744,14 +844,15 @@ async function step(direction) {
   const here = state.model && neighbour(state.model, direction);
   if (here !== undefined && here !== null) return navigate(state.file, state.model.blocks[here][0], here);
   for (const n of following(direction)) {
-    if (!missedIn(files[n])) continue;
+    if (!stopsIn(files[n])) continue;
     const model = await load(n);
     if (!model.missed.length) continue;
     const block = direction > 0 ? model.missed[0] : last(model.missed);
     await navigate(n, model.blocks[block][0], block);
     return;
   }
-  toast(direction > 0 ? 'No uncovered block after this one' : 'No uncovered block before this one');
+  const what = view === views[0] ? 'uncovered block' : `block ${view.stops}`;
+  toast(`No ${what} ${direction > 0 ? 'after' : 'before'} this one`);
 }
 
 function following(direction) {
@@ -770,6 +871,7 @@ const keys = {
   n: () => enqueue(() => step(1)), p: () => enqueue(() => step(-1)),
   j: () => enqueue(() => step(1)), k: () => enqueue(() => step(-1)),
   ']': () => enqueue(() => stepFile(1)), '[': () => enqueue(() => stepFile(-1)),
+  s: () => enqueue(() => stepView(1)), S: () => enqueue(() => stepView(-1)),
   '?': () => $('help').showModal(),
   '/': () => { toggleDrawer(true); $('search').focus(); $('search').select(); },
   Escape: () => toggleDrawer(false),
@@ -862,6 +964,7 @@ function listen() {
     settings.set('tabs', $('source').style.tabSize === '4' ? 8 : 4);
     applyTabs();
   });
+  $('suites').addEventListener('change', () => enqueue(() => showView(Number($('suites').value))));
   $('theme').addEventListener('click', () => {
     const theme = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
     document.documentElement.dataset.theme = theme;
@@ -884,10 +987,17 @@ function listen() {
   addEventListener('afterprint', () => sourceList.update());
 }
 
+function drawTotal() {
+  $('total').textContent = percent(index);
+  $('total-counts').textContent = `${number(index.covered)} of ${plural(index.statements, 'statement')}`;
+  bar(index, $('total-bar'));
+}
+
 $('home').textContent = index.title;
-$('total').textContent = percent(index);
-$('total-counts').textContent = `${number(index.covered)} of ${plural(index.statements, 'statement')}`;
-bar(index, $('total-bar'));
+refill($('suites'), ...views.map(({label}, i) => el('option', '', label, {value: i})));
+$('suites').hidden = !suites.length;
+for (const node of document.querySelectorAll('.of-suites')) node.hidden = !suites.length;
+drawTotal();
 applyTheme();
 applyTabs();
 showFunctions(innerWidth >= 1100);
