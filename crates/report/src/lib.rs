@@ -19,6 +19,7 @@ pub mod sarif;
 pub mod suites;
 pub mod summary;
 
+mod carried;
 mod glob;
 mod golang;
 mod gomod;
@@ -29,6 +30,7 @@ mod report;
 mod sources;
 mod text;
 
+pub use carried::text_profile;
 pub use glob::{Glob, Globs};
 pub use golang::{FunctionExtent, functions, is_generated};
 pub use gomod::{GoMod, Replacement};

@@ -178,22 +178,30 @@ impl InputArgs {
                 .with_hint(format!("with --suite each input has a suite: --suite e2e={first}"))
                 .into());
         }
+        self.suites.check_carried()?;
         let sources = self.suites.sources()?;
         let addresses = sources.iter().flat_map(|source| &source.inputs).filter_map(|input| match input {
             suites::Input::Storage(address) => Some(address.clone()),
-            suites::Input::Path(_) => None,
+            suites::Input::Path(_) | suites::Input::Carried(_) => None,
         });
         let fetched = self.fetch(&addresses.collect::<Vec<_>>())?;
         let mut folders = fetched.iter().flat_map(|fetched| &fetched.folders);
         let mut builder = Builder::new();
-        for (number, SuiteSource { inputs, .. }) in sources.iter().enumerate() {
+        for (number, SuiteSource { suite, inputs }) in sources.iter().enumerate() {
             if number > 0 {
                 builder.next_input();
+            }
+            if let Some(note) = suite.note() {
+                self.messages.warn(format_args!("suite {note}"));
             }
             for input in inputs {
                 let path = match input {
                     suites::Input::Path(path) => Some(path),
                     suites::Input::Storage(_) => folders.next(),
+                    suites::Input::Carried(file) => {
+                        builder.add_text_bytes(file, carried_profile(file, &suite.name)?);
+                        None
+                    }
                 };
                 path.map_or(Ok(()), |path| {
                     add_input(&mut builder, path, |builder, dir| builder.add_tree(dir))
@@ -594,6 +602,22 @@ fn add_input(builder: &mut Builder, path: &Path, add_folder: AddFolder) -> Resul
         builder.add_text(path);
     }
     Ok(())
+}
+
+/// The text profile of a file with a suite's coverage of an earlier time.
+fn carried_profile(file: &Path, suite: &str) -> Result<Vec<u8>> {
+    let bytes =
+        fs::read(file).or_exit(Exit::Usage, "cannot read the coverage that is to be carried forward")?;
+    // Some editors write a byte order mark at the start.
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    if bytes.starts_with(b"mode:") {
+        return Ok(bytes.to_vec());
+    }
+    let text = report::text_profile(bytes, suite).map_err(|error| {
+        let what = format!("cannot carry suite {suite} forward from {}: {error}", file.display());
+        Failure::new(Exit::Usage, what).with_hint("give a file of podcov-report json, or a text profile")
+    })?;
+    Ok(text.into_bytes())
 }
 
 /// Whether the path looks like a command with a typing error.

@@ -17,6 +17,11 @@ pub(crate) struct SuiteArgs {
     #[arg(long, value_name = "NAME=INPUT", value_parser = suite_input, help_heading = "Input")]
     suite: Vec<SuiteInput>,
 
+    /// Use the coverage of an earlier time for a suite, if none of its inputs exists: a file of `podcov-report json`, or a
+    /// text profile. May be given several times
+    #[arg(long, value_name = "NAME=FILE", value_parser = carried, help_heading = "Input")]
+    carry: Vec<(String, PathBuf)>,
+
     #[arg(skip)]
     sources: OnceLock<Vec<SuiteSource>>,
 }
@@ -34,6 +39,8 @@ pub(crate) enum Input {
     /// A folder or a text profile.
     Path(PathBuf),
     Storage(Address),
+    /// The file with the coverage of an earlier time.
+    Carried(PathBuf),
 }
 
 /// A suite and its inputs.
@@ -46,7 +53,7 @@ pub(crate) struct SuiteSource {
 impl SuiteArgs {
     /// Whether there are suites.
     pub(crate) fn is_given(&self) -> bool {
-        !self.suite.is_empty()
+        self.suite.len() + self.carry.len() > 0
     }
 
     /// Sets the suites, if no flag gives any.
@@ -59,7 +66,9 @@ impl SuiteArgs {
     /// The suites, in the order in which they are given first.
     pub(crate) fn sources(&self) -> Result<&[SuiteSource]> {
         if self.sources.get().is_none() {
-            let _ = self.sources.set(sources(&self.suite)?);
+            let mut sources = sources(&self.suite)?;
+            self.carry_forward(&mut sources);
+            let _ = self.sources.set(sources);
         }
         Ok(self.sources.get().map_or(&[], Vec::as_slice))
     }
@@ -85,6 +94,22 @@ impl SuiteArgs {
             }
         }
         Ok(())
+    }
+
+    /// Checks the names of suites that are carried forward.
+    pub(crate) fn check_carried(&self) -> Result<()> {
+        self.check_names("--carry", self.carry.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// Gives suites that did not run the file with their coverage of an earlier time.
+    fn carry_forward(&self, sources: &mut [SuiteSource]) {
+        let is_missing = |input: &Input| matches!(input, Input::Path(path) if !path.exists());
+        for source in sources.iter_mut().filter(|source| source.inputs.iter().all(is_missing)) {
+            if let Some((_, file)) = self.carry.iter().find(|(name, _)| *name == source.suite.name) {
+                source.suite.carried_from = Some(file.display().to_string());
+                source.inputs = vec![Input::Carried(file.clone())];
+            }
+        }
     }
 
     /// Refuses suites for a command that gives the output of Go's.
@@ -133,6 +158,12 @@ fn sources(inputs: &[SuiteInput]) -> Result<Vec<SuiteSource>> {
 pub(crate) fn suite_input(text: &str) -> Result<SuiteInput, String> {
     let (name, input) = named(text, "INPUT")?;
     Ok(SuiteInput { name, input: input_of(input)? })
+}
+
+/// Parses `NAME=FILE`.
+fn carried(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = named(text, "FILE")?;
+    Ok((name, file.into()))
 }
 
 /// Parses `NAME=VALUE`, where the name is a suite's.

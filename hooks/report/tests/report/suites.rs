@@ -258,3 +258,54 @@ fn a_suite_of_several_inputs() {
     assert_eq!((names(&both), &both["suites"][0]["covered"]), (1, &plain["covered"]));
     assert_eq!(both["suites"][0]["only"]["covered"], plain["covered"]);
 }
+
+#[test]
+fn a_suite_that_did_not_run_is_carried_forward() {
+    let desk = Desk::new();
+    assert_eq!(desk.report_in("shop", &format!("json {SUITES} -o before.json")).code, Some(0));
+    assert_eq!(desk.report_in("shop", "json ../b -o alone.json").code, Some(0));
+    assert_eq!(desk.report_in("shop", "textfmt ../b -o e2e.out").code, Some(0));
+    let both = json(&desk, SUITES);
+    for file in ["before.json", "alone.json", "e2e.out"] {
+        let args = format!("--suite unit=../a --suite e2e=../gone --carry e2e={file}");
+        let note = format!("e2e did not run: its coverage is carried forward from {file}");
+        let ended = desk.report_in("shop", &format!("json {args}"));
+        assert_eq!(ended.code, Some(0), "{file}: {ended:?}");
+        assert_eq!(ended.stderr, format!("podcov-report: warning: suite {note}\n"));
+        let mut carried: Value = serde_json::from_str(&ended.stdout).unwrap();
+        let from = carried["suites"][1].as_object_mut().unwrap().remove("carried_from");
+        assert_eq!(from, Some(file.into()));
+        assert_eq!(carried["suites"], both["suites"], "{file}");
+        assert_eq!((&carried["covered"], &carried["statements"]), (&both["covered"], &both["statements"]));
+        // Each output for people has it too.
+        for command in ["", "markdown"] {
+            let ended = desk.report_in("shop", &format!("{command} {args}"));
+            assert!(ended.stdout.replace('`', "").contains(&note), "{command}: {}", ended.stdout);
+        }
+        let gate = desk.report_in("shop", &format!("gate {args} --fail-under-suite e2e=100"));
+        assert!(gate.stdout.contains(&format!("({note})")), "{}", gate.stdout);
+        assert_eq!(desk.report_in("shop", &format!("html {args}")).code, Some(0));
+        assert!(desk.read("shop/coverage.html").contains(&format!(r#""carried_from":"{file}""#)));
+    }
+    // A suite that has an input is not carried forward, even if the input is empty.
+    fs_err::create_dir(desk.path("empty")).unwrap();
+    for (input, code) in [("../b", Some(0)), ("../empty", Some(4))] {
+        let args = format!("json --suite unit=../a --suite e2e={input} --carry e2e=before.json");
+        let ended = desk.report_in("shop", &args);
+        assert_eq!(ended.code, code, "{ended:?}");
+        assert!(!ended.stdout.contains("carried_from") && !ended.stderr.contains("carried"), "{input}");
+    }
+    desk.write("shop/wrong.json", "{}");
+    assert_eq!(desk.report_in("shop", "json --suite load=../b -o load.json").code, Some(0));
+    for (carry, message) in [
+        ("load=before.json", "--carry load: there is no such suite"),
+        ("e2e=none.json", "cannot read the coverage that is to be carried forward"),
+        ("e2e=wrong.json", "cannot carry suite e2e forward from wrong.json: neither what"),
+        ("e2e=load.json", "cannot carry suite e2e forward from load.json: its suites are load"),
+        ("e2e", "not of the form NAME=FILE"),
+    ] {
+        let ended = desk.report_in("shop", &format!("--suite unit=../a --suite e2e=../gone --carry {carry}"));
+        assert_eq!(ended.code, Some(2), "{carry}: {ended:?}");
+        assert!(ended.stderr.contains(message), "{carry}: {}", ended.stderr);
+    }
+}
