@@ -30,7 +30,7 @@ mod stat;
 
 pub use build::BuildInfo;
 pub use error::Error;
-pub use overlap::is_within;
+pub use overlap::{difference, is_within};
 pub use range::{Range, Source};
 pub use reader::{Program, Reader, Step};
 pub use snapshot::{Facts, Readings, Snapshot};

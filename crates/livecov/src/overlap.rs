@@ -1,4 +1,4 @@
-//! Whether one counter file of a process holds all that another one does.
+//! Whether one counter file of a process holds all that another one does, and what it holds beyond that.
 //!
 //! A process's counters only grow, unless it clears them (`ClearCounters` of `runtime/coverage`). So of two files of one
 //! process the earlier is within the later, and must not be added to it. If it is not, the counters were cleared between
@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use covdata::CounterFile;
+use covdata::{CounterFile, CounterFileBuilder, Segment};
 
 /// Whether every counter of `earlier` is at most as large as the same one of `later`. Only files of one process may be
 /// asked about: of another, the same counters are other counts.
@@ -36,9 +36,36 @@ pub fn is_within(earlier: &[u8], later: &[u8]) -> Result<bool, covdata::Error> {
     }))
 }
 
+/// What a process has counted between two of its files: a counter file of the differences. In mode set, that is what ran for
+/// the first time. `None` if the earlier file is not within the later one, for the process has cleared its counters: then
+/// all of the later file was counted since.
+///
+/// # Errors
+///
+/// What is wrong with one of the files.
+pub fn difference(earlier: &[u8], later: &[u8]) -> Result<Option<Vec<u8>>, covdata::Error> {
+    if !is_within(earlier, later)? {
+        return Ok(None);
+    }
+    let (earlier, later) = (CounterFile::parse(earlier)?, CounterFile::parse(later)?);
+    let before: HashMap<_, _> =
+        earlier.functions().map(|f| ((f.package, f.function), f.counters())).collect();
+    let args = later.segments().first().map(Segment::args).unwrap_or_default();
+    let mut out = CounterFileBuilder::new(later.hash(), &args)?;
+    for function in later.functions() {
+        let mut before = before.get(&(function.package, function.function)).cloned();
+        let mut counted = |count: u32| count - before.as_mut().and_then(Iterator::next).unwrap_or(0);
+        let counts: Vec<u32> = function.counters().map(&mut counted).collect();
+        if counts.iter().any(|count| *count != 0) {
+            out.function(function.package as usize, function.function as usize, counts)?;
+        }
+    }
+    Ok(Some(out.finish()))
+}
+
 #[cfg(test)]
 mod tests {
-    use covdata::{CounterFileBuilder, MetaHash, ProcessArgs};
+    use covdata::{MetaHash, ProcessArgs};
 
     use super::*;
 
@@ -67,5 +94,22 @@ mod tests {
         }
         assert_eq!(is_within(&file(1, &[]), &file(1, &[])), Ok(true));
         assert!(is_within(&earlier[..20], &earlier).is_err());
+    }
+    #[test]
+    fn what_was_counted_between_two_files() {
+        let earlier = file(1, &[(0, &[1, 0, 7]), (2, &[0, 3]), (4, &[9])]);
+        for (later, between) in [
+            (file(1, &[(0, &[1, 0, 7]), (2, &[0, 3]), (4, &[9])]), Some(file(1, &[]))),
+            (
+                file(1, &[(0, &[5, 1, 7]), (1, &[2]), (2, &[0, 3]), (4, &[u32::MAX])]),
+                Some(file(1, &[(0, &[4, 1, 0]), (1, &[2]), (4, &[u32::MAX - 9])])),
+            ),
+            // Cleared between the two, and another program.
+            (file(1, &[(0, &[5, 1, 6]), (2, &[0, 4]), (4, &[9])]), None),
+            (file(2, &[(0, &[5, 1, 7]), (2, &[0, 3]), (4, &[9])]), None),
+        ] {
+            assert_eq!(difference(&earlier, &later), Ok(between));
+        }
+        assert!(difference(&earlier, &earlier[..20]).is_err());
     }
 }

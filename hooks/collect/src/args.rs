@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ArgGroup;
 use podcov_cli::{CommonArgs, StateArgs};
 use podcov_cluster::{ClusterArgs, SelectArgs};
 use podcov_control::Signal;
@@ -11,13 +12,21 @@ use podcov_storage::Address;
 /// The program's name.
 pub(crate) const NAME: &str = "podcov-collect";
 
+/// How the kernel cuts the names of programs, in bytes.
+const COMM: usize = 15;
+
+/// Whether a process of this name is meant by a text that names programs' files.
+pub(crate) fn is_name(text: &str, name: &str) -> bool {
+    text.get(..COMM).unwrap_or(text) == name
+}
+
 /// Collects Go coverage counters from Kubernetes pods, checks them, and prints the coverage.
 ///
 /// Copies the files of GOCOVERDIR from each running container of the run that sets it, in parallel, checks every
 /// file, and puts them into OUT/<namespace>/<pod>/<container>/, where `go tool covdata` reads them too. Then prints
 /// the coverage of each package and in total.
 #[derive(Debug, clap::Parser)]
-#[command(name = NAME, version)]
+#[command(name = NAME, version, group = ArgGroup::new("memory").args(["live", "local"]))]
 pub struct Args {
     /// Which pods and containers to collect from
     #[command(flatten)]
@@ -56,6 +65,17 @@ pub struct Args {
     /// Read the memory of processes of this machine instead of pods: the process with this ID, or those with this name
     #[arg(long, value_name = "PID|NAME", conflicts_with_all = ["live", "signal", "stop", "from"], help_heading = "Memory")]
     pub local: Vec<String>,
+
+    /// Collect only what has run since the report in this folder was collected, of the same processes and of later ones. With
+    /// --live or --local. Of programs in mode set that is what ran for the first time
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "memory",
+        conflicts_with = "accumulate",
+        help_heading = "Memory"
+    )]
+    pub since: Option<PathBuf>,
 
     /// Signal the process with this ID in the container [default: every Go program of the container that is built with
     /// -cover]

@@ -10,6 +10,7 @@ mod local;
 mod manifest;
 mod ownership;
 mod sift;
+mod since;
 mod staging;
 mod stored;
 mod transfer;
@@ -34,6 +35,7 @@ use podcov_cluster::{
 use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::{Builder, Percent, Problem, Reason};
 use sift::sift;
+use since::Since;
 use tokio_util::task::TaskTracker;
 
 use args::NAME;
@@ -161,10 +163,18 @@ async fn collect(
     deleted: &mut DeletedPods,
 ) -> Result<(Manifest, Percent)> {
     check_ours(&args.out)?;
+    let since = args.since.as_ref().map(|folder| Since::read(folder, &args.out)).transpose()?;
     let earlier = match Manifest::read(&args.out) {
         Err(error) if args.accumulate => return Err(error),
         read => read.unwrap_or_default(),
     };
+    if let Some(since) =
+        earlier.as_ref().and_then(|earlier| earlier.since.as_ref()).filter(|_| args.accumulate)
+    {
+        let message = format!("{} has only what ran since {}", args.out.display(), since.finished);
+        let hint = "collect without --accumulate, which replaces it, or name another folder with --out";
+        return Err(Failure::new(Exit::Usage, message).with_hint(hint).into());
+    }
     let mut manifest = match &args.from {
         _ if !args.local.is_empty() => local::collect(args, staging)?,
         Some(address) => stored::collect(args, address, staging, earlier.as_ref(), deleted).await?,
@@ -182,10 +192,18 @@ async fn collect(
         live::keep_each_count_once(container, staging.path())
             .or_exit(Exit::Usage, "the report cannot be written")?;
         live::note_losses(container, &known);
+        if let Some(since) = &since {
+            since.subtract(container, staging.path()).or_exit(Exit::Usage, "the report cannot be written")?;
+        }
     }
+    manifest.since = since.as_ref().map(Since::entry);
     let lines = sift(&mut manifest.containers, args.include_older, staging.path());
     for line in lines.or_exit(Exit::Usage, "the report cannot be written")? {
         say(NAME, line);
+    }
+    if let Some(since) = &since {
+        since.note_ended(&args.local, &mut manifest);
+        since.explain_modes(&manifest, staging.path());
     }
     manifest.record_losses();
     let percent = measure(staging.path(), &mut manifest).await?;

@@ -7,15 +7,12 @@ use livecov::process::scan::{ProcessSnapshot, Scan, processes};
 use podcov_cli::say;
 use podcov_exit::{Exit, Failure, ResultExt};
 
-use crate::args::{Args, NAME};
+use crate::args::{Args, NAME, is_name};
 use crate::manifest::{Collected, Loss, Manifest, report_folder};
 use crate::staging::Staging;
 
 /// What the manifest has for a context, and the report for a namespace.
 const CONTEXT: &str = "local";
-
-/// How the kernel cuts the names of programs, in bytes.
-const COMM: usize = 15;
 
 /// Puts the coverage of the processes that are named into a staging folder.
 ///
@@ -50,9 +47,8 @@ fn pids_of(text: &str) -> Result<Vec<u32>> {
         return Ok(vec![pid]);
     }
     let processes = processes().or_exit(Exit::Usage, "the processes cannot be listed")?;
-    let name = text.get(..COMM).unwrap_or(text);
     let own = std::process::id();
-    let named = processes.into_iter().filter(|(pid, stat)| stat.name == name && *pid != own);
+    let named = processes.into_iter().filter(|(pid, stat)| is_name(text, &stat.name) && *pid != own);
     let pids: Vec<u32> = named.map(|(pid, _)| pid).collect();
     if pids.is_empty() {
         let message = format!("no process has the name {text:?}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fs_err as fs;
@@ -38,6 +38,9 @@ pub(crate) struct Manifest {
     pub(crate) finished: Timestamp,
     /// Nothing was lost, as far as can be known: `losses` is empty.
     pub(crate) complete: bool,
+    /// The report has only what ran since this one was collected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<SinceEntry>,
     /// Ordered by namespace, pod and container.
     pub(crate) containers: Vec<Collected>,
     /// Pods and containers that were skipped, of which nothing was lost.
@@ -53,6 +56,15 @@ pub(crate) struct Manifest {
     pub(crate) total: Statements,
     /// Statements by package, ordered by import path.
     pub(crate) packages: BTreeMap<String, Statements>,
+}
+
+/// An earlier report whose counts were subtracted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SinceEntry {
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// When it was collected.
+    pub(crate) finished: Timestamp,
 }
 
 /// How many statements ran, of how many; each counts once, in however many binaries it is.
