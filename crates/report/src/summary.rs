@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use podcov_profile::{Coverage, Percent};
+use podcov_profile::{Coverage, Percent, Profile, SuiteCoverage, parallel};
 
 use crate::suites::{self, Suite, shares};
-use crate::{Report, text};
+use crate::text;
 
 /// The coverage of each package and in total. [`Display`](fmt::Display) gives the table, plain text without control
 /// characters, even if the packages' names have some.
@@ -31,26 +31,25 @@ impl fmt::Display for Summary<'_> {
 /// The coverage of each package in total and by suite, and the total. [`Display`](fmt::Display) gives the table, as
 /// [`Summary`] does.
 #[derive(Debug, Clone, Copy)]
-pub struct SuiteSummary<'r, 'a>(pub &'r Report<'a>);
+pub struct SuiteSummary<'r, 'a> {
+    /// The suites.
+    pub suites: &'r [Suite],
+    /// Their counts.
+    pub profile: &'r Profile<'a>,
+}
 
 impl fmt::Display for SuiteSummary<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let suites = self.0.suites();
-        let coverage = self.0.suite_coverage();
-        let packages: Vec<_> = self
-            .0
-            .profile()
-            .packages()
-            .iter()
-            .map(|package| {
-                let of_suites = suites::sum(suites.len(), &package.files);
-                (package.path, package.files.iter().flat_map(|file| &file.blocks).collect(), of_suites.each)
-            })
-            .collect();
-        let total = self.0.total();
+        let Self { suites, profile } = *self;
+        let mut coverage = SuiteCoverage::of(suites.len());
+        let packages = parallel::map(profile.packages(), |package| suites::sum(suites.len(), &package.files));
+        packages.iter().for_each(|package| coverage += package.clone());
+        let covered =
+            |of: &SuiteCoverage| Coverage { covered: of.none.total - of.none.covered, total: of.none.total };
+        let total = covered(&coverage);
         let width = |number: u64| number.to_string().len();
-        let (covered, all) = (width(total.covered.max(coverage.none.covered)), width(total.total));
-        let counts = |Coverage { covered: c, total: t }: Coverage| format!("{c:>covered$} of {t:>all$}");
+        let (some, all) = (width(total.covered.max(coverage.none.covered)), width(total.total));
+        let counts = |Coverage { covered: c, total: t }: Coverage| format!("{c:>some$} of {t:>all$}");
         // The total's column has the width of a percentage.
         write!(f, "{:>6}", "total")?;
         suites.iter().try_for_each(|suite| write!(f, "  {:>6}", suite.name))?;
@@ -62,7 +61,9 @@ impl fmt::Display for SuiteSummary<'_, '_> {
             }
             writeln!(f, "  {}  {}", counts(total), text::printable(name))
         };
-        packages.iter().try_for_each(|(path, total, each)| row(f, path, *total, each))?;
+        for (package, of) in profile.packages().iter().zip(&packages) {
+            row(f, package.path, covered(of), &of.each)?;
+        }
         row(f, "all packages", total, &coverage.each)?;
         for (what, share) in shares(suites, &coverage) {
             writeln!(f, "{:>6}  {}  {what}", percent(share), counts(share))?;
@@ -81,7 +82,7 @@ pub fn percent(coverage: Coverage) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::{Filter, Sources};
+    use crate::{Filter, Report, Sources};
     use podcov_profile::{Builder, PackagePercent};
 
     /// The suites `unit` and `e2e`, a text profile each; the second is carried forward.
@@ -119,7 +120,9 @@ pub(crate) mod tests {
 
     #[test]
     fn a_column_for_each_suite_and_what_each_alone_ran() {
-        let table = with_report(|report| SuiteSummary(report).to_string());
+        let table = with_report(|report| {
+            SuiteSummary { suites: report.suites(), profile: report.profile() }.to_string()
+        });
         let expected = " total    unit     e2e\n\
                         100.0%  100.0%   37.5%  8 of  8  m/a\n \
                          50.0%    0.0%   50.0%  1 of  2  m/b\n \

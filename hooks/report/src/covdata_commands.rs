@@ -74,8 +74,8 @@ pub(crate) fn summary(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
     let data = input.read(&files, NothingSelected::Fails)?;
     if input.suites.is_given() {
-        let report = input.report(&data)?;
-        output::print(|out| write!(out, "{}", SuiteSummary(&report)))?;
+        let (suites, profile) = (input.suites.suites()?, input.suite_profile(&data)?);
+        output::print(|out| write!(out, "{}", SuiteSummary { suites: &suites, profile: &profile }))?;
     } else {
         let percent = input.summary(&data)?;
         output::print(|out| write!(out, "{}", Summary(&percent)))?;

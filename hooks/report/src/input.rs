@@ -5,25 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::Result;
-use covdata::FileName;
-use fs_err as fs;
 use podcov_exit::{Exit, Failure, ResultExt};
-use podcov_profile::{
-    Builder, Coverage, Data, Files, Finding, Findings, Percent, Problem, Profile, RenamedFile,
-};
+use podcov_profile::{Coverage, Data, Files, Finding, Findings, Percent, Problem, Profile, RenamedFile};
 use podcov_storage::Address;
 use report::{Filter, Glob, NoSource, Report, Sources, changes};
 
 use crate::comments::say_ignored;
 use crate::config::Config;
-use crate::fetch::{Fetched, fetch};
+use crate::fetch::Fetched;
 use crate::messages::{Messages, and_more};
 use crate::output::{self, Format};
 use crate::selection::PackageSelection;
-use crate::suites::{self, SuiteArgs, SuiteSource};
-
-/// The default folder that podcov-collect writes to.
-const COLLECTED: &str = "reports/coverage";
+use crate::suites::SuiteArgs;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct InputArgs {
@@ -32,16 +25,16 @@ pub(crate) struct InputArgs {
     /// Folders are read with all folders in them, but links to folders are not followed. If no input is given,
     /// reports/coverage is read, where podcov-collect writes.
     #[arg(value_name = "INPUT")]
-    inputs: Vec<PathBuf>,
+    pub(crate) inputs: Vec<PathBuf>,
 
     /// Folders or text profiles, separated by commas. As in Go, the folders in these folders are not read
     #[arg(short, value_name = "DIR,DIR", value_delimiter = ',', help_heading = "Input")]
-    i: Vec<PathBuf>,
+    pub(crate) i: Vec<PathBuf>,
 
     /// Read what podcov-agent has uploaded to storage too: gs://, s3:// or az:// with bucket and folder, of one
     /// run or of all; may be given several times
     #[arg(long, value_name = "ADDRESS", help_heading = "Input")]
-    from: Vec<Address>,
+    pub(crate) from: Vec<Address>,
 
     #[command(flatten)]
     pub(crate) suites: SuiteArgs,
@@ -52,7 +45,7 @@ pub(crate) struct InputArgs {
     config: Option<PathBuf>,
 
     #[arg(skip)]
-    fetched: OnceLock<Fetched>,
+    pub(crate) fetched: OnceLock<Fetched>,
 
     /// Only packages of these import paths; `...` stands for any string. `./x` and `./...` are packages of the module
     /// whose go.mod is in this folder or above it
@@ -94,9 +87,6 @@ pub(crate) struct InputArgs {
     map: Vec<(String, PathBuf)>,
 }
 
-/// Adds a folder to the input.
-type AddFolder = fn(&mut Builder, &Path);
-
 /// How to treat a selection that selects no package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NothingSelected {
@@ -136,79 +126,6 @@ impl InputArgs {
             file.display()
         );
         Err(Failure::new(Exit::Usage, what).with_hint("leave out --config").into())
-    }
-
-    /// Loads the inputs.
-    pub(crate) fn load(&self) -> Result<Files> {
-        if self.suites.is_given() {
-            return self.load_suites();
-        }
-        let tree: AddFolder = |builder, dir| builder.add_tree(dir);
-        let flat: AddFolder = |builder, dir| builder.add_dir(dir);
-        let listed = self.i.iter().filter(|path| !path.as_os_str().is_empty());
-        let mut inputs: Vec<(&Path, AddFolder)> = listed.map(|path| (path.as_path(), flat)).collect();
-        inputs.extend(self.inputs.iter().map(|path| (path.as_path(), tree)));
-        let fetched = self.fetch(&self.from)?;
-        inputs.extend(fetched.iter().flat_map(|fetched| &fetched.folders).map(|dir| (dir.as_path(), tree)));
-        if inputs.is_empty() {
-            if !Path::new(COLLECTED).is_dir() {
-                return Err(Failure::new(Exit::Usage, format!("no input, and no folder {COLLECTED}"))
-                    .with_hint("name folders of coverage files (GOCOVERDIR) or text profiles")
-                    .into());
-            }
-            inputs.push((Path::new(COLLECTED), tree));
-        }
-        let mut builder = Builder::new();
-        for (number, (path, add_folder)) in inputs.into_iter().enumerate() {
-            if number > 0 {
-                builder.next_input();
-            }
-            add_input(&mut builder, path, add_folder)?;
-        }
-        Ok(builder.load())
-    }
-
-    /// Loads the inputs of each suite.
-    fn load_suites(&self) -> Result<Files> {
-        let Self { inputs, i, from, .. } = self;
-        if inputs.len() + i.len() + from.len() > 0 {
-            let first = inputs.first().or(i.first()).map(|path| path.display().to_string());
-            let first = first.or(from.first().map(Address::to_string)).unwrap_or_default();
-            return Err(Failure::new(Exit::Usage, format!("{first} belongs to no suite"))
-                .with_hint(format!("with --suite each input has a suite: --suite e2e={first}"))
-                .into());
-        }
-        self.suites.check_carried()?;
-        let sources = self.suites.sources()?;
-        let addresses = sources.iter().flat_map(|source| &source.inputs).filter_map(|input| match input {
-            suites::Input::Storage(address) => Some(address.clone()),
-            suites::Input::Path(_) | suites::Input::Carried(_) => None,
-        });
-        let fetched = self.fetch(&addresses.collect::<Vec<_>>())?;
-        let mut folders = fetched.iter().flat_map(|fetched| &fetched.folders);
-        let mut builder = Builder::new();
-        for (number, SuiteSource { suite, inputs }) in sources.iter().enumerate() {
-            if number > 0 {
-                builder.next_input();
-            }
-            if let Some(note) = suite.note() {
-                self.messages.warn(format_args!("suite {note}"));
-            }
-            for input in inputs {
-                let path = match input {
-                    suites::Input::Path(path) => Some(path),
-                    suites::Input::Storage(_) => folders.next(),
-                    suites::Input::Carried(file) => {
-                        builder.add_text_bytes(file, carried_profile(file, &suite.name)?);
-                        None
-                    }
-                };
-                path.map_or(Ok(()), |path| {
-                    add_input(&mut builder, path, |builder, dir| builder.add_tree(dir))
-                })?;
-            }
-        }
-        Ok(builder.load())
     }
 
     /// Reads the files as one input, suites apart too, and reports their problems.
@@ -324,6 +241,18 @@ impl InputArgs {
         }
         self.say_findings(&findings);
         Ok(percent)
+    }
+
+    /// The selected data with the counts of suites. As for [`summary`](Self::summary), the source is needed only where Go's own
+    /// numbers are wrong or files are left out.
+    pub(crate) fn suite_profile<'a>(&self, data: &'a Data<'_>) -> Result<Profile<'a>> {
+        let profile = self.selected(data);
+        let findings = findings(&profile);
+        if self.leaves_out_files() || findings.iter().any(|(_, finding)| *finding == Finding::Repeated) {
+            return Ok(self.report_of(data, profile)?.into_profile());
+        }
+        self.say_findings(&findings);
+        Ok(profile)
     }
 
     /// The coverage of the selected data, with the numbers of Go's tool.
@@ -529,31 +458,11 @@ impl InputArgs {
         lists > 0 || flags || config.is_some() || pkg.is_some() || root.is_some()
     }
 
-    /// Whether files in a folder would be read as input.
-    pub(crate) fn reads(&self, folder: &Path) -> bool {
-        let folder = real(folder);
-        let collected = [PathBuf::from(COLLECTED)];
-        let none = self.i.is_empty() && self.inputs.is_empty() && self.from.is_empty();
-        let mut trees = self.inputs.iter().chain(collected.iter().filter(|_| none));
-        self.i.iter().any(|dir| real(dir) == folder) || trees.any(|tree| folder.starts_with(real(tree)))
-    }
-
     /// The profile of the selected packages.
     pub(crate) fn selected<'a>(&self, data: &'a Data<'_>) -> Profile<'a> {
         let mut profile = data.profile();
         profile.packages_mut().retain(|package| self.selects(package.path));
         profile
-    }
-
-    /// The inputs from storage, which are fetched only once.
-    fn fetch(&self, addresses: &[Address]) -> Result<Option<&Fetched>> {
-        if addresses.is_empty() {
-            return Ok(None);
-        }
-        if self.fetched.get().is_none() {
-            let _ = self.fetched.set(fetch(addresses)?);
-        }
-        Ok(self.fetched.get())
     }
 
     /// Reports problems of files.
@@ -584,55 +493,9 @@ pub(crate) fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
     profile.files().filter_map(|file| Some((file.name, file.finding?))).collect()
 }
 
-fn add_input(builder: &mut Builder, path: &Path, add_folder: AddFolder) -> Result<()> {
-    if path.is_dir() {
-        add_folder(builder, path);
-        return Ok(());
-    }
-    let name = path.file_name().and_then(|name| name.to_str());
-    if name.is_some_and(|name| name.parse::<FileName>().is_ok()) {
-        return Err(Failure::new(Exit::Usage, format!("{} is one coverage file", path.display()))
-            .with_hint("name its folder: meta-data and counters belong together")
-            .into());
-    }
-    if path.exists() && !path.is_file() {
-        // A pipe, which ends when its writer closes it.
-        builder.add_text_bytes(path, fs::read(path).or_exit(Exit::Usage, "cannot read an input")?);
-    } else {
-        builder.add_text(path);
-    }
-    Ok(())
-}
-
-/// The text profile of a file with a suite's coverage of an earlier time.
-fn carried_profile(file: &Path, suite: &str) -> Result<Vec<u8>> {
-    let bytes =
-        fs::read(file).or_exit(Exit::Usage, "cannot read the coverage that is to be carried forward")?;
-    // Some editors write a byte order mark at the start.
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-    if bytes.starts_with(b"mode:") {
-        return Ok(bytes.to_vec());
-    }
-    let text = report::text_profile(bytes, suite).map_err(|error| {
-        let what = format!("cannot carry suite {suite} forward from {}: {error}", file.display());
-        Failure::new(Exit::Usage, what).with_hint("give a file of podcov-report json, or a text profile")
-    })?;
-    Ok(text.into_bytes())
-}
-
 /// Whether the path looks like a command with a typing error.
 fn is_word(path: &Path) -> bool {
     path.to_str().is_some_and(|text| text.bytes().all(|byte| byte.is_ascii_lowercase()))
-}
-
-/// A path without links, as far as it exists.
-fn real(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
-    match there {
-        Some((there, real)) => real.join(path.strip_prefix(there).unwrap_or(Path::new(""))),
-        None => path,
-    }
 }
 
 fn mapping(text: &str) -> Result<(String, PathBuf), String> {

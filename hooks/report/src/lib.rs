@@ -12,6 +12,7 @@ mod gaps;
 mod gates;
 mod ignored;
 mod input;
+mod load;
 mod messages;
 mod numbered;
 mod output;
