@@ -97,6 +97,31 @@ async fn the_tests_exit_code_comes_first_then_what_is_lost_then_gates() -> Resul
     Ok(())
 }
 
+/// The gates of a project are checked without a flag.
+#[tokio::test(flavor = "multi_thread")]
+async fn gates_are_those_of_the_projects_file_too() -> Result<()> {
+    let world = world().await?;
+    let file = world.dir().join("podcov.toml");
+    for (text, code, said) in [
+        ("[gates]\nfail_under = 1\n", 0, "all coverage gates passed"),
+        ("[gates]\nfail_under = 100\n", 1, "1 coverage gate failed"),
+        ("[suites]\ne2e = \"reports/coverage\"\n[gates.fail_under_suite]\ne2e = 100\n", 1, "suite e2e"),
+        ("[suites]\ne2e = \"reports/coverage\"\n", 0, ""),
+    ] {
+        fs::write(&file, text)?;
+        let ended = run_tests(&world, "", "true").await?;
+        assert_eq!((ended.code, ended.stdout.contains(said)), (code, true), "{text}: {ended:?}");
+        assert_eq!(ended.stdout.contains("gate"), text.contains("gate"), "{text}: {ended:?}");
+    }
+    // Before tests that take minutes.
+    fs::write(&file, "[gates]\nfail_below = 1\n")?;
+    let ended = run_tests(&world, "", "touch tested").await?;
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("podcov.toml:2: unknown field `fail_below`"), "{ended:?}");
+    assert!(!world.dir().join("tested").exists());
+    Ok(())
+}
+
 /// Nothing has been tested, so the last report stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tests_there_is_no_report() -> Result<()> {

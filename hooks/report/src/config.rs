@@ -96,7 +96,34 @@ impl Config {
     }
 }
 
+/// What a project's podcov.toml has, for programs that check its gates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Configured {
+    /// Whether there are gates.
+    pub gates: bool,
+    /// Whether there are suites, which are then the inputs.
+    pub suites: bool,
+}
+
+/// Reads the podcov.toml of the current folder's project, if it has one.
+///
+/// # Errors
+/// When the file cannot be read, or has something wrong.
+pub fn configured() -> Result<Configured> {
+    let config = Config::load(None)?;
+    Ok(Configured { gates: config.gates.is_any(), suites: !config.suites.0.is_empty() })
+}
+
 impl Gates {
+    fn is_any(&self) -> bool {
+        let percentages =
+            [self.fail_under, self.fail_under_package, self.fail_under_file, self.fail_under_changed];
+        percentages.iter().any(Option::is_some)
+            || !self.fail_under_suite.0.is_empty()
+            || self.baseline.is_some()
+            || self.require_all_packages
+    }
+
     /// The least percentage of each suite.
     pub(crate) fn fail_under_suite(&self) -> Vec<(String, f64)> {
         self.fail_under_suite.0.iter().map(|(name, percent)| (name.0.clone(), percent.0)).collect()

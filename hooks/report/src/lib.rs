@@ -28,6 +28,7 @@ use podcov_exit::{Exit, Failure};
 
 use messages::NAME;
 
+pub use config::{Configured, configured};
 pub use gates::percentage;
 
 /// Reads, merges and renders Go coverage, and gates on it, without the Go toolchain.

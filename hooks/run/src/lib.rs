@@ -11,6 +11,7 @@ use podcov_cli::{CommonArgs, RunState, Shutdown, StateArgs};
 use podcov_cluster::{Cluster, Error, Scope, SelectArgs};
 use podcov_control::Signal;
 use podcov_exit::{Exit, ResultExt};
+use podcov_report::Configured;
 use podcov_test::{TestArgs, Tests};
 use tempfile::TempDir;
 
@@ -22,6 +23,8 @@ const NAME: &str = "podcov-run";
 /// whether its tests passed or not, the memory of the Go programs in the pods is read, as with podcov-collect --live:
 /// they need no signal handler, no GOCOVERDIR and no volume, only `go build -cover`. The pods are those of Skaffold's run
 /// or of --selector, else those of the targets.
+///
+/// Then the gates are checked that the command line and podcov.toml have.
 ///
 /// Ends with the command's exit code if that is not 0, else with the highest of podcov-collect's and the gates'.
 #[derive(Debug, Parser)]
@@ -88,6 +91,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// When a target cannot be reached, the command cannot be started, or there is no report.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     // What later hooks would read is read in this process.
+    let configured = podcov_report::configured()?;
     let folder = TempDir::with_prefix("podcov-").or_exit(Exit::Usage, "cannot make a temporary folder")?;
     let state_args = StateArgs { state_dir: Some(folder.path().to_owned()), work_dir: None };
     let state = state_args.run(None);
@@ -104,7 +108,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
         Ok::<_, anyhow::Error>(if matches!(collected, Exit::Signalled(_)) {
             collected
         } else {
-            highest(collected, gate(&args, &state_args)?)
+            highest(collected, gate(&args, configured, &state_args)?)
         })
     };
     match (ended.code, rest.await) {
@@ -158,8 +162,8 @@ async fn collect(
     podcov_collect::collect_from(&collect, cluster, scope, state, shutdown).await
 }
 
-/// Checks the gates, if there is any.
-fn gate(args: &Args, state: &StateArgs) -> Result<Exit> {
+/// Checks the gates of the command line and of podcov.toml, if there is any.
+fn gate(args: &Args, configured: Configured, state: &StateArgs) -> Result<Exit> {
     let mut flags: Vec<OsString> = Vec::new();
     if let Some(percent) = args.fail_under {
         flags.extend(["--fail-under".into(), percent.to_string().into()]);
@@ -167,11 +171,14 @@ fn gate(args: &Args, state: &StateArgs) -> Result<Exit> {
     if let Some(file) = &args.baseline {
         flags.extend(["--baseline".into(), file.into()]);
     }
-    if flags.is_empty() {
+    if flags.is_empty() && !configured.gates {
         return Ok(Exit::Done);
     }
+    if !configured.suites {
+        flags.push(args.out.clone().into());
+    }
     let state_dir = state.state_dir.iter().flat_map(|dir| ["--state-dir".into(), dir.into()]);
-    let command: [OsString; 3] = [NAME.into(), "gate".into(), args.out.clone().into()];
+    let command: [OsString; 2] = [NAME.into(), "gate".into()];
     podcov_report::run(podcov_report::Args::try_parse_from(
         command.into_iter().chain(flags).chain(state_dir),
     )?)
