@@ -413,4 +413,29 @@ mod tests {
         assert!(IgnoreComments::of("package p\nfunc f( { // podcov:ignore why\n").is_none());
         assert!(IgnoreComments::of("package p\nfunc f( {\n").is_some());
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+        /// Whatever the source is, no statement is lost or counted twice.
+        #[test]
+        fn statements_stay_or_are_ignored(
+            body in proptest::collection::vec(proptest::sample::select(vec![
+                "// podcov:ignore é\n", "// podcov:ignore\n", "//podcov:ignore", "\n", "\n\n", "\t", "é", "a()\n", "a(func() { b() }, \n", ")",
+                "if x {", "}", "} else {", "switch x {\n", "case 1:", "default:\n", "func f() {\n", "var v = M{", "loop:\n", ",", "`", "/*", "*/",
+            ]), 0..30)
+        ) {
+            let source = format!("package p\n\nfunc f() {{\n{}}}\n", body.concat());
+            if let (Some(comments), Some(statements)) = (IgnoreComments::of(&source), golang::statements(&source)) {
+                let lines = source.lines().count() as u32 + 1;
+                let number = statements.len() as u32;
+                let unit = Unit { start_line: 1, start_column: 1, end_line: lines, end_column: 1, statements: number };
+                let blocks = vec![Block { unit, count: 1, function: None }];
+                let mut file = FileProfile { blocks, ..FileProfile::default() };
+                let ignored = comments.apply(&mut file).statements as u32;
+                let left: u32 = file.blocks.iter().map(|block| block.unit.statements).sum();
+                proptest::prop_assert_eq!(left + ignored, number, "{}", source);
+            }
+        }
+    }
 }
