@@ -123,9 +123,10 @@ pub fn write_text(gaps: &[Gap<'_>], total: GapTotal, out: &mut dyn Write) -> io:
         (0, _) => writeln!(out, "there are no statements"),
         (_, 0) => writeln!(out, "all {all} statements ran"),
         (_, missed) => {
-            write!(out, "{missed} of {all} statements did not run, in {} gaps", total.gaps)?;
+            let noun = if total.gaps == 1 { "gap" } else { "gaps" };
+            write!(out, "{missed} of {all} statements did not run, in {} {noun}", total.gaps)?;
             if gaps.len() < total.gaps {
-                write!(out, ", of which these are the {} largest; --limit 0 prints all", gaps.len())?;
+                write!(out, " ({} listed; --limit 0 lists all)", gaps.len())?;
             }
             writeln!(out)
         }

@@ -23,7 +23,7 @@ fn gaps_for_people() {
     assert_eq!(
         ended.stdout,
         "shapes/a.go:23:  1 statement   line 23  init\n\
-         6 of 39 statements did not run, in 6 gaps, of which these are the 1 largest; --limit 0 prints all\n"
+         6 of 39 statements did not run, in 6 gaps (1 listed; --limit 0 lists all)\n"
     );
     assert_eq!(desk.report_in("shop", "gaps ../b --pkg sample/cmd/three").stdout, "all 14 statements ran\n");
     assert_eq!(desk.report_in("shop", "gaps ../a --pkg sample/types").stdout, "there are no statements\n");
