@@ -306,7 +306,7 @@ impl Space {
 
     /// A service's image, pushed once by each process.
     fn image(&self, service: &Service) -> Result<String> {
-        let flags: String = service.build.concat().replace(['-', '=', ' '], "");
+        let flags: String = service.build.concat().chars().filter(char::is_ascii_alphanumeric).collect();
         let mut name = format!("service-{}-{}", flags, service.tools.join("")).trim_matches('-').to_owned();
         let program = go_build("e2e/program", &name, service.build)?;
         let mut image = if service.tools.is_empty() { Image::new() } else { busybox(service.tools)? };

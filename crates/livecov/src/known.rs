@@ -18,6 +18,8 @@ pub(crate) fn limited(ranges: &[Range], what: &'static str) -> Result<(), Error>
 pub(crate) enum Stop {
     /// It needs these bytes first.
     Need(Vec<Range>),
+    /// It needs these, by which others will find what is the same for all processes of the build with this number.
+    NeedShared(u64, Vec<Range>),
     /// There is nothing to be read.
     Failed(Error),
 }

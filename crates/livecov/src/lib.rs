@@ -15,6 +15,7 @@
 //! stripped or not, linked by Go or by the system's linker.
 
 mod build;
+mod builds;
 mod elf;
 mod error;
 mod known;
@@ -29,6 +30,7 @@ mod snapshot;
 mod stat;
 
 pub use build::BuildInfo;
+pub use builds::Builds;
 pub use error::Error;
 pub use overlap::{difference, is_within};
 pub use range::{Range, Source};

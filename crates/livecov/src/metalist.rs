@@ -8,12 +8,12 @@
 
 use covdata::{Granularity, Mode};
 
-use crate::elf::{Executable, word};
+use crate::elf::{Executable, Section, word};
 use crate::known::{Known, Stop};
 use crate::range::Range;
 
 /// The meta-data of a package in memory. Go: `rtcov.CovMetaBlob`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Blob {
     /// Where it is.
     pub(crate) range: Range,
@@ -42,36 +42,68 @@ const SECTIONS: [&str; 2] = [".bss", ".data"];
 pub(crate) struct MetaList {
     /// Where its length is.
     pub(crate) length_at: Range,
+    pub(crate) place: Place,
     pub(crate) blobs: Vec<Blob>,
 }
 
-/// Finds the list. `None` if there is none, or none that is complete.
-pub(crate) fn find(executable: &Executable, known: &Known) -> Result<Option<MetaList>, Stop> {
-    for section in SECTIONS.iter().filter_map(|name| executable.section(name)) {
+/// Where a list's slice is: in which section, and how far from its start. It is the same for all processes of a build.
+pub(crate) type Place = (&'static str, u64);
+
+/// The size of a slice's three words.
+const SLICE: u64 = 24;
+
+/// Finds the list, at this place if it is there. `None` if there is none, or none that is complete.
+pub(crate) fn find(
+    executable: &Executable,
+    place: Option<Place>,
+    known: &Known,
+) -> Result<Option<MetaList>, Stop> {
+    if let Some((name, offset)) = place
+        && let Some(section) = executable.section(name)
+    {
+        let at = section.address.wrapping_add(offset);
+        let bytes = known.part(Range::memory(at, SLICE))?;
+        if let Some(list) = find_in(name, section, slices(at, bytes), known)? {
+            return Ok(list);
+        }
+    }
+    for name in SECTIONS {
+        let Some(section) = executable.section(name) else { continue };
         let candidates = slices(section.address, known.get(section.in_memory())?);
-        let firsts: Vec<Range> =
-            candidates.iter().map(|slice| Range { length: ELEMENT, ..slice.array }).collect();
-        let firsts = known.parts(&firsts)?;
-        let candidates: Vec<(Slice, Blob)> = candidates
-            .into_iter()
-            .zip(firsts)
-            .filter_map(|(slice, first)| Some((slice, element(first)?)))
-            .collect();
-        let headers: Vec<Range> =
-            candidates.iter().map(|(_, first)| Range { length: HEADER, ..first.range }).collect();
-        let headers = known.parts(&headers)?;
-        let matching =
-            candidates.into_iter().zip(headers).filter(|((_, first), header)| first.begins(header));
-        // The slice may have been copied: the longest is the newest.
-        let slice = matching.map(|((slice, _), _)| slice).max_by_key(|slice| slice.array.length);
-        if let Some(Slice { array, length_at }) = slice {
-            let elements = known.get(array)?.as_chunks::<{ ELEMENT as usize }>().0;
-            // The runtime may be about to write the last one.
-            let blobs: Option<Vec<Blob>> = elements.iter().map(|bytes| element(bytes)).collect();
-            return Ok(blobs.map(|blobs| MetaList { length_at, blobs }));
+        if let Some(list) = find_in(name, section, candidates, known)? {
+            return Ok(list);
         }
     }
     Ok(None)
+}
+
+/// Finds the list among these slices. `Some(None)` if it is not complete.
+fn find_in(
+    name: &'static str,
+    section: &Section,
+    candidates: Vec<Slice>,
+    known: &Known,
+) -> Result<Option<Option<MetaList>>, Stop> {
+    let firsts: Vec<Range> =
+        candidates.iter().map(|slice| Range { length: ELEMENT, ..slice.array }).collect();
+    let firsts = known.parts(&firsts)?;
+    let candidates: Vec<(Slice, Blob)> = candidates
+        .into_iter()
+        .zip(firsts)
+        .filter_map(|(slice, first)| Some((slice, element(first)?)))
+        .collect();
+    let headers: Vec<Range> =
+        candidates.iter().map(|(_, first)| Range { length: HEADER, ..first.range }).collect();
+    let headers = known.parts(&headers)?;
+    let matching = candidates.into_iter().zip(headers).filter(|((_, first), header)| first.begins(header));
+    // The slice may have been copied: the longest is the newest.
+    let slice = matching.map(|((slice, _), _)| slice).max_by_key(|slice| slice.array.length);
+    let Some(Slice { array, length_at }) = slice else { return Ok(None) };
+    let elements = known.get(array)?.as_chunks::<{ ELEMENT as usize }>().0;
+    // The runtime may be about to write the last one.
+    let blobs: Option<Vec<Blob>> = elements.iter().map(|bytes| element(bytes)).collect();
+    let place = (name, length_at.start.wrapping_sub(8).wrapping_sub(section.address));
+    Ok(Some(blobs.map(|blobs| MetaList { length_at, place, blobs })))
 }
 
 /// What may be a slice of such elements.

@@ -1,12 +1,13 @@
 //! Finds the counters and the meta-data of a process.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
-use covdata::{FileName, Granularity, MetaFile, MetaHash, Mode, Package};
+use covdata::{FileName, MetaFile, MetaHash, Mode, Package};
 
 use crate::build::BuildInfo;
+use crate::builds::{BuildId, Builds, MetaData};
 use crate::elf::Executable;
 use crate::known::{Known, Stop};
 use crate::metalist::{self, Blob, MetaList};
@@ -36,6 +37,7 @@ use crate::{Error, module};
 pub struct Reader {
     auxv: Vec<u8>,
     known: Known,
+    builds: Option<Arc<Builds>>,
 }
 
 /// What comes next.
@@ -56,25 +58,32 @@ pub struct Program {
     pub(crate) architecture: &'static str,
     /// The counters in memory.
     pub(crate) counters: Range,
-    pub(crate) hash: MetaHash,
-    /// The meta-data file.
-    pub(crate) meta: Vec<u8>,
-    /// How many units each function has, by package: what is needed of the meta-data for each snapshot.
-    pub(crate) units: Vec<Vec<u32>>,
-    pub(crate) granularity: Granularity,
-    /// How many packages there are.
-    pub(crate) packages: usize,
-    /// Where the runtime has this number.
+    /// Where the runtime has the number of packages.
     pub(crate) length_at: Range,
-    /// The packages that the compiler has numbered, since they run before they are initialized: below -1.
-    pub(crate) numbers: HashMap<i64, usize>,
+    pub(crate) meta: Arc<MetaData>,
 }
 
 impl Reader {
     /// A reader of a process. `auxv` is the content of its `/proc/PID/auxv`.
     #[must_use]
     pub fn new(auxv: &[u8]) -> Self {
-        Self { auxv: auxv.to_vec(), known: Known::default() }
+        Self { auxv: auxv.to_vec(), known: Known::default(), builds: None }
+    }
+
+    /// The same, which shares what it finds with other readers of the same build.
+    #[must_use]
+    pub fn sharing(auxv: &[u8], builds: Arc<Builds>) -> Self {
+        Self { builds: Some(builds), ..Self::new(auxv) }
+    }
+
+    /// A number for the process's build, if what the reader needs next is the same for all processes of the build. When one
+    /// reader has found it, the others need it no more, so it is worth while to wait for that.
+    #[must_use]
+    pub fn next_build(&self) -> Option<u64> {
+        match self.find() {
+            Err(Stop::NeedShared(build, _)) => Some(build),
+            _ => None,
+        }
     }
 
     /// Gives the bytes of a range that was asked for. What cannot be read is left off at the end, so there may be none.
@@ -90,7 +99,7 @@ impl Reader {
     pub fn step(&self) -> Result<Step, Error> {
         match self.find() {
             Ok(program) => Ok(Step::Done(Box::new(program))),
-            Err(Stop::Need(ranges)) => Ok(Step::Read(ranges)),
+            Err(Stop::Need(ranges) | Stop::NeedShared(_, ranges)) => Ok(Step::Read(ranges)),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
@@ -99,36 +108,62 @@ impl Reader {
     fn find(&self) -> Result<Program, Stop> {
         let known = &self.known;
         let executable = Executable::read(&self.auxv, known)?;
+        let id = match &self.builds {
+            Some(_) => BuildId::read(&executable, known)?,
+            None => None,
+        };
         let build = BuildInfo::read(&executable, known)?;
         let counters = module::counters(&executable, &build, known)?;
-        let unknown = || Error::Layout { go: build.go.clone() };
-        let Some(MetaList { length_at, blobs }) = metalist::find(&executable, known)? else {
+        let shared = self.builds.as_deref().zip(id);
+        let place = shared.as_ref().and_then(|(builds, id)| builds.place(id));
+        let found = metalist::find(&executable, place, known).map_err(|stop| match &shared {
+            // Who has to search finds the place for others too.
+            Some((_, id)) if place.is_none() => id.shares(stop),
+            _ => stop,
+        })?;
+        let Some(MetaList { length_at, place, blobs }) = found else {
             // A program that has counted has initialized a package.
             let has_counted = known.get(counters)?.iter().any(|byte| *byte != 0);
-            return Err(if has_counted { unknown() } else { Error::NotStarted }.into());
+            let unknown = Error::Layout { go: build.go.clone() };
+            return Err(if has_counted { unknown } else { Error::NotStarted }.into());
         };
+        let meta = match shared.as_ref().and_then(|(builds, id)| builds.meta(id, &blobs)) {
+            Some(meta) => meta,
+            None => {
+                let meta = self.meta(&blobs, &build).map_err(|stop| match &shared {
+                    Some((_, id)) => id.shares(stop),
+                    None => stop,
+                })?;
+                let meta = Arc::new(meta);
+                if let Some((builds, id)) = shared {
+                    builds.insert(id, place, &blobs, Arc::clone(&meta));
+                }
+                meta
+            }
+        };
+        Ok(Program { build, architecture: executable.architecture, counters, length_at, meta })
+    }
+
+    /// Makes the meta-data of the packages' own.
+    fn meta(&self, blobs: &[Blob], build: &BuildInfo) -> Result<MetaData, Stop> {
         let ranges: Vec<Range> = blobs.iter().map(|blob| blob.range).collect();
-        let packages = known.all(&ranges)?;
+        let packages = self.known.all(&ranges)?;
         if blobs.iter().zip(&packages).any(|(blob, package)| !blob.begins(package)) {
-            return Err(unknown().into());
+            return Err(Error::Layout { go: build.go.clone() }.into());
         }
         // Packages of a test's own main do not count. Go: `modeClash` in `internal/coverage/cfile`.
         let counts = |blob: &&Blob| !matches!(blob.mode, Mode::RegOnly | Mode::TestMain);
         let first = blobs.iter().find(counts).or(blobs.first()).ok_or(Error::NotStarted)?;
-        let hash = hash(&blobs, first, build.go.as_deref());
-        let meta = covdata::meta_file_with_hash(hash, &packages, first.mode, first.granularity);
-        let units = units(&MetaFile::parse(&meta)?);
-        Ok(Program {
-            build,
-            architecture: executable.architecture,
-            counters,
+        let hash = hash(blobs, first, build.go.as_deref());
+        let file = covdata::meta_file_with_hash(hash, &packages, first.mode, first.granularity);
+        let units = units(&MetaFile::parse(&file)?);
+        Ok(MetaData {
             hash,
-            meta,
+            file,
             units,
             granularity: first.granularity,
             packages: blobs.len(),
-            length_at,
-            numbers: (0..).zip(&blobs).map(|(index, blob)| (blob.number, index)).collect(),
+            numbers: (0..).zip(blobs).map(|(index, blob)| (blob.number, index)).collect(),
         })
     }
 }
@@ -157,19 +192,19 @@ impl Program {
     /// The name of its meta-data file.
     #[must_use]
     pub fn meta_name(&self) -> FileName {
-        FileName::Meta { hash: self.hash }
+        FileName::Meta { hash: self.meta.hash }
     }
 
     /// The bytes of its meta-data file.
     #[must_use]
     pub fn meta(&self) -> &[u8] {
-        &self.meta
+        &self.meta.file
     }
 
     /// How many packages have told the runtime of their meta-data.
     #[must_use]
     pub fn packages(&self) -> usize {
-        self.packages
+        self.meta.packages
     }
 
     /// Where its counters are in memory.

@@ -69,7 +69,7 @@ impl Program {
                 return Err(Error::Unreadable(range));
             }
         }
-        if word(length) != self.packages as u64 {
+        if word(length) != self.meta.packages as u64 {
             return Err(Error::NewPackages);
         }
         let [counters, later] = [counters, later].map(words);
@@ -78,7 +78,7 @@ impl Program {
             goos: Some(b"linux".to_vec()),
             goarch: Some(self.architecture.as_bytes().to_vec()),
         };
-        let mut out = CounterFileBuilder::new(self.hash, &args)?;
+        let mut out = CounterFileBuilder::new(self.meta.hash, &args)?;
         let (mut at, mut unknown_functions) = (0, 0);
         while at < later.len() {
             let count = later[at] as usize;
@@ -108,7 +108,7 @@ impl Program {
                 (Ok(_), None) => return Err(self.no_layout()),
             }
         }
-        let name = FileName::Counters { hash: self.hash, pid: facts.pid, nanos: facts.nanos };
+        let name = FileName::Counters { hash: self.meta.hash, pid: facts.pid, nanos: facts.nanos };
         Ok(Snapshot { name, bytes: out.finish(), unknown_functions })
     }
 
@@ -120,8 +120,9 @@ impl Program {
             return Ok(None);
         }
         let (package, function) = (self.package(package).ok_or(Error::NewPackages)?, function as usize);
-        let units = self.units[package].get(function);
-        let fits = units.is_some_and(|units| self.granularity == Granularity::PerFunction || *units == count);
+        let units = self.meta.units[package].get(function);
+        let fits =
+            units.is_some_and(|units| self.meta.granularity == Granularity::PerFunction || *units == count);
         if fits { Ok(Some((package, function))) } else { Err(self.no_layout()) }
     }
 
@@ -130,10 +131,10 @@ impl Program {
     fn package(&self, number: u32) -> Option<usize> {
         let fixed = i64::from(number.cast_signed());
         if fixed < -1 {
-            return self.numbers.get(&fixed).copied();
+            return self.meta.numbers.get(&fixed).copied();
         }
         let index = (number as usize).checked_sub(1)?;
-        (index < self.packages).then_some(index)
+        (index < self.meta.packages).then_some(index)
     }
 
     fn no_layout(&self) -> Error {

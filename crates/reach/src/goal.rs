@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use podcov_control::Action;
 
+use crate::builds::Builds;
 use crate::process::ProcessFilter;
 
 /// What a program is to do, and how long it has.
@@ -18,7 +19,7 @@ pub struct Instruction<'a> {
 }
 
 /// What a container is reached for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal<'a> {
     /// New counter files: the program writes its counters, or ends.
     Flush(Instruction<'a>),
@@ -35,6 +36,8 @@ pub(crate) enum Goal<'a> {
     Snapshot {
         /// The image of an ephemeral container, where every way may be tried. Without it a sidecar alone is asked.
         image: Option<&'a str>,
+        /// What was read before of the same builds.
+        builds: &'a Builds,
     },
 }
 

@@ -8,6 +8,7 @@
 mod agent;
 mod archive;
 mod beside_files;
+mod builds;
 mod client;
 mod fault;
 mod goal;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use podcov_cluster::{Cluster, Target};
 
 pub use archive::{ArchiveStream, LiveFacts};
+pub use builds::Builds;
 pub use fault::Fault;
 pub use goal::Instruction;
 pub use live::describe;
@@ -135,15 +137,17 @@ pub async fn transfer<T>(
 
 /// Reads the coverage of a container's running programs from their memory: of all that are built with `-cover`, maybe none.
 /// `take` is given each archive that comes, which says what it is of. `image` is that of an ephemeral container, which is added to
-/// the pod where nothing else serves; without it the target's sidecar alone is asked.
+/// the pod where nothing else serves; without it the target's sidecar alone is asked. `builds` has
+/// what was read before of the same builds.
 pub async fn snapshot<T>(
     cluster: &Cluster,
     target: &Target,
     image: Option<&str>,
+    builds: &Builds,
     transfer: Transfer<'_>,
     mut take: impl AsyncFnMut(ArchiveStream) -> Result<T, Fault>,
 ) -> Transferred<T> {
-    let goal = Goal::Snapshot { image };
+    let goal = Goal::Snapshot { image, builds };
     let Outcome { way, tries, result } = fetch(cluster, target, goal, &transfer, None, &mut take).await;
     match result {
         Ok(taken) => Transferred { way, tries, taken: Some(taken), loss: None },

@@ -3,11 +3,13 @@
 //! All processes are read side by side: one round trip serves each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use livecov::{Error, Facts, Program, Range, Reader, Readings, Snapshot, Source, Stat, Step};
 use podcov_control::LiveProcess;
 use tokio::time::Instant;
 
+use crate::builds::Builds;
 use crate::memory::{Batch, Listed, Memory, MemoryError, Overview, Pages, bytes_of, pages_of};
 
 /// How often a process is read that changes while it is read.
@@ -32,6 +34,7 @@ pub(crate) struct Live {
 /// A process that is being read.
 struct Case<'o> {
     listed: &'o Listed,
+    builds: &'o Arc<livecov::Builds>,
     /// What tells it from other processes.
     auxv: Vec<u8>,
     command_line: Vec<Vec<u8>>,
@@ -58,11 +61,15 @@ enum State {
 }
 
 /// Reads the coverage of all processes that the shell has listed.
-pub(crate) async fn read(memory: &mut Memory, overview: &Overview) -> Result<Live, MemoryError> {
+pub(crate) async fn read(
+    memory: &mut Memory,
+    overview: &Overview,
+    builds: &Builds,
+) -> Result<Live, MemoryError> {
     let begun = Instant::now();
-    let mut cases = begin(memory, &overview.processes).await?;
+    let mut cases = begin(memory, &overview.processes, &builds.known).await?;
     loop {
-        find(memory, &mut cases).await?;
+        find(memory, &mut cases, builds).await?;
         count(memory, &mut cases, overview.now(begun)).await?;
         confirm(memory, &mut cases).await?;
         if cases.iter().all(|case| !matches!(case.state, State::Finding(_))) {
@@ -77,48 +84,72 @@ fn small(pid: u32, name: &str) -> Pages {
 }
 
 /// Learns what the processes are.
-async fn begin<'o>(memory: &mut Memory, processes: &'o [Listed]) -> Result<Vec<Case<'o>>, MemoryError> {
+async fn begin<'o>(
+    memory: &mut Memory,
+    processes: &'o [Listed],
+    builds: &'o Arc<livecov::Builds>,
+) -> Result<Vec<Case<'o>>, MemoryError> {
     let requested = processes.iter().flat_map(|one| [small(one.pid, "auxv"), small(one.pid, "cmdline")]);
     let answers = memory.pages(&requested.collect::<Vec<_>>()).await?;
     let cases = processes.iter().zip(answers.as_chunks::<2>().0).map(|(listed, [auxv, line])| {
         let mut command_line: Vec<Vec<u8>> = line.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
         command_line.pop();
         let state = match (auxv.is_empty(), line.is_empty()) {
-            (false, _) => State::Finding(Box::new(Reader::new(auxv))),
+            (false, _) => State::Finding(Box::new(Reader::sharing(auxv, Arc::clone(builds)))),
             (true, false) => State::Refused,
             // A thread of the kernel, or a process that has ended.
             (true, true) => State::Nothing,
         };
-        Case { listed, auxv: auxv.clone(), command_line, tries: 0, state, confirmed: false }
+        Case { listed, builds, auxv: auxv.clone(), command_line, tries: 0, state, confirmed: false }
     });
     Ok(cases.collect())
 }
 
 /// Goes on until each program is found, or is known to be none.
-async fn find(memory: &mut Memory, cases: &mut [Case<'_>]) -> Result<(), MemoryError> {
+async fn find(memory: &mut Memory, cases: &mut [Case<'_>], builds: &Builds) -> Result<(), MemoryError> {
     loop {
         let mut batch = Batch::default();
+        let mut first = None;
         for (number, case) in cases.iter_mut().enumerate() {
-            let State::Finding(reader) = &case.state else { continue };
-            match reader.step() {
-                Ok(Step::Read(ranges)) => batch.add(number, case.listed.pid, ranges),
-                Ok(Step::Done(program)) => case.state = State::Found(program),
-                Err(error) => case.fail(error),
+            let Some(ranges) = case.step() else { continue };
+            match case.next_build() {
+                Some(build) => {
+                    first.get_or_insert((number, build));
+                }
+                None => batch.add(number, case.listed.pid, ranges),
             }
         }
-        if batch.pages.is_empty() {
-            return Ok(());
-        }
-        let answers = memory.pages(&batch.pages).await?;
-        for (number, range, bytes) in batch.ranges(&answers) {
-            let State::Finding(reader) = &mut cases[number].state else { continue };
-            if bytes.is_empty() && range.source == Source::File && range.start == 0 {
-                cases[number].state = State::Refused;
-            } else {
-                reader.give(range, bytes);
+        match first {
+            // The others go on first.
+            _ if !batch.pages.is_empty() => {
+                let answers = memory.pages(&batch.pages).await?;
+                batch.ranges(&answers).for_each(|(number, range, bytes)| cases[number].give(range, bytes));
             }
+            Some((number, build)) => find_first(memory, &mut cases[number], builds, build).await?,
+            None => return Ok(()),
         }
     }
+}
+
+/// Goes on with a reader for as long as it finds what is the same for all processes of its build. Those of other containers
+/// wait for that, so that one of them alone sends it.
+async fn find_first(
+    memory: &mut Memory,
+    case: &mut Case<'_>,
+    builds: &Builds,
+    build: u64,
+) -> Result<(), MemoryError> {
+    let _turn = builds.turn(build).await;
+    // Another one may have found it by now.
+    while let Some(ranges) = case.step()
+        && case.next_build().is_some()
+    {
+        let mut batch = Batch::default();
+        batch.add(0, case.listed.pid, ranges);
+        let answers = memory.pages(&batch.pages).await?;
+        batch.ranges(&answers).for_each(|(_, range, bytes)| case.give(range, bytes));
+    }
+    Ok(())
 }
 
 /// Reads the counters of programs that are found.
@@ -166,6 +197,34 @@ async fn confirm(memory: &mut Memory, cases: &mut [Case<'_>]) -> Result<(), Memo
 }
 
 impl Case<'_> {
+    /// Lets its reader go on, if its program is yet to be found. Gives what that needs.
+    fn step(&mut self) -> Option<Vec<Range>> {
+        let State::Finding(reader) = &self.state else { return None };
+        match reader.step() {
+            Ok(Step::Read(ranges)) => return Some(ranges),
+            Ok(Step::Done(program)) => self.state = State::Found(program),
+            Err(error) => self.fail(error),
+        }
+        None
+    }
+
+    fn give(&mut self, range: Range, bytes: Vec<u8>) {
+        let State::Finding(reader) = &mut self.state else { return };
+        if bytes.is_empty() && range.source == Source::File && range.start == 0 {
+            self.state = State::Refused;
+        } else {
+            reader.give(range, bytes);
+        }
+    }
+
+    /// The number of its build, if it needs next what is the same for all processes of that.
+    fn next_build(&self) -> Option<u64> {
+        match &self.state {
+            State::Finding(reader) => reader.next_build(),
+            _ => None,
+        }
+    }
+
     /// What an error means for it.
     fn fail(&mut self, error: Error) {
         self.tries += 1;
@@ -177,11 +236,15 @@ impl Case<'_> {
             Error::Unreadable(_) => State::Refused,
             // While a program starts, its packages are initialized one after the other.
             Error::NewPackages | Error::Layout { .. } | Error::NotStarted if self.tries < TRIES => {
-                State::Finding(Box::new(Reader::new(&self.auxv)))
+                State::Finding(self.reader())
             }
             Error::NoSections | Error::Processor(_) => State::Unknown(error),
             error => State::Failed(error),
         };
+    }
+
+    fn reader(&self) -> Box<Reader> {
+        Box::new(Reader::sharing(&self.auxv, Arc::clone(self.builds)))
     }
 
     fn auxv_again(&self) -> Pages {
@@ -199,7 +262,7 @@ impl Case<'_> {
         self.state = if auxv.is_empty() || self.tries >= TRIES {
             State::Nothing
         } else {
-            State::Finding(Box::new(Reader::new(auxv)))
+            State::Finding(self.reader())
         };
         false
     }

@@ -8,6 +8,7 @@ use futures_util::stream;
 use podcov_cluster::{Cluster, Error, Form, Target, User};
 
 use crate::archive::{ArchiveStream, LiveFacts};
+use crate::builds::Builds;
 use crate::fault::Fault;
 use crate::goal::Goal;
 use crate::live::{self, Live};
@@ -17,21 +18,29 @@ use crate::way::{Way, WayKind};
 /// The way by the container's own shell.
 pub(crate) const OWN_SHELL: WayKind = WayKind {
     name: "exec-sh-dd",
-    create: |cluster, target, _| Box::new(OwnShell { cluster, target, opened: None }),
+    create: |cluster, target, goal| {
+        let Goal::Snapshot { builds, .. } = goal else {
+            unreachable!("no plan has this way for another goal")
+        };
+        Box::new(OwnShell { cluster, target, builds, opened: None })
+    },
 };
 
 /// The way by an ephemeral container.
 pub(crate) const EPHEMERAL: WayKind = WayKind {
     name: "ephemeral",
     create: |cluster, target, goal| {
-        let Goal::Snapshot { image } = goal else { unreachable!("no plan has this way for another goal") };
-        Box::new(Beside { cluster, target, image: image.expect("the plan has looked") })
+        let Goal::Snapshot { image, builds } = goal else {
+            unreachable!("no plan has this way for another goal")
+        };
+        Box::new(Beside { cluster, target, builds, image: image.expect("the plan has looked") })
     },
 };
 
 struct OwnShell<'a> {
     cluster: &'a Cluster,
     target: &'a Target,
+    builds: &'a Builds,
     opened: Option<(Memory, Overview)>,
 }
 
@@ -54,7 +63,7 @@ impl Way for OwnShell<'_> {
         async {
             let (mut memory, overview) =
                 self.opened.take().ok_or_else(|| Fault::Passing("the shell does not run".to_owned()))?;
-            let live = read(self.target, &mut memory, &overview).await?;
+            let live = read(self.target, &mut memory, &overview, self.builds).await?;
             if is_refused(&live) {
                 return Err(Fault::Absent(refusal(&live, &overview)));
             }
@@ -67,6 +76,7 @@ impl Way for OwnShell<'_> {
 struct Beside<'a> {
     cluster: &'a Cluster,
     target: &'a Target,
+    builds: &'a Builds,
     image: &'a str,
 }
 
@@ -124,18 +134,23 @@ impl Beside<'_> {
             Fault::Absent(why) => Fault::Absent(format!("{why} (in the image {})", self.image)),
             fault => fault,
         })?;
-        let live = read(self.target, &mut memory, &overview).await?;
+        let live = read(self.target, &mut memory, &overview, self.builds).await?;
         Ok((live, overview))
     }
 }
 
-async fn read(target: &Target, memory: &mut Memory, overview: &Overview) -> Result<Live, Fault> {
+async fn read(
+    target: &Target,
+    memory: &mut Memory,
+    overview: &Overview,
+    builds: &Builds,
+) -> Result<Live, Fault> {
     if overview.processes.is_empty() {
         // A container that runs has a process.
         let why = "none of the processes that are seen is known to be the container's own";
         return Err(Fault::Absent(why.to_owned()));
     }
-    let live = live::read(memory, overview).await.map_err(fault)?;
+    let live = live::read(memory, overview, builds).await.map_err(fault)?;
     let Memory { trips, reads, bytes, .. } = memory;
     tracing::debug!(trips, reads, bytes, "{}: read the memory of its processes", target.container);
     Ok(live)

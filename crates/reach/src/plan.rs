@@ -20,7 +20,7 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
     let snapshot = matches!(goal, Goal::Snapshot { .. });
     // Of a container that does not run, its sidecar alone has something.
     let by_sidecar = snapshot && target.sidecar.is_some();
-    if by_sidecar && (!target.runs || matches!(goal, Goal::Snapshot { image: None })) {
+    if by_sidecar && (!target.runs || matches!(goal, Goal::Snapshot { image: None, .. })) {
         return vec![agent::SIDECAR];
     }
     let by_tar = files_alone && matches!(target.dir, CoverDir::Path(_));
@@ -34,7 +34,7 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
         (by_tar && matches!(goal, Goal::Files { beside: true, .. }), beside_files::BESIDE_FILES),
         // Before a container is added to the pod.
         (agent && expected && snapshot, agent::AGENT_AT_LAST),
-        (matches!(goal, Goal::Snapshot { image: Some(_) }), live_shell::EPHEMERAL),
+        (matches!(goal, Goal::Snapshot { image: Some(_), .. }), live_shell::EPHEMERAL),
         (agent && expected && files_alone, agent::AGENT_AT_LAST),
     ]
     .into_iter()
@@ -49,6 +49,7 @@ pub(crate) mod tests {
     use podcov_cluster::{AgentPort, Container, CoverVolume, Sidecar};
 
     use super::*;
+    use crate::builds::Builds;
     use crate::goal::Instruction;
 
     /// A container whose agent, if any, its spec mentions or not.
@@ -85,7 +86,8 @@ pub(crate) mod tests {
         let (flush, archive) = (Goal::Flush, Goal::Archive);
         let files = Goal::Files { maybe_none: false, beside: false };
         let beside = Goal::Files { maybe_none: false, beside: true };
-        let snapshot = |image| Goal::Snapshot { image };
+        let builds = Builds::default();
+        let snapshot = |image| Goal::Snapshot { image, builds: &builds };
         // An agent that listens nowhere, one that may be there, and one that the spec mentions.
         for (goal, dir, off, maybe, expected) in [
             (
@@ -129,7 +131,9 @@ pub(crate) mod tests {
         let sidecar = Some(Sidecar { container: "podcov".into(), port: 19998 });
         let running = Target { sidecar, ..target(CoverDir::Path("/cov".into()), None) };
         let over = Target { runs: false, dir: CoverDir::Unset, ..running.clone() };
-        let (every_way, alone) = (Goal::Snapshot { image: Some("busybox") }, Goal::Snapshot { image: None });
+        let builds = Builds::default();
+        let snapshot = |image| Goal::Snapshot { image, builds: &builds };
+        let (every_way, alone) = (snapshot(Some("busybox")), snapshot(None));
         let files = Goal::Files { maybe_none: false, beside: false };
         for (target, goal, ways) in [
             (&running, every_way, "sidecar exec-sh-dd ephemeral"),

@@ -146,6 +146,36 @@ async fn a_stock_program_has_the_coverage_that_a_changed_one_reports() -> Result
     Ok(())
 }
 
+/// Of 20 pods that are read side by side, one sends the meta-data.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_of_one_build_send_its_meta_data_once() -> Result<()> {
+    const MUCH: &[&str] =
+        &["-cover", "-coverpkg=./...,bufio,fmt,log,net,os,reflect,strconv,strings", "-ldflags=-s -w"];
+    let space = Space::new().await?;
+    deploy(&space, &Service { replicas: 20, build: MUCH, ..STOCK }, |_| ()).await?;
+    let collected = collect(&space, "-v").await?;
+    ensure!(collected.code == 0, "{collected:?}");
+    assert!(collected.stdout.contains("40 files of 20 containers"), "{}", collected.stdout);
+    let lines = collected.stderr.lines().filter(|line| line.contains("read the memory of its processes"));
+    let of = |line: &str, what: &str| -> Option<u64> {
+        line.split(&format!("{what}=")).nth(1)?.split(' ').next()?.parse().ok()
+    };
+    let mut read: Vec<(u64, u64)> =
+        lines.filter_map(|line| Some((of(line, "bytes")?, of(line, "trips")?))).collect();
+    read.sort_unstable();
+    let [.., (second, _), (most, _)] = read[..] else { anyhow::bail!("{}", collected.stderr) };
+    let (bytes, trips) = read.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    println!(
+        "20 pods: {bytes} bytes in {trips} round trips, of one pod {most}, of the others up to {second}"
+    );
+    let pod = space.pods("stock").await?[0].name_any();
+    let folder = fs_err::read_dir(space.collected(&pod, "app"))?.collect::<Result<Vec<_>, _>>()?;
+    let meta = folder.iter().find(|file| file.file_name().to_string_lossy().starts_with("covmeta."));
+    let meta = meta.context("no meta-data")?.metadata()?.len();
+    assert!(read.len() == 20 && meta > 100_000 && most - second > meta / 2, "{meta} {read:?}");
+    Ok(())
+}
+
 /// Nothing in the pod tells the user: the first guess is wrong, and its processes tell.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_user_is_learnt_from_the_processes() -> Result<()> {

@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 use args::NAME;
 use manifest::{Collected, Loss, Manifest, PodName, SkippedEntry};
 use podcov_control::Action;
-use podcov_reach::{Instruction, ProcessFilter, Transfer};
+use podcov_reach::{Builds, Instruction, ProcessFilter, Transfer};
 use podcov_unpack::Rules;
 use report::summary::Summary;
 use staging::{Staging, check_ours};
@@ -276,6 +276,7 @@ async fn from_cluster(
             timeout: args.transfer_timeout,
         },
         live_image: args.live.then_some(&args.live_image),
+        builds: &Builds::default(),
         same_folder: scope.coverdir().is_some(),
         staging: staging.path(),
         rules: Rules {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use podcov_cluster::{Cluster, CoverDir, CoverVolume, Target};
 use podcov_control::EndedProcesses;
-use podcov_reach::{ArchiveStream, Fault, Transfer, no_files};
+use podcov_reach::{ArchiveStream, Builds, Fault, Transfer, no_files};
 use podcov_unpack::{Rules, Unpacked, unpack};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::SyncIoBridge;
@@ -30,6 +30,8 @@ pub(crate) struct Collector<'a> {
     pub(crate) transfer: Transfer<'a>,
     /// The image of ephemeral containers, if programs' memory is to be read.
     pub(crate) live_image: Option<&'a str>,
+    /// What is read once for each build.
+    pub(crate) builds: &'a Builds,
     /// The folder of coverage files was named for all containers.
     pub(crate) same_folder: bool,
     /// The report's staging folder.
@@ -79,7 +81,8 @@ impl Collector<'_> {
             taken
         };
         let transferred =
-            podcov_reach::snapshot(self.cluster, target, self.live_image, self.transfer, take).await;
+            podcov_reach::snapshot(self.cluster, target, self.live_image, self.builds, self.transfer, take)
+                .await;
         transferred.taken.transpose()?;
         transferred.way.clone_into(&mut collected.live_way);
         collected.losses.extend(transferred.loss);

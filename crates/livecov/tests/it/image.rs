@@ -1,7 +1,9 @@
 //! Programs made by hand: what a reader does with each part, and with bytes that are wrong.
 
+use std::sync::Arc;
+
 use covdata::{CounterFile, FileName, MetaFile, check};
-use livecov::{Error, Facts, Program, Range, Reader, Readings, Snapshot, Source, Step};
+use livecov::{Builds, Error, Facts, Program, Range, Reader, Readings, Snapshot, Source, Step};
 
 /// The meta-data file of a real program, whose packages are used here.
 const META: &[u8] =
@@ -34,6 +36,11 @@ impl Image {
     /// A program for a processor, with these numbers in the memory of counters. `numbers` are the numbers that
     /// the compiler uses for the packages.
     fn new(machine: u16, counters: &[u32], numbers: &[i64]) -> Self {
+        Self::of_build(b"", machine, counters, numbers)
+    }
+
+    /// The same with a build ID.
+    fn of_build(id: &[u8], machine: u16, counters: &[u32], numbers: &[i64]) -> Self {
         let mut image = Self { bytes: vec![0; 64], counters: 0..0 };
         let packages = packages();
         let blobs: Vec<u64> = packages.iter().map(|package| image.add(package).0).collect();
@@ -57,9 +64,11 @@ impl Image {
         build.resize(32, 0);
         build.extend(b"\x08go1.27.3\x00");
         let build = image.add(&build);
-        let names = b"\0.noptrbss\0.bss\0.go.module\0.go.buildinfo\0.shstrtab\0";
+        let note =
+            image.add(&[&[4, 0, 0, 0, id.len() as u8, 0, 0, 0, 4, 0, 0, 0], &b"Go\0\0"[..], id].concat());
+        let names = b"\0.noptrbss\0.bss\0.go.module\0.go.buildinfo\0.shstrtab\0.note.go.buildid\0";
         let names_at = image.add(names);
-        let sections = [(1, area), (11, bss), (16, module), (27, build), (41, names_at)];
+        let sections = [(1, area), (11, bss), (16, module), (27, build), (51, note), (41, names_at)];
         let mut headers = Vec::new();
         for (name, (address, size)) in sections {
             headers.extend(u32::to_le_bytes(name));
@@ -98,16 +107,24 @@ impl Image {
     }
 
     fn program(&self) -> Result<Program, Error> {
-        let mut reader = Reader::new(&[]);
-        let mut steps = 0;
+        self.program_sharing(&Arc::default()).map(|(program, _)| program)
+    }
+
+    /// With the meta-data of other readers. Gives also whether it was asked for that of a package.
+    fn program_sharing(&self, builds: &Arc<Builds>) -> Result<(Program, bool), Error> {
+        let mut reader = Reader::sharing(&[], Arc::clone(builds));
+        let (mut steps, mut asked) = (0, false);
+        let is_package =
+            |range: &Range| packages().iter().any(|package| package.len() as u64 == range.length);
         loop {
             match reader.step()? {
                 Step::Read(ranges) => {
                     steps += 1;
                     assert!(steps < 20, "it asks for ever");
+                    asked |= ranges.iter().any(is_package);
                     ranges.iter().for_each(|range| reader.give(*range, self.read(*range)));
                 }
-                Step::Done(program) => return Ok(*program),
+                Step::Done(program) => return Ok((*program, asked)),
             }
         }
     }
@@ -174,6 +191,31 @@ fn counters_of_both_processors() {
         assert_eq!(file.segments()[0].goarch(), Some(name.as_bytes()));
         assert_eq!(file.segments()[0].command_line(), [b"/app"]);
     }
+}
+
+/// The meta-data of a build is read once. It is of no other build, of no other list, and of none without an ID.
+#[test]
+fn readers_of_one_build_share_its_meta_data() {
+    let numbers = function(1, 0, 4);
+    let with = |id: &[u8], list: &[i64]| Image::of_build(id, AMD64, &numbers, list);
+    let builds = Arc::default();
+    let asked = |image: &Image| {
+        image.program_sharing(&builds).map(|(program, asked)| {
+            assert_eq!(program.meta(), image.program().unwrap().meta());
+            asked
+        })
+    };
+    let first = with(b"id-1", &[]);
+    assert_eq!([asked(&first), asked(&first)], [Ok(true), Ok(false)]);
+    assert_eq!(asked(&with(b"id-2", &[])), Ok(true));
+    assert_eq!(asked(&with(b"id-1", &[-1, -3])), Ok(true));
+    assert_eq!([asked(&with(b"", &[])), asked(&with(b"", &[]))], [Ok(true), Ok(true)]);
+    // One whose meta-data is not as its list says leaves nothing for others.
+    let mut broken = with(b"id-3", &[]);
+    let at = broken.bytes.windows(packages()[1].len()).position(|bytes| bytes == packages()[1]).unwrap();
+    broken.bytes[at + 20] ^= 1;
+    assert!(asked(&broken).is_err());
+    assert_eq!([asked(&with(b"id-3", &[])), asked(&with(b"id-3", &[]))], [Ok(true), Ok(false)]);
 }
 
 #[test]
