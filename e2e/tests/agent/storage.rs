@@ -72,7 +72,12 @@ async fn sigterm_uploads_everything_and_hooks_read_it() -> Result<()> {
 
     let reported = hook(&bench, "podcov-report", &format!("--from file://{}", storage.display())).await?;
     assert_eq!((reported.code, reported.stderr.as_str()), (0, ""), "{}", reported.stdout);
-    as_go_says(&reported.stdout, &go)
+    as_go_says(&reported.stdout, &go)?;
+    // As a suite it is the same.
+    let suite = hook(&bench, "podcov-report", &format!("--suite e2e=file://{}", storage.display())).await?;
+    let total = |stdout: &str| stdout.lines().last().map(str::to_owned);
+    assert_eq!((suite.code, suite.stderr.as_str(), total(&suite.stdout)), (0, "", total(&reported.stdout)));
+    Ok(())
 }
 
 #[tokio::test]
