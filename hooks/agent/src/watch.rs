@@ -33,6 +33,9 @@ use crate::signals::{self, Blocked, SignalEvent, Signals};
 use crate::upload::{Uploader, last_deadline};
 use crate::{NAME, files, identity, tarball};
 
+/// How many messages about a container are printed while it is watched.
+const MOST_TOLD: usize = 16;
+
 /// Watches until the pod's other containers have ended.
 ///
 /// # Errors
@@ -239,7 +242,7 @@ impl Watch {
                 watched.tell(&format!("error: what was counted may be there twice: {error}"));
             }
             if let Some(loss) = watched.live.loss() {
-                watched.tell(&format!("warning: {loss}"));
+                say(NAME, format_args!("warning: container {}: {loss}", watched.name));
             }
         }
         let some = all.iter().filter(|watched| watched.has_any.load(Ordering::Relaxed));
@@ -302,9 +305,10 @@ impl Watched {
         }
     }
 
-    /// Prints a line about the container, once.
+    /// Prints a line about the container, once. A message may have the numbers of processes, so not all are printed.
     fn tell(&self, line: &str) {
-        if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(line.to_owned()) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < MOST_TOLD && told.insert(line.to_owned()) {
             let (kind, text) = line.split_once(": ").unwrap_or(("warning", line));
             say(NAME, format_args!("{kind}: container {}: {text}", self.name));
         }

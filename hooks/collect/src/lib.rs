@@ -8,6 +8,7 @@ mod lives;
 #[cfg_attr(not(target_os = "linux"), path = "local_elsewhere.rs")]
 mod local;
 mod manifest;
+mod measure;
 mod ownership;
 mod sift;
 mod since;
@@ -17,7 +18,7 @@ mod transfer;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use accumulate::accumulate;
@@ -33,13 +34,14 @@ use podcov_cluster::{
     Cluster, Container, CoverDir, CoverVolume, Error, Found, History, Scope, Skipped, Target, Unlisted,
 };
 use podcov_exit::{Exit, Failure, ResultExt};
-use podcov_profile::{Builder, Percent, Problem, Reason};
+use podcov_profile::Percent;
 use sift::sift;
 use since::Since;
 use tokio_util::task::TaskTracker;
 
 use args::NAME;
 use manifest::{Collected, Loss, Manifest, PodName, SkippedEntry};
+use measure::measure;
 use podcov_control::Action;
 use podcov_reach::{Builds, Instruction, ProcessFilter, Transfer};
 use podcov_unpack::Rules;
@@ -402,53 +404,6 @@ fn note_lives(
             collected.known_losses.extend(losses.by_ref().take(found.known_losses));
         }
         collected.losses.extend(losses);
-    }
-}
-
-/// Reads the coverage back from the files and notes it in the manifest.
-async fn measure(staging: &Path, manifest: &mut Manifest) -> Result<Percent> {
-    let mut folders: Vec<PathBuf> = manifest.containers.iter().map(|c| staging.join(&c.folder)).collect();
-    folders.retain(|folder| folder.exists());
-    let measured = tokio::task::spawn_blocking(move || {
-        let mut builder = Builder::new();
-        folders.iter().for_each(|folder| builder.add_dir(folder));
-        let files = builder.load();
-        let (data, problems) = files.read();
-        let (percent, findings) = data.percent(|_| true);
-        let worst = findings.into_iter().max_by_key(|(_, finding)| *finding);
-        (percent, worst.map(|(file, finding)| finding.message(file)), problems)
-    });
-    let (percent, finding, problems) = measured.await?;
-    if let Some(message) = finding {
-        say(NAME, format_args!("warning: {message}"));
-    }
-    for problem in problems {
-        let path = problem.path.strip_prefix(staging).unwrap_or(&problem.path);
-        let of = manifest.containers.iter().find(|container| path.starts_with(&container.folder));
-        let message = describe(path, &problem);
-        let loss = Loss { message, ..of.map_or_else(|| Loss::new(""), |container| container.loss("")) };
-        // What was collected by an earlier run was told then.
-        let loss = Loss { earlier: of.is_some_and(|container| container.earlier), ..loss };
-        if !loss.earlier {
-            say(NAME, format_args!("error: {}", loss.message));
-        }
-        if !manifest.losses.contains(&loss) {
-            manifest.losses.push(loss);
-        }
-    }
-    manifest.total = percent.total().into();
-    manifest.packages = percent.packages.iter().map(|p| (p.path.clone(), p.coverage.into())).collect();
-    Ok(percent)
-}
-
-/// A problem with its file as it is called in the report: namespace/pod/container/name.
-fn describe(path: &Path, problem: &Problem) -> String {
-    let path = path.display();
-    match &problem.reason {
-        Reason::NoCounters => format!(
-            "{path}: no counters were written; signal the program first (podcov-signal), or was it killed?"
-        ),
-        reason => format!("{path}: {reason}"),
     }
 }
 
