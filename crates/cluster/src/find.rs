@@ -133,7 +133,7 @@ impl Found {
                     self.skipped.push(skip(Some(&spec.name), Why::Pending));
                 }
                 // What it has counted its sidecar has.
-                Some(_) if sidecar.is_some() => self.targets.push(target(CoverDir::Unset, false)),
+                Some(_) if sidecar.is_some() => self.targets.push(target(dir, false)),
                 Some(_) if dir == CoverDir::Unset && !restarts(pod, spec, status) => {
                     self.skipped.push(skip(Some(&spec.name), Why::NoProcess));
                 }

@@ -279,12 +279,15 @@ fn the_containers_beside_a_sidecar_are_targets() {
     let agent = json!({"name": "agent", "command": ["/podcov-agent", "run", "--", "/app"]});
     let spec = |shares: bool| {
         json!({"shareProcessNamespace": shares, "initContainers": [sidecar],
-            "containers": [{"name": "plain"}, covered("app"), agent, {"name": "over"}]})
+            "containers": [{"name": "plain"}, covered("app"), agent, {"name": "over"}, covered("ended")]})
     };
-    let mut over = running("over");
-    over["state"] = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
+    let over = |name| {
+        let mut over = running(name);
+        over["state"] = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
+        over
+    };
     let mut up = json!({"phase": "Running", "initContainerStatuses": [running("podcov")],
-        "containerStatuses": [running("plain"), running("app"), running("agent"), over]});
+        "containerStatuses": [running("plain"), running("app"), running("agent"), over("over"), over("ended")]});
     let scope = |by_sidecar| {
         let mut scope = scope(SelectArgs::default());
         scope.by_sidecar = by_sidecar;
@@ -309,6 +312,7 @@ fn the_containers_beside_a_sidecar_are_targets() {
         ("app", &path, Some(19990), true),
         ("agent", &CoverDir::Env, None, true),
         ("over", &CoverDir::Unset, Some(19990), false),
+        ("ended", &path, Some(19990), false),
     ];
     assert_eq!(seen, expected);
     assert_eq!(found.targets[0].sidecar.as_ref().map(|one| one.container.as_str()), Some("podcov"));

@@ -25,7 +25,7 @@ mod way;
 
 use std::time::Duration;
 
-use podcov_cluster::{Cluster, Target};
+use podcov_cluster::{Cluster, Container, Target};
 
 pub use archive::{ArchiveStream, LiveFacts};
 pub use builds::Builds;
@@ -216,5 +216,10 @@ fn flush_limits(instruction: &Instruction<'_>) -> Limits {
 }
 
 fn fate(cluster: &Cluster, target: &Target) -> impl AsyncFn() -> Option<podcov_cluster::Fate> {
-    async || cluster.what_became_of(&target.container).await
+    let mut container = target.container.clone();
+    if let Some(sidecar) = target.sidecar.as_ref().filter(|_| !target.runs) {
+        // It alone is asked. How often it had been restarted when the target was found is not known.
+        container = Container { container: sidecar.container.clone(), restarts: i32::MAX, ..container };
+    }
+    async move || cluster.what_became_of(&container).await
 }

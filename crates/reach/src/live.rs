@@ -10,7 +10,7 @@ use podcov_control::LiveProcess;
 use tokio::time::Instant;
 
 use crate::builds::Builds;
-use crate::memory::{Batch, Listed, Memory, MemoryError, Overview, Pages, bytes_of, pages_of};
+use crate::memory::{Batch, Listed, Memory, MemoryError, Overview, Pages, STALL, bytes_of, pages_of};
 
 /// How often a process is read that changes while it is read.
 const TRIES: usize = 5;
@@ -132,14 +132,14 @@ async fn find(memory: &mut Memory, cases: &mut [Case<'_>], builds: &Builds) -> R
 }
 
 /// Goes on with a reader for as long as it finds what is the same for all processes of its build. Those of other containers
-/// wait for that, so that one of them alone sends it.
+/// wait for that, so that one of them alone sends it; but no longer than a shell may take for an answer.
 async fn find_first(
     memory: &mut Memory,
     case: &mut Case<'_>,
     builds: &Builds,
     build: u64,
 ) -> Result<(), MemoryError> {
-    let _turn = builds.turn(build).await;
+    let _turn = builds.turn(build, STALL).await;
     // Another one may have found it by now.
     while let Some(ranges) = case.step()
         && case.next_build().is_some()

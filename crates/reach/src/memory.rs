@@ -18,7 +18,7 @@ use crate::session::{BESIDE_SCRIPT, OURS_SCRIPT, without_comments};
 const SCRIPT: &str = include_str!("memory.sh");
 
 /// A shell that answers nothing for this long counts as broken.
-const STALL: Duration = Duration::from_secs(30);
+pub(crate) const STALL: Duration = Duration::from_secs(30);
 
 /// The most of an answer that is kept, in bytes: more than a reader asks for at a time.
 const MOST: usize = 600 << 20;

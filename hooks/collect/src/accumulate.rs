@@ -43,15 +43,8 @@ pub(crate) fn accumulate(manifest: &mut Manifest, earlier: Manifest, staging: &S
 /// What earlier runs have lost, but for what they lost of containers that this run has collected again: that has been
 /// found once more if it is still missing.
 fn earlier_losses(manifest: &Manifest, earlier: &Manifest) -> Vec<Loss> {
-    let is_of = |loss: &Loss, old: &Collected| {
-        loss.of.as_ref().is_some_and(|of| {
-            of.namespace == old.namespace
-                && of.pod == old.pod
-                && of.container.as_deref() == Some(&old.container)
-        })
-    };
     let again = |loss: &&Loss| {
-        let mut containers = earlier.containers.iter().filter(|old| is_of(loss, old)).peekable();
+        let mut containers = earlier.containers.iter().filter(|old| old.has(loss)).peekable();
         let collected = containers.peek().is_some()
             && containers.all(|old| manifest.containers.iter().any(|new| new.is(old)));
         collected || manifest.losses.iter().any(|new| new.message == loss.message)

@@ -54,6 +54,9 @@ pub use args::Args;
 /// Why a container without GOCOVERDIR is skipped.
 const NOT_COVERED: &str = "no running program is built with go build -cover";
 
+/// Why a container that does not run is skipped, or what is lost of one with GOCOVERDIR.
+const NOT_READ: &str = "its sidecar has read no program in it that is built with go build -cover; one that ended before it was read is not known";
+
 /// Runs podcov-collect with a program's arguments.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     podcov_cli::main(NAME, args, |args: &Args| &args.common, run)
@@ -194,20 +197,20 @@ async fn collect(
         live::keep_each_count_once(container, staging.path())
             .or_exit(Exit::Usage, "the report cannot be written")?;
         live::note_losses(container, &known);
-        if let Some(since) = &since {
-            since.subtract(container, staging.path()).or_exit(Exit::Usage, "the report cannot be written")?;
-        }
     }
     manifest.since = since.as_ref().map(Since::entry);
     let lines = sift(&mut manifest.containers, args.include_older, staging.path());
     for line in lines.or_exit(Exit::Usage, "the report cannot be written")? {
         say(NAME, line);
     }
+    manifest.record_losses();
     if let Some(since) = &since {
         since.note_ended(&args.local, &mut manifest);
+        let subtracted = since.subtract(&mut manifest.containers, staging.path());
+        subtracted.or_exit(Exit::Usage, "the report cannot be written")?;
         since.explain_modes(&manifest, staging.path());
+        manifest.record_losses();
     }
-    manifest.record_losses();
     let percent = measure(staging.path(), &mut manifest).await?;
     manifest.complete = manifest.losses.is_empty();
     manifest.losses.sort_by(|a, b| a.of.cmp(&b.of));
@@ -298,11 +301,15 @@ async fn from_cluster(
         let mut collected = collected.or_exit(Exit::Usage, "the report cannot be written")?;
         collected.context.clone_from(&manifest.context);
         progress.done_one();
-        let needs_none = target.dir == CoverDir::Unset || args.live && scope.coverdir().is_some();
-        if needs_none && collected.files.is_empty() && collected.losses.is_empty() {
-            manifest.skipped.push(SkippedEntry::of(&target.container, NOT_COVERED));
-            manifest.without_coverage.push(collected);
-            continue;
+        if collected.files.is_empty() && collected.losses.is_empty() {
+            if target.dir == CoverDir::Unset || args.live && scope.coverdir().is_some() {
+                let why = if target.runs { NOT_COVERED } else { NOT_READ };
+                manifest.skipped.push(SkippedEntry::of(&target.container, why));
+                manifest.without_coverage.push(collected);
+                continue;
+            }
+            // Of one that runs it is known why.
+            collected.losses.extend((!target.runs).then(|| format!("it is not running; {NOT_READ}")));
         }
         if args.accumulate {
             collected.keep_known_agent_losses(known);

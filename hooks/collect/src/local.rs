@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use fs_err as fs;
 use livecov::process::scan::{ProcessSnapshot, Scan, processes};
+use livecov::{Stat, boot_time};
 use podcov_cli::say;
+use podcov_control::LiveProcess;
 use podcov_exit::{Exit, Failure, ResultExt};
 
 use crate::args::{Args, NAME, is_name};
@@ -39,6 +42,16 @@ pub(crate) fn collect(args: &Args, staging: &mut Option<Staging>) -> Result<Mani
         manifest.containers.push(collected.or_exit(Exit::Usage, "the report cannot be written")?);
     }
     Ok(manifest)
+}
+
+/// Whether a process has ended, whose number another one may have now.
+pub(crate) fn has_ended(process: &LiveProcess) -> bool {
+    let started = || {
+        let stat = Stat::parse(&fs::read(format!("/proc/{}/stat", process.pid)).ok()?)?;
+        Some(stat.started(boot_time(&fs::read("/proc/stat").ok()?)?))
+    };
+    livecov::process::has_ended(process.pid, None)
+        || process.started.is_some_and(|before| started() != Some(before))
 }
 
 /// The processes that `text` names: a number, or a program's name.
@@ -78,4 +91,29 @@ fn take(snapshot: &ProcessSnapshot, staging: &Staging, sanitize: bool) -> Result
         collected.files.push(taken.map_err(anyhow::Error::msg)?);
     }
     Ok(collected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_ended_if_another_one_has_its_number() {
+        let process = |pid, started| LiveProcess {
+            pid,
+            started,
+            name: None,
+            unread: None,
+            counters: String::new(),
+            go: None,
+            module: None,
+            revision: None,
+        };
+        let own = std::process::id();
+        assert!(!has_ended(&process(own, None)));
+        assert!(has_ended(&process(own, Some(1))), "another one had the number then");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert!(has_ended(&process(child.id(), None)));
+    }
 }

@@ -289,6 +289,15 @@ impl Collected {
         key(self) == key(other)
     }
 
+    /// Whether a loss is one of it.
+    pub(crate) fn has(&self, loss: &Loss) -> bool {
+        loss.of.as_ref().is_some_and(|of| {
+            of.namespace == self.namespace
+                && of.pod == self.pod
+                && of.container.as_deref() == Some(&self.container)
+        })
+    }
+
     /// A loss of it, which `what` says: `the stream was cut`.
     pub(crate) fn loss(&self, what: &str) -> Loss {
         let Self { namespace, pod, container, .. } = self;

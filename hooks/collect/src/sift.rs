@@ -85,7 +85,7 @@ fn copies(containers: &[Collected]) -> BTreeMap<(String, String), Vec<usize>> {
 }
 
 /// When a file with counts was written.
-fn nanos(name: &str) -> Option<u64> {
+pub(crate) fn nanos(name: &str) -> Option<u64> {
     match name.parse() {
         Ok(FileName::Counters { nanos, .. } | FileName::Text { nanos, .. }) => Some(nanos),
         _ => None,

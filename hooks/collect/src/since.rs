@@ -2,9 +2,10 @@
 //!
 //! A snapshot has all that its process has counted. So of a process that the earlier report has too, the earlier counters are
 //! subtracted: it is the same one if container, number, start and program are. Of a file that is in both reports nothing is
-//! left but counters of 0.
+//! left but counters of 0: these are compared first. What a process had counted then is subtracted once, from the first of its
+//! files that has it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,14 +13,13 @@ use anyhow::Result;
 use covdata::{FileName, MetaFile, Mode};
 use fs_err as fs;
 use podcov_cli::say;
+use podcov_control::LiveProcess;
 use podcov_exit::{Exit, Failure};
 
 use crate::args::{NAME, is_name};
+use crate::local;
 use crate::manifest::{Collected, Loss, Manifest, SinceEntry};
-use crate::sift::remove;
-
-/// How the names of counter files begin.
-const COUNTERS: &str = "covcounters.";
+use crate::sift::{self, remove};
 
 /// The earlier report.
 pub(crate) struct Since {
@@ -57,35 +57,51 @@ impl Since {
         SinceEntry { folder: self.folder.clone(), finished: self.manifest.finished }
     }
 
-    /// Takes out of a container's files what the earlier report has.
+    /// Takes out of the containers' files what the earlier report has. Each file is in one container alone by now.
     ///
     /// # Errors
     /// When a file cannot be read or written.
-    pub(crate) fn subtract(&self, container: &mut Collected, staging: &Path) -> io::Result<()> {
-        let Some(old) = self.manifest.containers.iter().find(|old| old.is(container)) else { return Ok(()) };
+    pub(crate) fn subtract(&self, containers: &mut [Collected], staging: &Path) -> io::Result<()> {
+        containers.iter_mut().try_for_each(|container| self.subtract_from(container, staging))
+    }
+
+    fn subtract_from(&self, container: &mut Collected, staging: &Path) -> io::Result<()> {
+        let old = self.old(container);
         let folder = staging.join(&container.folder);
-        // Earlier files, and whether none of their processes' files has what they have.
-        let mut cleared = BTreeMap::new();
-        for file in container.files.clone() {
-            let Some(earlier) = earlier_file(&file.name, container, old) else { continue };
-            if !earlier.starts_with(COUNTERS) {
-                remove(container, &file.name, staging)?;
+        let files = container.files.iter().filter_map(|file| {
+            let nanos = sift::nanos(&file.name)?;
+            Some((self.same_file(&file.name, container), nanos, file.name.clone()))
+        });
+        // Those that are in both reports first, then in the order in which they were written.
+        let mut files: Vec<_> = files.collect();
+        files.sort_by_key(|(same, nanos, _)| (same.is_none(), *nanos));
+        // Earlier files that another one has, and that one which should have it does not.
+        let (mut subtracted, mut cleared) = (BTreeSet::new(), BTreeSet::new());
+        for (same, _, name) in files {
+            if same.is_some() && matches!(name.parse(), Ok(FileName::Text { .. })) {
+                remove(container, &name, staging)?;
                 continue;
             }
-            let [before, after] = [self.folder.join(&old.folder).join(&earlier), folder.join(&file.name)];
-            match livecov::difference(&fs::read(before)?, &fs::read(after)?).map_err(io::Error::other)? {
+            let of_process = || Some((old?, last_file(&name, container, old?)?));
+            let Some((old, earlier)) = same.or_else(of_process) else { continue };
+            let before = self.folder.join(&old.folder).join(&earlier);
+            if subtracted.contains(&before) {
+                continue;
+            }
+            let after = fs::read(folder.join(&name))?;
+            match livecov::difference(&fs::read(&before)?, &after).map_err(io::Error::other)? {
                 Some(bytes) => {
-                    let taken = podcov_unpack::take(&folder, &file.name, bytes, false);
-                    container.files.retain(|other| other.name != file.name);
+                    let taken = podcov_unpack::take(&folder, &name, bytes, false);
+                    container.files.retain(|other| other.name != name);
                     container.files.push(taken.map_err(io::Error::other)?);
-                    cleared.insert(earlier, false);
+                    subtracted.insert(before);
                 }
                 // All of it was counted since then.
-                None => drop(cleared.entry(earlier).or_insert(true)),
+                None => drop(cleared.insert((before, earlier))),
             }
         }
         container.files.sort();
-        for (earlier, _) in cleared.into_iter().filter(|(_, is_cleared)| *is_cleared) {
+        for (_, earlier) in cleared.into_iter().filter(|(before, _)| !subtracted.contains(before)) {
             container.losses.push(format!(
                 "the process of {earlier} has cleared its counters since {}; what it had counted before that is missing",
                 self.manifest.finished
@@ -94,18 +110,45 @@ impl Since {
         Ok(())
     }
 
-    /// Notes the processes of this machine with these names that have ended since.
+    /// What the earlier report has of the same container.
+    fn old(&self, container: &Collected) -> Option<&Collected> {
+        self.manifest.containers.iter().find(|old| old.is(container))
+    }
+
+    /// The same file in the earlier report. In a shared folder it may be another container's there.
+    fn same_file(&self, name: &str, container: &Collected) -> Option<(&Collected, String)> {
+        let has = |old: &&Collected| old.files.iter().any(|file| file.name == name);
+        let is_snapshot = container.live.iter().any(|process| process.counters == name);
+        let elsewhere = || self.manifest.containers.iter().filter(|_| !is_snapshot).find(has);
+        let old = self.old(container).filter(has).or_else(elsewhere)?;
+        Some((old, name.to_owned()))
+    }
+
+    /// Notes the processes that the earlier report has read and that have ended since without a file that is found: of
+    /// containers whose memory was read again, and of this machine those with these names.
     pub(crate) fn note_ended(&self, names: &[String], manifest: &mut Manifest) {
-        for old in self.manifest.containers.iter().filter(|old| !old.live.is_empty()) {
-            let is_meant = names.iter().any(|name| is_name(name, &old.pod));
-            if is_meant && !manifest.containers.iter().any(|new| new.is(old)) {
-                let Collected { pod: name, container: pid, .. } = old;
-                let message =
-                    format!("process {pid} ({name}) has ended since; what it counted until then is lost");
-                say(NAME, format_args!("error: {message}"));
-                manifest.losses.push(Loss::new(message));
+        let mut losses = Vec::new();
+        for old in &self.manifest.containers {
+            let ran = old.live.iter().filter(|process| process.unread.is_none());
+            let all = manifest.containers.iter().chain(&manifest.without_coverage);
+            match all.into_iter().find(|new| new.is(old)) {
+                // What else is missing of it may be why the process is.
+                Some(new) if new.live_way.is_empty() || manifest.losses.iter().any(|loss| new.has(loss)) => {}
+                Some(new) => {
+                    let ended = ran.filter(|process| !has_file(process, new));
+                    losses.extend(ended.map(|process| new.loss(&has_ended(process, old))));
+                }
+                None if names.iter().any(|name| is_name(name, &old.pod)) => {
+                    let ended = ran.filter(|process| local::has_ended(process));
+                    losses.extend(ended.map(|process| Loss::new(has_ended(process, old))));
+                }
+                None => {}
             }
         }
+        for loss in &losses {
+            say(NAME, format_args!("error: {}", loss.message));
+        }
+        manifest.losses.extend(losses);
     }
 
     /// Says what the report has of programs in mode set.
@@ -130,23 +173,19 @@ impl Since {
     }
 }
 
-/// The file of the earlier report whose counts a file has too: the last one of its process.
-fn earlier_file(name: &str, container: &Collected, old: &Collected) -> Option<String> {
-    let is_there = || old.files.iter().any(|older| older.name == name).then(|| name.to_owned());
-    let Ok(FileName::Counters { hash, pid, nanos }) = name.parse() else {
-        // Meta-data is the same in both.
-        return is_there().filter(|name| matches!(name.parse(), Ok(FileName::Text { .. })));
-    };
-    let read = container.live.iter().find(|process| process.counters == name).map(|process| process.started);
-    let started = match read {
-        Some(started) => started,
+/// The last file that the earlier report has of the process of a file.
+fn last_file(name: &str, container: &Collected, old: &Collected) -> Option<String> {
+    let Ok(FileName::Counters { hash, pid, nanos }) = name.parse() else { return None };
+    let started = match container.live.iter().find(|process| process.counters == name) {
+        Some(process) => process.started,
+        // Another pod's process may have written it.
+        None if container.may_share_folder => None,
         // The process wrote this itself. The last one that had this number before is it.
         None => {
             let starts = old.live.iter().filter(|process| process.pid == pid).filter_map(|one| one.started);
             starts.filter(|started| *started <= nanos).max()
         }
-    };
-    let Some(started) = started else { return is_there() };
+    }?;
     let of_it = old.files.iter().filter_map(|file| match file.name.parse() {
         Ok(FileName::Counters { hash: other, pid: number, nanos }) if other == hash && number == pid => {
             (nanos >= started).then_some((nanos, &file.name))
@@ -156,53 +195,31 @@ fn earlier_file(name: &str, container: &Collected, old: &Collected) -> Option<St
     of_it.max().map(|(_, name)| name.clone())
 }
 
-#[cfg(test)]
-mod tests {
-    use covdata::MetaHash;
-    use podcov_control::LiveProcess;
-    use podcov_unpack::TakenFile;
-
-    use super::*;
-
-    fn name(hash: u8, pid: u32, nanos: u64) -> String {
-        FileName::Counters { hash: MetaHash([hash; 16]), pid, nanos }.to_string()
-    }
-
-    /// A container with these files, the first of which are snapshots of processes that were started then.
-    fn container(files: &[String], started: &[u64]) -> Collected {
-        let mut container = Collected::of("ns", "pod", "app", "ns/pod/app".to_owned());
-        for (file, started) in files.iter().zip(started) {
-            container.live.push(LiveProcess {
-                pid: 7,
-                started: Some(*started),
-                name: None,
-                unread: None,
-                counters: file.clone(),
-                go: None,
-                module: None,
-                revision: None,
-            });
+/// Whether a container has a file of a process that an earlier report has read.
+fn has_file(process: &LiveProcess, container: &Collected) -> bool {
+    let Ok(FileName::Counters { hash, pid, nanos }) = process.counters.parse() else { return false };
+    let started = process.started.unwrap_or(nanos);
+    // A later process may have the same number.
+    let others = container.live.iter().filter(|other| other.pid == pid).filter_map(|other| other.started);
+    let end = others.filter(|other| *other > started).min().unwrap_or(u64::MAX);
+    let shared = container.shared.iter().flat_map(|shared| &shared.files);
+    let mut names = container.files.iter().map(|file| &file.name).chain(shared);
+    names.any(|name| match name.parse() {
+        Ok(FileName::Counters { hash: other, pid: number, nanos }) => {
+            *name == process.counters || other == hash && number == pid && (started..end).contains(&nanos)
         }
-        let taken = files.iter().map(|name| TakenFile { name: name.clone(), size: 1, sha256: String::new() });
-        container.files = taken.collect();
-        container
-    }
-
-    #[test]
-    fn a_process_is_known_by_its_number_start_and_program() {
-        let old = container(&[name(1, 7, 20), name(1, 7, 5)], &[10]);
-        let earlier =
-            |file: &str, started: &[u64]| earlier_file(file, &container(&[file.to_owned()], started), &old);
-        // A later snapshot of it, and what it has written since.
-        assert_eq!(earlier(&name(1, 7, 30), &[10]), Some(name(1, 7, 20)));
-        assert_eq!(earlier(&name(1, 7, 30), &[]), Some(name(1, 7, 20)));
-        // Another process, another program, another number.
-        assert_eq!(earlier(&name(1, 7, 30), &[25]), None);
-        assert_eq!(earlier(&name(2, 7, 30), &[10]), None);
-        assert_eq!(earlier(&name(1, 8, 30), &[]), None);
-        // What an earlier process wrote is in both.
-        assert_eq!(earlier(&name(1, 7, 5), &[]), Some(name(1, 7, 5)));
-        assert_eq!(earlier(&name(1, 7, 6), &[]), None);
-        assert_eq!(earlier(&FileName::Meta { hash: MetaHash([1; 16]) }.to_string(), &[]), None);
-    }
+        // A test binary's profile.
+        Ok(FileName::Text { pid: number, nanos }) => number == pid && (started..end).contains(&nanos),
+        _ => false,
+    })
 }
+
+fn has_ended(process: &LiveProcess, old: &Collected) -> String {
+    let LiveProcess { pid, name, .. } = process;
+    let name = name.as_ref().unwrap_or(&old.pod);
+    format!("process {pid} ({name}) has ended since; what it counted until then is lost")
+}
+
+#[cfg(test)]
+#[path = "since_tests.rs"]
+mod tests;

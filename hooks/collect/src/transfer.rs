@@ -56,7 +56,7 @@ impl Collector<'_> {
         if self.reads_memory(target) {
             self.collect_from_memory(target, &mut collected).await?;
         }
-        if target.dir != CoverDir::Unset {
+        if target.runs && target.dir != CoverDir::Unset {
             self.collect_files(target, &mut collected).await?;
         }
         collected.files.sort();
