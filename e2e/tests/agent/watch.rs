@@ -219,6 +219,36 @@ async fn what_a_program_writes_to_the_sidecars_folder_is_the_last_of_it() -> Res
     Ok(())
 }
 
+/// What else is in the sidecar's folder is no container's, and one container's trouble is not another's.
+#[tokio::test]
+async fn a_folder_that_cannot_be_used_costs_its_own_container_alone() -> Result<()> {
+    let Some(pod) = Pod::new()? else { return Ok(()) };
+    fs::create_dir_all(pod.of("lost+found"))?;
+    fs::write(pod.of("lost+found").join("#12"), "")?;
+    // Where its folder should be.
+    fs::write(pod.of("other"), "")?;
+    let programs = [pod.plain("u-1", "app").await?, pod.plain("u-1", "other").await?];
+    let (sidecar, port) = pod.watch("0.01", &[]).await?;
+    for _ in 0..3 {
+        assert_eq!(processes(port, "?container=app").await?.len(), 1);
+        let failed = ask(port, "GET", "/snapshot?container=other", "").await?;
+        assert_eq!(failed.status, 500);
+        assert!(failed.error()?.contains("container other: "), "{}", failed.error()?);
+    }
+    drop(programs);
+    sidecar.signal(Signal::TERM)?;
+    let ended = sidecar.end().await?;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_eq!(
+        ended.stderr.matches("no snapshot was taken: container other: ").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("lost+found"), "{}", ended.stderr);
+    Ok(())
+}
+
 #[test]
 fn outside_of_a_pod_there_is_nothing_to_watch() -> Result<()> {
     let output =

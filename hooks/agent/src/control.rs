@@ -199,7 +199,7 @@ async fn snapshot(agent: &Arc<Agent>) -> Response<Body> {
     let files = scan.files().into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect();
     let processes: Vec<LiveProcess> = scan.snapshots.iter().map(live_process).collect();
     let missing = [scan.doubts(), scan.failures].concat();
-    with_lives(snapshot_archive(agent, files, &processes, missing, turn), agent)
+    with_lives(snapshot_archive(agent, files, &processes, &missing, turn), agent)
 }
 
 /// Adds how the program's processes have ended to an answer.

@@ -322,23 +322,26 @@ pub(crate) fn snapshot_archive(
     handler: &Arc<impl Handler>,
     files: BTreeMap<String, Vec<u8>>,
     processes: &[LiveProcess],
-    mut missing: Vec<String>,
+    missing: &[String],
     turn: OwnedMutexGuard<()>,
 ) -> Response<Body> {
+    let Some(list) = header(&processes) else {
+        // Without the list nobody could tell a snapshot from what its process wrote itself, and both would count.
+        let why = format!(
+            "the list of {} processes does not fit into an answer; --storage takes what they have counted",
+            processes.len()
+        );
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, &why);
+    };
     let (sender, receiver) = mpsc::channel(1);
     tokio::task::spawn_local(async move {
         tarball::send_bytes(files, sender).await;
         drop(turn);
     });
     let mut response = archive(handler, receiver);
-    match header(&processes) {
-        Some(processes) => drop(response.headers_mut().insert(PROCESSES, processes)),
-        None => {
-            missing.push(format!("the list of {} processes does not fit into a header", processes.len()));
-        }
-    }
+    response.headers_mut().insert(PROCESSES, list);
     if !missing.is_empty() {
-        for missing in &missing {
+        for missing in missing {
             say(NAME, format_args!("warning: a snapshot is not complete: {missing}"));
         }
         let json = header(&missing)
@@ -367,4 +370,61 @@ fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Respon
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody(Endpoint);
+
+    impl Handler for Nobody {
+        fn endpoint(&self) -> &Endpoint {
+            &self.0
+        }
+
+        async fn answer(self: &Arc<Self>, _: Request) -> Response<Body> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    /// Without the list, what a process wrote itself would count beside its snapshot.
+    #[tokio::test]
+    async fn a_snapshot_is_not_sent_without_its_list() {
+        let process = |pid| LiveProcess {
+            pid,
+            started: Some(1),
+            name: None,
+            unread: None,
+            counters: "covcounters.62ff98db792937fd37f18adced298d04.19644.1795224885693041480".to_owned(),
+            go: None,
+            module: None,
+            revision: None,
+        };
+        let identity = Identity {
+            agent: String::new(),
+            version: String::new(),
+            namespace: None,
+            pod: None,
+            pod_uid: None,
+            hostname: String::new(),
+            container: None,
+            program: String::new(),
+        };
+        let handler = Arc::new(Nobody(Endpoint::new(identity)));
+        let answer = async |processes: u32| {
+            let turn = Arc::<tokio::sync::Mutex<()>>::default().lock_owned().await;
+            let processes: Vec<_> = (0..processes).map(process).collect();
+            let local = tokio::task::LocalSet::new();
+            let answer = async { snapshot_archive(&handler, BTreeMap::new(), &processes, &[], turn) };
+            local.run_until(answer).await
+        };
+        let few = answer(3).await;
+        assert!(few.status() == StatusCode::OK && few.headers().contains_key(PROCESSES));
+        let many = answer(1000).await;
+        assert_eq!(many.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = many.into_body().collect().await.unwrap().to_bytes();
+        let why = String::from_utf8_lossy(&body).into_owned();
+        assert!(why.contains("the list of 1000 processes does not fit"), "{why}");
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Interval {
 impl Interval {
     /// Takes the counters once. `by_signal`: from a program that cannot be read, by a signal.
     pub(crate) async fn take(&self, agent: &Arc<Agent>, by_signal: bool) {
-        let Round { unread, missing } = match take_live(agent).await {
+        let Round { unread, missing, .. } = match take_live(agent).await {
             Ok(round) => round,
             Err(error) => {
                 say(NAME, format_args!("error: no snapshot was taken: {error}"));

@@ -26,6 +26,7 @@ mod runtime;
 mod signals;
 mod snapshot;
 mod tarball;
+mod unread;
 mod upload;
 mod watch;
 mod write_timeout;

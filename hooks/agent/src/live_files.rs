@@ -95,6 +95,8 @@ pub(crate) struct Round {
     pub(crate) unread: Option<String>,
     /// Why those of other processes could not be read, or not all.
     pub(crate) missing: Option<String>,
+    /// The processes that could not be read, each with the reason.
+    pub(crate) by_process: BTreeMap<u32, String>,
 }
 
 impl LiveFiles {
@@ -242,9 +244,10 @@ impl LiveFiles {
         let is_unread = |program| scan.is_unread(program) || scan.snapshots.is_empty() && !is_starting;
         if running.is_some_and(is_unread) {
             let none = || "no process here is a Go program built with -cover".to_owned();
-            return Ok(Round { unread: Some(why.unwrap_or_else(none)), missing: None });
+            return Ok(Round { unread: Some(why.unwrap_or_else(none)), ..Round::default() });
         }
-        Ok(Round { unread: None, missing: why.filter(|_| !is_starting) })
+        let by_process = scan.unread().clone();
+        Ok(Round { unread: None, missing: why.filter(|_| !is_starting), by_process })
     }
 
     /// Removes what is superseded. Gives what is in the folder then.

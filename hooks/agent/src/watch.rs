@@ -27,9 +27,10 @@ use crate::args::{SharedArgs, WatchArgs};
 use crate::containers::{self, Others, PodContainer};
 use crate::endpoint::{self, Body, Endpoint, Handler, answer_json, refuse, snapshot_archive};
 use crate::files::CoverFolder;
-use crate::live_files::{LiveFiles, Round};
+use crate::live_files::LiveFiles;
 use crate::runtime::block_on;
 use crate::signals::{self, Blocked, SignalEvent, Signals};
+use crate::unread::Unread;
 use crate::upload::{Uploader, last_deadline};
 use crate::{NAME, files, identity, tarball};
 
@@ -65,8 +66,11 @@ async fn watch(args: &WatchArgs, blocked: Blocked) -> Result<u8> {
         snapshots: Arc::default(),
     });
     let control = spawn_local(endpoint::serve(ports, Arc::clone(&watch)));
-    let stop = until_over(&watch, args, signals).await?;
+    // One that is under way takes effect before the last one, or is given up after it.
+    let mut uploads = JoinSet::new();
+    let stop = until_over(&watch, args, signals, &mut uploads).await?;
     watch.finish(stop, shared).await;
+    drop(uploads);
     watch.endpoint.close();
     let _ = control.await;
     Ok(Exit::Done.code())
@@ -114,8 +118,8 @@ struct Watched {
     folder: Arc<CoverFolder>,
     live: Arc<LiveFiles>,
     uploader: Option<Uploader>,
-    /// Why some of its programs could not be read when they were tried last.
-    missing: Mutex<Option<String>>,
+    /// Why some of its programs could not be read.
+    unread: Mutex<Unread>,
     /// There is something to be uploaded.
     has_any: AtomicBool,
     /// What was printed.
@@ -123,11 +127,16 @@ struct Watched {
 }
 
 /// Reads at each interval. Gives when the stop signal came, once the programs have ended after it.
-async fn until_over(watch: &Arc<Watch>, args: &WatchArgs, mut signals: Signals) -> Result<Instant> {
+async fn until_over(
+    watch: &Arc<Watch>,
+    args: &WatchArgs,
+    mut signals: Signals,
+    uploads: &mut JoinSet<()>,
+) -> Result<Instant> {
     let mut ticks = interval(args.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut rounds, mut uploads) = (JoinSet::new(), JoinSet::new());
-    let mut stop = None;
+    let mut rounds = JoinSet::new();
+    let (mut stop, mut told) = (None, None);
     loop {
         let deadline = stop.map(|stop| stop + args.shared.deadline);
         tokio::select! {
@@ -143,16 +152,22 @@ async fn until_over(watch: &Arc<Watch>, args: &WatchArgs, mut signals: Signals) 
             // The last one may still be under way.
             _ = ticks.tick(), if rounds.is_empty() => {
                 let (watch, begun) = (Arc::clone(watch), Instant::now());
-                rounds.spawn_blocking(move || watch.take().map(|()| begun));
+                rounds.spawn_blocking(move || watch.take().map(|failed| (begun, failed)));
             }
             Some(round) = rounds.join_next() => {
                 let round = round.map_err(io::Error::other).flatten();
-                if let Err(error) = &round {
-                    say(NAME, format_args!("error: no snapshot was taken: {error}"));
+                let failed = match &round {
+                    Ok((_, failed)) => list(failed),
+                    Err(error) => Some(error.to_string()),
+                };
+                // Once, though it comes again every time.
+                if let Some(why) = failed.as_ref().filter(|_| failed != told) {
+                    say(NAME, format_args!("error: no snapshot was taken: {why}"));
                 }
+                told = failed;
                 // As a native sidecar it is stopped when all other containers have ended. Else they are ending now.
                 if let Some(stop) = stop
-                    && round.is_ok_and(|begun| begun >= stop)
+                    && round.is_ok_and(|(begun, _)| begun >= stop)
                     && !watch.all().iter().any(|one| one.live.has_running())
                 {
                     return Ok(stop);
@@ -180,23 +195,28 @@ async fn at(stop: Option<Instant>, deadline: Option<Instant>) -> Instant {
 }
 
 impl Watch {
-    /// Reads all programs once. It reads files.
-    fn take(&self) -> io::Result<()> {
+    /// Reads all programs once. Gives why those of a container could not be read, by its name. It reads files.
+    fn take(&self) -> io::Result<BTreeMap<String, String>> {
         let Others { processes: mut found, with_agent } = containers::others(&self.own)?;
         *self.with_agent.lock().unwrap_or_else(PoisonError::into_inner) = with_agent;
         // Of a container that is known all processes may have ended. And a program may have written counters itself, if its
-        // GOCOVERDIR is the container's folder here.
+        // GOCOVERDIR is the container's folder here. Other folders may be anything.
+        for name in self.lock().keys() {
+            found.entry(name.clone()).or_default();
+        }
         for entry in fs::read_dir(self.folder.path())? {
-            let entry = entry?;
-            if let (true, Ok(name)) = (entry.file_type()?.is_dir(), entry.file_name().into_string()) {
+            let Ok(name) = entry?.file_name().into_string() else { continue };
+            if files::list(&self.folder.path().join(&name)).is_ok_and(|listed| !listed.is_empty()) {
                 found.entry(name).or_default();
             }
         }
-        let mut outcome = Ok(());
+        let mut failed = BTreeMap::new();
         for (name, pids) in found {
-            outcome = outcome.and(self.watched(&name).and_then(|watched| watched.take(&pids)));
+            if let Err(error) = self.watched(&name).and_then(|watched| watched.take(&pids)) {
+                failed.insert(name, error.to_string());
+            }
         }
-        outcome
+        Ok(failed)
     }
 
     /// A container, which is new if it was not known.
@@ -212,10 +232,9 @@ impl Watch {
             let origin = Origin { container: Origin::part(name), ..self.origin.clone() };
             Uploader::new(address, origin, Arc::clone(&folder), Arc::clone(&live), false)
         });
-        let (name, missing, has_any, told) =
+        let (name, unread, has_any, told) =
             (name.to_owned(), Mutex::default(), AtomicBool::new(false), Mutex::default());
-        let watched =
-            Arc::new(Watched { name: name.clone(), folder, live, uploader, missing, has_any, told });
+        let watched = Arc::new(Watched { name: name.clone(), folder, live, uploader, unread, has_any, told });
         containers.insert(name, Arc::clone(&watched));
         Ok(watched)
     }
@@ -239,7 +258,11 @@ impl Watch {
         for watched in &all {
             let live = Arc::clone(&watched.live);
             if let Ok(Err(error)) = spawn_blocking(move || live.settle()).await {
-                watched.tell(&format!("error: what was counted may be there twice: {error}"));
+                let name = &watched.name;
+                say(
+                    NAME,
+                    format_args!("error: container {name}: what was counted may be there twice: {error}"),
+                );
             }
             if let Some(loss) = watched.live.loss() {
                 say(NAME, format_args!("warning: container {}: {loss}", watched.name));
@@ -279,22 +302,19 @@ impl Watch {
 impl Watched {
     /// Reads the container's programs. `pids` are its processes.
     fn take(&self, pids: &[u32]) -> io::Result<()> {
-        let Round { missing, .. } = self.live.take(pids, None)?;
-        if !pids.is_empty() {
-            // What could not be read until it ended is missing.
-            *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
-        }
+        let round = self.live.take(pids, None)?;
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).note(pids, round);
         let missing = self.missing();
-        if let Some(missing) = &missing {
-            self.tell(&format!("warning: a snapshot is not complete: {missing}"));
+        for missing in &missing {
+            self.tell(missing);
         }
-        let has_any = missing.is_some() || fs::read_dir(self.folder.path())?.next().is_some();
+        let has_any = !missing.is_empty() || fs::read_dir(self.folder.path())?.next().is_some();
         self.has_any.fetch_or(has_any, Ordering::Relaxed);
         Ok(())
     }
 
-    fn missing(&self) -> Option<String> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn missing(&self) -> Vec<String> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).sentences()
     }
 
     async fn upload(&self, deadline: Instant, exit_code: Option<u8>) {
@@ -305,12 +325,17 @@ impl Watched {
         }
     }
 
-    /// Prints a line about the container, once. A message may have the numbers of processes, so not all are printed.
-    fn tell(&self, line: &str) {
+    /// Says what is missing of the container, once. A message may have the numbers of processes, so not all are printed.
+    fn tell(&self, missing: &str) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < MOST_TOLD && told.insert(line.to_owned()) {
-            let (kind, text) = line.split_once(": ").unwrap_or(("warning", line));
-            say(NAME, format_args!("{kind}: container {}: {text}", self.name));
+        if told.len() > MOST_TOLD || !told.insert(missing.to_owned()) {
+            return;
+        }
+        let name = &self.name;
+        if told.len() > MOST_TOLD {
+            say(NAME, format_args!("warning: container {name}: further messages are left out"));
+        } else {
+            say(NAME, format_args!("warning: container {name}: a snapshot is not complete: {missing}"));
         }
     }
 }
@@ -345,7 +370,12 @@ async fn snapshot(watch: &Arc<Watch>, container: Option<String>) -> Response<Bod
     let turn = Arc::clone(&watch.snapshots).lock_owned().await;
     let this = Arc::clone(watch);
     let read = move || -> io::Result<_> {
-        this.take()?;
+        let mut failed = this.take()?;
+        // What is wrong with another container is nothing to who asks for this one.
+        failed.retain(|name, _| container.as_ref().is_none_or(|container| container == name));
+        if let Some(why) = list(&failed) {
+            return Err(io::Error::other(why));
+        }
         let with_agent = this.with_agent.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut files, mut processes, mut missing) = (BTreeMap::new(), Vec::new(), Vec::new());
         let is_meant = |one: &Arc<Watched>| container.as_ref().is_none_or(|name| *name == one.name);
@@ -362,9 +392,15 @@ async fn snapshot(watch: &Arc<Watch>, container: Option<String>) -> Response<Bod
         Ok((files, _, missing)) if files.is_empty() && !missing.is_empty() => {
             refuse(StatusCode::CONFLICT, &format!("no snapshot could be taken: {}", missing.join("; ")))
         }
-        Ok((files, processes, missing)) => snapshot_archive(watch, files, &processes, missing, turn),
+        Ok((files, processes, missing)) => snapshot_archive(watch, files, &processes, &missing, turn),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+/// Why containers could not be read, if any could not.
+fn list(failed: &BTreeMap<String, String>) -> Option<String> {
+    let all: Vec<String> = failed.iter().map(|(name, why)| format!("container {name}: {why}")).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// The coverage files of a folder.

@@ -46,8 +46,8 @@ pub struct Scan {
     refused: Vec<String>,
     /// A process has coverage, and has not begun to count.
     starting: bool,
-    /// Processes that have coverage or may have it, and are not in `snapshots`.
-    unread: BTreeSet<u32>,
+    /// Processes that have coverage or may have it, and are not in `snapshots`: why, a sentence each.
+    unread: BTreeMap<u32, String>,
     /// What each process is known by.
     taken: BTreeSet<Vec<u8>>,
 }
@@ -85,8 +85,9 @@ impl Scan {
         for pid in BTreeSet::from_iter(pids) {
             if let Err(error) = scanner.read(*pid, &mut scan) {
                 let hint = if error.is_refused() { format!("; {}", reading_rights()) } else { String::new() };
-                scan.failures.push(format!("process {pid}: {error}{hint}"));
-                scan.unread.insert(*pid);
+                let why = format!("process {pid}: {error}{hint}");
+                scan.failures.push(why.clone());
+                scan.unread.insert(*pid, why);
             }
         }
         scan
@@ -164,7 +165,13 @@ impl Scan {
     /// Whether a process that was to be read has coverage, or may have it, and could not be read.
     #[must_use]
     pub fn is_unread(&self, pid: u32) -> bool {
-        self.unread.contains(&pid)
+        self.unread.contains_key(&pid)
+    }
+
+    /// The processes that have coverage, or may have it, and could not be read: why, a sentence each.
+    #[must_use]
+    pub fn unread(&self) -> &BTreeMap<u32, String> {
+        &self.unread
     }
 
     /// Whether a process is being started that has coverage, and has counted nothing yet.
@@ -189,17 +196,16 @@ impl Scanner {
         for pid in pids {
             scanned.insert(pid);
             let Err(error) = self.read(pid, &mut scan) else { continue };
-            match error {
+            let why = || format!("process {pid} ({}): {error}", command(pid));
+            match &error {
                 ProcessError::Ended => continue,
                 ProcessError::Coverage(Error::NotElf | Error::NotGo | Error::NotCovered) => continue,
-                ProcessError::Coverage(error @ (Error::NoSections | Error::Processor(_))) => {
-                    scan.unknown.push(format!("process {pid} ({}): {error}", command(pid)));
-                }
+                ProcessError::Coverage(Error::NoSections | Error::Processor(_)) => scan.unknown.push(why()),
                 // It has ended, or is a thread of the kernel, which has no program.
                 ProcessError::Io(error) if error.kind() == ErrorKind::NotFound || command(pid).is_empty() => {
                     continue;
                 }
-                ProcessError::Coverage(error @ Error::NotStarted) => {
+                ProcessError::Coverage(Error::NotStarted) => {
                     scan.failures.push(format!("process {pid}: {error}"));
                     // It has counted nothing yet.
                     scan.starting = true;
@@ -208,7 +214,7 @@ impl Scanner {
                 error if error.is_refused() => scan.refused.push(format!("{pid} ({})", command(pid))),
                 error => scan.failures.push(format!("process {pid}: {error}")),
             }
-            scan.unread.insert(pid);
+            scan.unread.insert(pid, why());
         }
         self.known.retain(|pid, _| scanned.contains(pid));
         scan
