@@ -11,7 +11,7 @@ use crate::lines::line_counts;
 use crate::sources::{Found, read_text};
 use crate::{Filter, Report};
 
-/// For each Go file by its path from the repository's top folder, the lines that are new or changed.
+/// For each Go file by its path from the root, the lines that are new or changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
     files: BTreeMap<String, Vec<RangeInclusive<u32>>>,
@@ -56,6 +56,15 @@ pub enum GitError {
         /// Its message.
         message: String,
     },
+}
+
+/// The path of a folder from its repository's top folder, with a slash at its end; empty for that folder.
+///
+/// # Errors
+///
+/// [`GitError`]
+pub fn prefix(folder: &Path) -> Result<String, GitError> {
+    Ok(git(folder, &["rev-parse", "--show-prefix"])?.trim_end_matches('\n').to_owned())
 }
 
 impl Changes {

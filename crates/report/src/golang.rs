@@ -133,9 +133,16 @@ pub(crate) fn statements(source: &str) -> Option<Vec<Statement>> {
     let tree = parser.parse(source, None).filter(|tree| !tree.root_node().has_error())?;
     let statement =
         |node: Node<'_>| Statement { start: place(node.start_position()), end: place(node.end_position()) };
+    let is_blank = |name: Node<'_>| &source[name.byte_range()] == "_";
     let mut found = Vec::new();
     let mut nodes = vec![tree.root_node()];
     while let Some(node) = nodes.pop() {
+        // Go does not count functions that nobody can call.
+        if node.child_by_field_name("body").is_some()
+            && node.child_by_field_name("name").is_some_and(is_blank)
+        {
+            continue;
+        }
         let children: Vec<_> = node.named_children(&mut node.walk()).collect();
         if node.kind() == "statement_list" {
             let statements =
@@ -289,7 +296,7 @@ mod tests {
     fn statements_that_count() {
         let source = "package p\n\nfunc f(x int) {\n\ta := 1 // one\n\tif b := 2; a > b {\n\t\tx++\n\t} else if c {\n\t}\nnext:\n\tx--\n\
                       loop:\n\tfor i := 0; i < 3; i++ {\n\t\tswitch y := x; y {\n\t\tcase 1:\n\t\t\tbreak loop\n\t\t}\n\t}\n\
-                      \tg(func() { h() })\n\tselect {\n\tcase v := <-c:\n\t\tg(v)\n\t}\n\tvar (\n\t\tz = 1\n\t)\n}\n";
+                      \tg(func() { h() })\n\tselect {\n\tcase v := <-c:\n\t\tg(v)\n\t}\n\tvar (\n\t\tz = 1\n\t)\n}\n\nfunc _() {\n\tx()\n}\n";
         let expected = [
             (4, 2),
             (5, 2),

@@ -74,6 +74,19 @@ impl IgnoreComments {
         Some(Self { comments, statements: golang::statements(source)? })
     }
 
+    /// Whether there is no comment.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.comments.is_empty()
+    }
+
+    /// Whether a comment ignores a statement.
+    pub(crate) fn ignores(&self, statement: &Statement) -> bool {
+        self.comments.iter().any(|(comment, extent)| {
+            !comment.reason.is_empty()
+                && extent.is_some_and(|(start, end)| (start..end).contains(&statement.start))
+        })
+    }
+
     /// Leaves out the statements. A block of which statements stay is cut at those that go.
     pub(crate) fn apply(mut self, file: &mut FileProfile<'_>) -> Ignored {
         if self.comments.is_empty() {
@@ -93,8 +106,11 @@ impl IgnoreComments {
                     }
                 }
             }
-            statements += ignored.iter().filter(|ignored| **ignored).count();
+            let before = blocks.len();
             cut(block, own, &ignored, &mut blocks);
+            let left: u32 = blocks[before..].iter().map(|piece| piece.unit.statements).sum();
+            // With the last statement of a block, a label that counts goes too.
+            statements += block.unit.statements.saturating_sub(left) as usize;
             rows.resize(blocks.len(), row);
         }
         file.blocks = blocks;
@@ -376,7 +392,11 @@ mod tests {
         let suites = vec![blocks.iter().map(|(_, count)| count + 10).collect()];
         let mut file =
             FileProfile { blocks: blocks.iter().map(block).collect(), suites, ..FileProfile::default() };
-        let comments = IgnoreComments::of(SOURCE).expect("it is valid").apply(&mut file).comments;
+        let sum = |file: &FileProfile<'_>| file.blocks.iter().map(|block| block.unit.statements).sum::<u32>();
+        let before = sum(&file);
+        let Ignored { comments, statements } =
+            IgnoreComments::of(SOURCE).expect("it is valid").apply(&mut file);
+        assert_eq!(sum(&file) + statements as u32, before, "each statement stays or is ignored");
         let of_suite: Vec<u32> = file.blocks.iter().map(|block| block.count + 10).collect();
         assert_eq!(file.suites, [of_suite], "a suite's counts are those of the blocks that are left");
         let units = file.blocks.iter().map(|block| block.unit);
@@ -406,6 +426,8 @@ mod tests {
     fn a_label_that_counts_stays_with_the_first_piece() {
         let (pieces, _) = applied(&[((3, 10, 7, 1, 4), 1)]);
         assert_eq!(pieces, [(3, 10, 5, 2, 2), (6, 2, 7, 1, 1)]);
+        // Without another statement in its block, it goes.
+        assert_eq!(applied(&[((5, 2, 6, 1, 2), 1)]).0, []);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Document {
     /// The coverage of all files.
     #[serde(flatten)]
     pub total: Statements,
+    /// The statements that comments ignore, if these are left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ignored_statements: usize,
     /// The suites, if the report has some.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<Suite>,
@@ -161,6 +164,10 @@ impl Statements {
     }
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 /// Makes the document of a report.
 #[must_use]
 pub fn document(report: &Report<'_>) -> Document {
@@ -207,6 +214,7 @@ pub fn document(report: &Report<'_>) -> Document {
         podcov: env!("CARGO_PKG_VERSION").to_owned(),
         mode: report.profile().mode().map(|mode| mode.to_string()),
         total: report.total().into(),
+        ignored_statements: report.ignored_statements(),
         suites: suites.collect(),
         packages,
         renamed: report

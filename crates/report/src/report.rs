@@ -11,7 +11,7 @@ use podcov_profile::{
 };
 
 use crate::glob::Globs;
-use crate::golang::{self, within};
+use crate::golang::{self, Statement, within};
 use crate::ignore::{IgnoreComment, IgnoreComments, Ignored};
 use crate::sources::{Found, Sources, read_text};
 use crate::suites::{self, Suite};
@@ -396,7 +396,9 @@ impl SourceFacts {
             lines: function_lines(package, file, &extents),
             extents: unnamed.then_some(extents),
             statements: file.repetition().and_then(|_| statement_counts(&file.blocks, &source)),
-            comments: ignored.then(|| IgnoreComments::of(&source)).flatten(),
+            comments: ignored.then(|| IgnoreComments::of(&source)).flatten().filter(|comments| {
+                comments.is_empty() || fits(&file.blocks, &source, |statement| comments.ignores(statement))
+            }),
         }
     }
 
@@ -452,17 +454,22 @@ impl Sources {
         self.find(name)
             .file
             .and_then(|path| read_text(&path).ok())
-            .is_some_and(|source| fits(blocks, source.as_ref()))
+            .is_some_and(|source| fits(blocks, source.as_ref(), |_| false))
     }
 }
 
-fn fits(blocks: &[Block], source: &str) -> bool {
+/// Whether these are the blocks of a source, of which some statements may have been left out.
+fn fits(blocks: &[Block], source: &str, may_lack: impl Fn(&Statement) -> bool) -> bool {
     let Some(statements) = golang::statements(source) else { return false };
     let own = || blocks.iter().map(|block| block.unit.statements).collect();
     let numbers = statement_counts(blocks, source).unwrap_or_else(own);
     let right = blocks.iter().map(|block| within(&statements, &block.unit).len());
+    let mut lacks = vec![true; statements.len()];
+    blocks.iter().for_each(|block| lacks[within(&statements, &block.unit)].fill(false));
+    let lacking = || statements.iter().zip(&lacks).filter(|(_, lacks)| **lacks);
     misfit(blocks, source).is_none()
-        && right.clone().sum::<usize>() == statements.len()
+        && lacking().all(|(statement, _)| may_lack(statement))
+        && right.clone().sum::<usize>() == statements.len() - lacking().count()
         // Up to Go 1.26 a label or a bare block counts as a statement of the block before it.
         && right.zip(numbers).all(|(right, number)| number as usize == right || number as usize == right + 1)
 }
@@ -552,10 +559,14 @@ mod tests {
     #[test]
     fn blocks_fit_the_source_that_they_are_of() {
         let source = "package p\n\nfunc f() {\n\ta()\n\tb()\n}\n\nfunc g() {\n\tc()\n}\n";
-        assert!(fits(&[block(4, 6, 2), block(9, 10, 1)], source));
-        assert!(!fits(&[block(4, 6, 2)], source), "a function has no block");
-        assert!(!fits(&[block(4, 6, 4), block(9, 10, 1)], source), "more statements");
-        assert!(!fits(&[block(4, 6, 2), block(9, 30, 1)], source), "more lines");
+        let fits = |blocks: &[Block]| fits(blocks, source, |_| false);
+        assert!(fits(&[block(4, 6, 2), block(9, 10, 1)]));
+        assert!(!fits(&[block(4, 6, 2)]), "a function has no block");
+        assert!(!fits(&[block(4, 6, 4), block(9, 10, 1)]), "more statements");
+        assert!(!fits(&[block(4, 6, 2), block(9, 30, 1)]), "more lines");
+        assert!(!fits(&[block(4, 6, 2), block(4, 6, 2), block(9, 10, 1)]), "statements of two blocks");
+        let lacks_c = |blocks: &[Block]| super::fits(blocks, source, |statement| statement.start == (9, 2));
+        assert!(lacks_c(&[block(4, 6, 2)]) && !lacks_c(&[block(9, 10, 1)]));
     }
 
     /// In the source of now, the second block's statements are comments.

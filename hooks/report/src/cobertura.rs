@@ -22,7 +22,7 @@ pub(crate) struct Cobertura {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Only files that changed since the last common ancestor of this git revision and HEAD
+    /// Only files with lines that are new or changed since the last common ancestor of this git revision and HEAD
     #[arg(long, value_name = "REVISION")]
     since: Option<String>,
 
@@ -63,7 +63,7 @@ pub(crate) fn cobertura(Cobertura { input, output, since, max_bytes }: &Cobertur
             numbered::write(path, Format::Cobertura, &documents)?;
         }
         _ => {
-            write_reports(output.as_deref(), Format::Cobertura, &report, cobertura::write)?;
+            write_reports(input, output.as_deref(), Format::Cobertura, &report, cobertura::write)?;
         }
     }
     Ok(input.messages.exit())

@@ -108,7 +108,7 @@ pub(crate) fn textfmt(Textfmt { input, output }: &Textfmt) -> Result<Exit> {
     let data = input.read(&files, NothingSelected::IsPrinted)?;
     if output.as_deref().is_some_and(is_by_suite) {
         let report = input.report(&data)?;
-        write_reports(output.as_deref(), output::Format::Text, &report, |report, mut out| {
+        write_reports(input, output.as_deref(), output::Format::Text, &report, |report, mut out| {
             report.profile().write_text(&mut out)
         })?;
     } else {

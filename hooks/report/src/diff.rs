@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::ops::RangeInclusive;
 
 use anyhow::Result;
-use podcov_exit::{Exit, Failure};
-use report::changes::{ChangedFile, Changes, GitError};
+use podcov_exit::{Exit, Failure, ResultExt};
+use report::changes::{self, ChangedFile, Changes, GitError};
 use report::gate::changed_total;
 use report::results::DiffResult;
 use report::{Report, sarif, summary};
@@ -70,7 +70,13 @@ pub(crate) fn diff(Diff { input, since, form }: &Diff) -> Result<Exit> {
     let data = input.read(&files, NothingSelected::Fails)?;
     let report = input.report(&data)?;
     let since = since.as_deref().unwrap_or(SINCE);
-    let ChangedLines { files, without_data } = changed_lines(input, &report, since)?;
+    let ChangedLines { mut files, without_data } = changed_lines(input, &report, since)?;
+    if form.github || form.sarif {
+        // Their readers know the repository, not --root.
+        let prefix = changes::prefix(&input.root()?)
+            .or_exit(Exit::Usage, "cannot tell where the root is in its repository")?;
+        files.iter_mut().for_each(|file| file.path.insert_str(0, &prefix));
+    }
     let exit = input.messages.exit();
     if form.json {
         let complete = exit == Exit::Done;

@@ -33,6 +33,7 @@ pub(crate) fn export(Export { input, output: dir }: &Export) -> Result<Exit> {
     let [text, lcov, cobertura] = ["coverage.out", "lcov.info", "coverage.xml"].map(|name| dir.join(name));
     // Nothing is written if one of them is refused.
     for (path, format) in [(&text, Format::Text), (&lcov, Format::Lcov), (&cobertura, Format::Cobertura)] {
+        input.check_output(path)?;
         output::check(path, format)?;
     }
     let report = input.report(&data)?;

@@ -73,7 +73,7 @@ pub(crate) fn html(Html { input, output, title }: &Html) -> Result<Exit> {
     // Only the page itself may be written to stdout.
     let is_stdout = output::is_stdout(output);
     let write = |report: &Report<'_>, out: &mut dyn Write| html::write(report, title, out);
-    for (path, total) in write_reports(Some(output), output::Format::Html, &report, write)? {
+    for (path, total) in write_reports(input, Some(output), output::Format::Html, &report, write)? {
         if !is_stdout {
             output::print(|out| writeln!(out, "{}: {total}", path.display()))?;
         }
@@ -100,7 +100,7 @@ pub(crate) fn markdown(
         .with_hint("leave out one of the two")
         .into());
     }
-    write_reports(output.as_deref(), output::Format::Markdown, &report, |report, out| {
+    write_reports(input, output.as_deref(), output::Format::Markdown, &report, |report, out| {
         markdown::write(report, before, out)
     })?;
     Ok(input.messages.exit())
@@ -118,19 +118,21 @@ fn with_report(
     let files = input.load()?;
     let data = input.read(&files, NothingSelected::Fails)?;
     let report = input.report(&data)?;
-    write_reports(output.as_deref(), format, &report, write)?;
+    write_reports(input, output.as_deref(), format, &report, write)?;
     Ok(input.messages.exit())
 }
 
 /// Writes a report to a file; if the file's name has a place for a suite's name, the report of each suite to a file of its
 /// own. Gives the files, and the coverage in each.
 pub(crate) fn write_reports(
+    input: &InputArgs,
     output: Option<&Path>,
     format: output::Format,
     report: &Report<'_>,
     write: impl Fn(&Report<'_>, &mut dyn Write) -> io::Result<()>,
 ) -> Result<Vec<(PathBuf, Coverage)>> {
     let Some(path) = output.filter(|path| is_by_suite(path)) else {
+        output.map_or(Ok(()), |path| input.check_output(path))?;
         output::write(output, format, |out| write(report, out))?;
         return Ok(output.map(|path| (path.to_owned(), report.total())).into_iter().collect());
     };
@@ -141,7 +143,7 @@ pub(crate) fn write_reports(
     }
     let paths: Vec<PathBuf> = report.suites().iter().map(|suite| file_of_suite(path, &suite.name)).collect();
     // All or none, as far as that can be known before.
-    paths.iter().try_for_each(|path| output::check(path, format))?;
+    paths.iter().try_for_each(|path| input.check_output(path).and_then(|()| output::check(path, format)))?;
     let mut written = Vec::new();
     for (suite, path) in paths.into_iter().enumerate() {
         let report = report.of_suite(suite);

@@ -287,6 +287,7 @@ impl InputArgs {
 
     /// Writes the text profile of the selected data.
     pub(crate) fn write_text(&self, data: &Data<'_>, path: Option<&Path>) -> Result<()> {
+        path.map_or(Ok(()), |path| self.check_output(path))?;
         if self.leaves_out_files() {
             let profile = self.profile(data)?;
             return output::write(path, Format::Text, |mut out| profile.write_text(&mut out));

@@ -16,6 +16,7 @@ mod load;
 mod messages;
 mod numbered;
 mod output;
+mod paths;
 mod selection;
 mod suites;
 

@@ -11,6 +11,7 @@ use podcov_storage::Address;
 
 use crate::fetch::{Fetched, fetch};
 use crate::input::InputArgs;
+use crate::paths::{is_same_file, real};
 use crate::suites::{self, SuiteSource};
 
 /// The default folder that podcov-collect writes to.
@@ -102,6 +103,17 @@ impl InputArgs {
         self.i.iter().any(|dir| real(dir) == folder) || trees.any(|tree| folder.starts_with(real(tree)))
     }
 
+    /// Refuses an output that is an input as well: the coverage in it would be lost.
+    pub(crate) fn check_output(&self, output: &Path) -> Result<()> {
+        let inputs = self.inputs.iter().chain(&self.i).chain(self.suites.files());
+        if output.is_file() && inputs.into_iter().any(|input| is_same_file(output, input)) {
+            return Err(Failure::new(Exit::Usage, format!("{} is an input as well", output.display()))
+                .with_hint("give another file with -o: the result would replace the input")
+                .into());
+        }
+        Ok(())
+    }
+
     /// The inputs from storage, which are fetched only once.
     fn fetch(&self, addresses: &[Address]) -> Result<Option<&Fetched>> {
         if addresses.is_empty() {
@@ -145,17 +157,9 @@ fn carried_profile(file: &Path, suite: &str) -> Result<Vec<u8>> {
     }
     let text = report::text_profile(bytes, suite).map_err(|error| {
         let what = format!("cannot carry suite {suite} forward from {}: {error}", file.display());
-        Failure::new(Exit::Usage, what).with_hint("give a file of podcov-report json, or a text profile")
+        Failure::new(Exit::Usage, what).with_hint(
+            "give what podcov-report textfmt writes, or podcov-report json without --skip-ignored and skip_ignored in podcov.toml",
+        )
     })?;
     Ok(text.into_bytes())
-}
-
-/// A path without links, as far as it exists.
-fn real(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let there = path.ancestors().find_map(|there| Some((there, there.canonicalize().ok()?)));
-    match there {
-        Some((there, real)) => real.join(path.strip_prefix(there).unwrap_or(Path::new(""))),
-        None => path,
-    }
 }

@@ -13,6 +13,8 @@ use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::NewFile;
 use tempfile::NamedTempFile;
 
+use crate::paths::is_same_file;
+
 /// The format of a file that is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Format {
@@ -95,19 +97,6 @@ pub(crate) fn check(path: &Path, format: Format) -> Result<()> {
 /// Whether a path leads to stdout: `-`, `/dev/stdout` and the like.
 pub(crate) fn is_stdout(path: &Path) -> bool {
     path == Path::new("-") || is_same_file(path, Path::new("/dev/fd/1"))
-}
-
-#[cfg(unix)]
-fn is_same_file(path: &Path, other: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let place = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    place(path).is_some_and(|file| place(other) == Some(file))
-}
-
-/// Other systems have no such paths.
-#[cfg(not(unix))]
-fn is_same_file(_path: &Path, _other: &Path) -> bool {
-    false
 }
 
 /// The target of a path.

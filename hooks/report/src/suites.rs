@@ -1,6 +1,7 @@
 //! `--suite`: parts of the input, such as unit and end-to-end tests, that are counted apart.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -8,6 +9,8 @@ use anyhow::Result;
 use podcov_exit::{Exit, Failure};
 use podcov_storage::Address;
 use report::suites::Suite;
+
+use crate::paths::real;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SuiteArgs {
@@ -43,6 +46,15 @@ pub(crate) enum Input {
     Carried(PathBuf),
 }
 
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) | Self::Carried(path) => path.display().fmt(f),
+            Self::Storage(address) => address.fmt(f),
+        }
+    }
+}
+
 /// A suite and its inputs.
 #[derive(Debug)]
 pub(crate) struct SuiteSource {
@@ -61,6 +73,15 @@ impl SuiteArgs {
         if self.suite.is_empty() {
             self.suite = suites;
         }
+    }
+
+    /// The paths that are given: of inputs, and of coverage of an earlier time.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let inputs = self.suite.iter().filter_map(|suite| match &suite.input {
+            Input::Path(path) | Input::Carried(path) => Some(path),
+            Input::Storage(_) => None,
+        });
+        inputs.chain(self.carry.iter().map(|(_, path)| path))
     }
 
     /// The suites, in the order in which they are given first.
@@ -129,13 +150,18 @@ impl SuiteArgs {
 fn sources(inputs: &[SuiteInput]) -> Result<Vec<SuiteSource>> {
     let refuse = |what: String, hint: &str| Err(Failure::new(Exit::Usage, what).with_hint(hint).into());
     let mut sources = Vec::<SuiteSource>::new();
-    let mut suites = HashMap::<PathBuf, &str>::new();
-    for SuiteInput { name, input } in inputs {
-        if let Input::Path(path) = input {
-            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
-            if let Some(other) = suites.insert(path.clone(), name) {
-                let what = format!("{} is an input of suite {other} and of suite {name}", path.display());
-                return refuse(what, "give each input to one suite: it would count twice");
+    for (number, SuiteInput { name, input }) in inputs.iter().enumerate() {
+        for other in &inputs[..number] {
+            let (suite, hint) = (&other.name, "give each input to one suite: it would count twice");
+            if is_same_input(input, &other.input) {
+                return refuse(format!("{input} is an input of suite {suite} and of suite {name}"), hint);
+            }
+            let pairs = [(input, &other.input), (&other.input, input)];
+            if let Some((inner, outer)) = pairs.into_iter().find(|(inner, outer)| is_in(inner, outer)) {
+                let what = format!(
+                    "{inner} is in {outer}, and they are inputs of suite {suite} and of suite {name}"
+                );
+                return refuse(what, hint);
             }
         }
         let same = |source: &&mut SuiteSource| source.suite.name.eq_ignore_ascii_case(name);
@@ -152,6 +178,22 @@ fn sources(inputs: &[SuiteInput]) -> Result<Vec<SuiteSource>> {
         }
     }
     Ok(sources)
+}
+
+/// Whether two inputs are one.
+fn is_same_input(input: &Input, other: &Input) -> bool {
+    match (input, other) {
+        (Input::Path(path), Input::Path(other)) => real(path) == real(other),
+        _ => input == other,
+    }
+}
+
+/// Whether a folder is in the other input, so that it is read with that. Text profiles in folders are not.
+fn is_in(inner: &Input, outer: &Input) -> bool {
+    match (inner, outer) {
+        (Input::Path(inner), Input::Path(outer)) => inner.is_dir() && real(inner).starts_with(real(outer)),
+        _ => false,
+    }
 }
 
 /// Parses `NAME=INPUT`.

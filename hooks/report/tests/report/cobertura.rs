@@ -80,8 +80,16 @@ fn parts_of_a_size() {
         );
     }
     // The parts that an earlier run has left would count too.
+    // Also after a gap. Another name is no part.
+    for name in ["parts/x-9.xml", "parts/x-12.xml", "parts/x-09.xml", "parts/y-9.xml"] {
+        desk.write(name, &first[0]);
+    }
     assert_eq!(desk.report("cobertura a b --max-bytes 10485760 -o parts/x.xml").code, Some(0));
     assert_eq!(parts().len(), 1);
+    let there = |name: &&str| desk.path(name).exists();
+    let names = ["parts/x-9.xml", "parts/x-12.xml", "parts/x-09.xml", "parts/y-9.xml"];
+    assert_eq!(names.iter().filter(|name| there(name)).count(), 2);
+    assert!(there(&names[2]) && there(&names[3]));
     // Somebody else's file stays, and nothing is written.
     desk.write("parts/x-2.xml", "<mine/>");
     let before = desk.read("parts/x-1.xml");

@@ -239,6 +239,11 @@ fn changed_lines() {
         assert!(run["originalUriBaseIds"]["%SRCROOT%"]["description"]["text"].is_string());
     }
     assert_eq!(desk.report_in("shop", "diff ../b --since base --sarif --json").code, Some(2));
+    // Below another root, too, the paths are the repository's.
+    let ended = desk.report_in("shop", "diff ../b --since base --sarif --root shapes");
+    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), sarif, "{}", ended.stderr);
+    let ended = desk.report_in("shop", "diff ../b --since base --github --root shapes");
+    assert!(ended.stdout.starts_with("::warning file=shapes/b.go,line=42,"), "{ended:?}");
     let ended = desk.report_in("shop", "gate ../b --since base --fail-under-changed 72 --json");
     let found: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((ended.code, &found["changed_files"]), (Some(1), &expected["files"]));

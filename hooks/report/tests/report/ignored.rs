@@ -76,6 +76,38 @@ fn the_list_of_comments() {
     );
 }
 
+/// In the source of now, the comments are for other statements.
+#[test]
+fn comments_of_another_version_ignore_nothing() {
+    let desk = desk();
+    let source = desk.read("shop/shapes/b.go");
+    let selection = "../b --pkg sample/shapes --skip-ignored";
+    desk.write("shop/shapes/b.go", &source.replacen("\n\n", "\n\n// A new line.\n", 1));
+    let ended = desk.report_in("shop", &format!("percent {selection}"));
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(4), "\tsample/shapes\t\tcoverage: 84.6% of statements\n")
+    );
+    assert_eq!(
+        ended.stderr,
+        "podcov-report: error: cannot tell which statements of shapes/b.go are ignored, so all count: the source was not \
+         found, or does not fit\n"
+    );
+    // Without comments there is nothing to know.
+    desk.write("shop/shapes/b.go", &source.replace("podcov:ignore", "ignored"));
+    assert_eq!(desk.report_in("shop", &format!("percent {selection}")).code, Some(0));
+    // What has been left out once may be again.
+    desk.write("shop/shapes/b.go", &source);
+    assert_eq!(desk.report_in("shop", &format!("textfmt {selection} -o ../left.out")).code, Some(0));
+    let ended = desk.report_in("shop", "percent ../left.out --skip-ignored");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), "\tsample/shapes\t\tcoverage: 88.9% of statements\n"),
+        "{}",
+        ended.stderr
+    );
+}
+
 #[test]
 fn a_source_that_is_not_there_ignores_nothing() {
     let desk = desk();

@@ -244,3 +244,32 @@ fn mount_points() {
     );
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "theirs\n"), "{}", ended.stderr);
 }
+
+/// Its coverage would be lost, and be there no more the next time.
+#[test]
+fn an_input_is_not_replaced() {
+    let desk = Desk::new();
+    for name in ["unit.out", "unit/coverage.out"] {
+        fs_err::create_dir_all(desk.path("unit")).expect("a file of this test's");
+        assert_eq!(desk.report(&format!("textfmt a -o {name}")).code, Some(0));
+    }
+    fs_err::hard_link(desk.path("unit.out"), desk.path("other.out")).expect("a file of this test's");
+    assert_eq!(desk.report("json b -o before.json").code, Some(0));
+    let before = content(&desk.path("."));
+    for args in [
+        "textfmt unit.out b -o unit.out",
+        "textfmt unit.out b -o other.out",
+        "textfmt -i unit.out,b -o ./unit.out",
+        "percent unit.out b -o unit.out",
+        "merge unit.out b -o unit.out",
+        "export unit/coverage.out b -o unit",
+        "textfmt --suite unit=unit.out --suite e2e=b -o {suite}.out",
+        "textfmt --suite unit=unit.out --suite e2e=b -o unit.out",
+        "json --suite unit=a --suite e2e=gone --carry e2e=before.json -o before.json",
+    ] {
+        let ended = desk.report(args);
+        assert_eq!(ended.code, Some(2), "{args}: {ended:?}");
+        assert!(ended.stderr.contains(" is an input as well"), "{args}: {}", ended.stderr);
+        assert!(content(&desk.path(".")) == before, "{args}");
+    }
+}

@@ -222,6 +222,18 @@ fn what_is_no_suite_is_refused() {
         (&format!("json {SUITES} -i ../b"), "../b belongs to no suite"),
         (&format!("json {SUITES} --from file:///x"), "file:///x belongs to no suite"),
         ("--suite unit=../a --suite e2e=../a", "is an input of suite unit and of suite e2e"),
+        (
+            "--suite unit=../a --suite e2e=..",
+            "../a is in .., and they are inputs of suite unit and of suite e2e",
+        ),
+        (
+            "--suite unit=.. --suite e2e=../shop/../a",
+            "../shop/../a is in .., and they are inputs of suite unit",
+        ),
+        (
+            "--suite unit=file:///x --suite e2e=file:///x",
+            "file:///x is an input of suite unit and of suite e2e",
+        ),
         ("--suite unit=../a --suite UNIT=../b", "the suites unit and UNIT differ in case alone"),
         ("--suite ../a", "not of the form NAME=INPUT"),
         ("--suite a/b=../a", "`a/b` is no name of a suite"),
@@ -295,6 +307,11 @@ fn a_suite_that_did_not_run_is_carried_forward() {
         assert_eq!(ended.code, code, "{ended:?}");
         assert!(!ended.stdout.contains("carried_from") && !ended.stderr.contains("carried"), "{input}");
     }
+    let source = desk.read("shop/lib/lib.go").replace("sum += v\n", "sum += v // podcov:ignore why\n");
+    desk.write("shop/lib/lib.go", &source);
+    assert_eq!(desk.report_in("shop", "json ../b --skip-ignored -o cut.json").code, Some(0));
+    let cut: Value = serde_json::from_str(&desk.read("shop/cut.json")).unwrap();
+    assert!(cut["ignored_statements"].as_u64().unwrap() > 0);
     desk.write("shop/wrong.json", "{}");
     assert_eq!(desk.report_in("shop", "json --suite load=../b -o load.json").code, Some(0));
     for (carry, message) in [
@@ -302,6 +319,10 @@ fn a_suite_that_did_not_run_is_carried_forward() {
         ("e2e=none.json", "cannot read the coverage that is to be carried forward"),
         ("e2e=wrong.json", "cannot carry suite e2e forward from wrong.json: neither what"),
         ("e2e=load.json", "cannot carry suite e2e forward from load.json: its suites are load"),
+        (
+            "e2e=cut.json",
+            "cannot carry suite e2e forward from cut.json: it lacks statements that comments ignore",
+        ),
         ("e2e", "not of the form NAME=FILE"),
     ] {
         let ended = desk.report_in("shop", &format!("--suite unit=../a --suite e2e=../gone --carry {carry}"));
