@@ -486,7 +486,7 @@ async fn what_a_deleted_pod_wrote_to_its_volume_may_be_there() -> Result<()> {
 
 /// Uploads one run of a pod's container `app` to a folder of storage, as its podcov-agent does, which takes `name` for the
 /// pod's.
-fn upload(world: &World, pod: &str, name: &str) -> Result<()> {
+pub(crate) fn upload(world: &World, pod: &str, name: &str) -> Result<()> {
     let (run, start) = (one_run(world, pod)?, 1_795_224_300_594_803_693_u64);
     let folder = world.dir().join(format!("storage/{RUN}/default/{name}/app/{start}"));
     fs::create_dir_all(&folder)?;

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
 
+use crate::losses::upload;
 use crate::support::*;
 
 /// What has not happened by now never will.
@@ -71,6 +72,19 @@ async fn the_pods_of_the_targets_are_collected_from() -> Result<()> {
     Ok(())
 }
 
+/// Each target's namespace is looked in, also that of one that names none.
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_of_two_namespaces() -> Result<()> {
+    let world = world().await?;
+    world.bed.apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}")?;
+    deploy(&world, &Service { name: "cart", namespace: "shop", ..WRITES }).await?;
+    for select in ["-l app", "--run-id 9b2f7a6e-0001-4c5d-8e9f-000000000001"] {
+        let ended = run_tests(&world, &format!("{select} shop/svc/cart 70"), "true").await?;
+        assert_eq!((ended.code, collected(&world)?.len()), (0, 3), "{select}: {ended:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tests_exit_code_comes_first_then_what_is_lost_then_gates() -> Result<()> {
     let world = world().await?;
@@ -114,11 +128,49 @@ async fn gates_are_those_of_the_projects_file_too() -> Result<()> {
         assert_eq!(ended.stdout.contains("gate"), text.contains("gate"), "{text}: {ended:?}");
     }
     // Before tests that take minutes.
-    fs::write(&file, "[gates]\nfail_below = 1\n")?;
-    let ended = run_tests(&world, "", "touch tested").await?;
+    for (text, flags, said) in [
+        ("[gates]\nfail_below = 1\n", "", "podcov.toml:2: unknown field `fail_below`"),
+        ("[suites]\nunit = \"unit.out\"\n[gates]\nfail_under = 1\n", "", "the suites' inputs are unit.out\n"),
+        (
+            "[suites]\ne2e = \"reports/coverage\"\n[gates]\nfail_under = 1\n",
+            "--out other",
+            "no suite of podcov.toml reads ",
+        ),
+        ("[gates]\nbaseline = \"none.json\"\n", "", "there is no baseline none.json"),
+        ("", "--baseline none.json", "there is no baseline none.json"),
+    ] {
+        fs::write(&file, text)?;
+        let ended = run_tests(&world, flags, "touch tested").await?;
+        assert_eq!((ended.code, ended.stderr.contains(said)), (2, true), "{text}: {ended:?}");
+        assert!(!world.dir().join("tested").exists(), "{text}");
+    }
+    Ok(())
+}
+
+/// The gates have an input of their own, beside what is collected.
+#[tokio::test(flavor = "multi_thread")]
+async fn gates_read_storage_and_their_errors_are_no_end_of_the_rest() -> Result<()> {
+    let world = world().await?;
+    upload(&world, "nightly", "nightly")?;
+    let suites = format!(
+        "[suites]\ne2e = \"reports/coverage\"\nnightly = \"file://{}\"\n",
+        world.dir().join("storage").display()
+    );
+    fs::write(world.dir().join("podcov.toml"), format!("{suites}[gates]\nfail_under = 1\n"))?;
+    let ended = run_tests(&world, "", "true").await?;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    assert!(ended.stdout.ends_with("all coverage gates passed\n"), "{ended:?}");
+
+    // A gate that cannot be checked does not hide what is lost.
+    fs::write(world.dir().join("podcov.toml"), "")?;
+    fs::write(world.dir().join("none.json"), "{}")?;
+    let ended = run_tests(&world, "--baseline none.json", "true").await?;
     assert_eq!(ended.code, 2, "{ended:?}");
-    assert!(ended.stderr.contains("podcov.toml:2: unknown field `fail_below`"), "{ended:?}");
-    assert!(!world.dir().join("tested").exists());
+    assert!(ended.stderr.contains("cannot use none.json as the baseline"), "{ended:?}");
+    let deploying = deploy(&world, &Service { name: "silent", env: &[("ON_USR1", "ignore")], ..WRITES });
+    deploying.await?;
+    let ended = run_tests(&world, "--baseline none.json -l app", "true").await?;
+    assert_eq!(ended.code, 4, "{ended:?}");
     Ok(())
 }
 
@@ -174,6 +226,17 @@ async fn an_interrupted_run_collects_nothing() -> Result<()> {
     running.signal(Signal::INT)?;
     let ended = running.end().await?;
     assert_eq!(ended.code, 130, "{ended:?}");
+    assert!(!world.dir().join("reports").exists());
+
+    // Even if the tests call that a success.
+    fs::remove_file(world.dir().join("started"))?;
+    let trap = "trap 'exit 0' TERM; touch started; while :; do sleep 0.02; done";
+    let running = start(world.command("podcov-run", ["svc/writes", "70", "--", "sh", "-c", trap]))?;
+    until_there(&world, "started").await?;
+    running.signal(Signal::TERM)?;
+    let ended = running.end().await?;
+    assert_eq!(ended.code, 143, "{ended:?}");
+    assert!(ended.stderr.ends_with("interrupted, so nothing is collected\n"), "{ended:?}");
     assert!(!world.dir().join("reports").exists());
     Ok(())
 }

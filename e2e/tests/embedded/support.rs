@@ -19,6 +19,7 @@ pub(crate) const COUNTERS: &str = "covcounters.62ff98db792937fd37f18adced298d04.
 /// A service of `e2e/program`.
 pub(crate) struct Service {
     pub(crate) name: &'static str,
+    pub(crate) namespace: &'static str,
     pub(crate) replicas: u32,
     pub(crate) env: &'static [(&'static str, &'static str)],
     /// Flags of `go build`.
@@ -28,6 +29,7 @@ pub(crate) struct Service {
 /// A service that writes its counters on SIGUSR1.
 pub(crate) const WRITES: Service = Service {
     name: "writes",
+    namespace: "default",
     replicas: 1,
     env: &[("ON_USR1", "write")],
     build: &["-cover", "-covermode=atomic"],
@@ -44,7 +46,7 @@ pub(crate) async fn deploy_with(
     service: &Service,
     change: impl FnOnce(&mut Value, &Path),
 ) -> Result<()> {
-    let Service { name, replicas, .. } = service;
+    let Service { name, namespace, replicas, .. } = service;
     let binary = go_build("e2e/program", &format!("{name}-{}", service.build.join("")), service.build)?;
     world.bed.image(name, Image::new(&binary));
     let mut env = vec![
@@ -53,7 +55,7 @@ pub(crate) async fn deploy_with(
     ];
     env.extend(service.env.iter().map(|(name, value)| json!({"name": name, "value": value})));
     let mut deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": {
             "metadata": {"labels": {"app": name}},
             "spec": {
@@ -70,7 +72,7 @@ pub(crate) async fn deploy_with(
     });
     change(&mut deployment["spec"]["template"]["spec"]["containers"][0], &binary);
     let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
         "spec": {"selector": {"app": name}, "ports": [{"port": 70, "name": "tcp", "targetPort": "main"}]}
     });
     world.bed.apply_labelled(&format!("{deployment}\n---\n{service}\n"), &[("skaffold.dev/run-id", RUN)])?;

@@ -13,6 +13,7 @@ use report::{Glob, changes};
 use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 
+use crate::paths::real;
 use crate::suites::{Input, SuiteInput, input_of, suite_name};
 
 /// The file's name.
@@ -97,12 +98,52 @@ impl Config {
 }
 
 /// What a project's podcov.toml has, for programs that check its gates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Configured {
+#[derive(Debug)]
+pub struct Configured(Config);
+
+impl Configured {
     /// Whether there are gates.
-    pub gates: bool,
+    #[must_use]
+    pub fn has_gates(&self) -> bool {
+        self.0.gates.is_any()
+    }
+
+    /// The file that the total is compared with.
+    #[must_use]
+    pub fn baseline(&self) -> Option<&Path> {
+        self.0.gates.baseline.as_deref()
+    }
+
     /// Whether there are suites, which are then the inputs.
-    pub suites: bool,
+    #[must_use]
+    pub fn has_suites(&self) -> bool {
+        !self.0.suites.0.is_empty()
+    }
+
+    /// Checks that what will be written into a folder is an input of a suite.
+    ///
+    /// # Errors
+    /// When no suite has the folder, one around it or one in it.
+    pub fn check_reads(&self, folder: &Path) -> Result<()> {
+        let (inputs, folder) = (self.0.suites(), real(folder));
+        let reads = |input: &Input| match input {
+            Input::Path(path) => folder.starts_with(real(path)) || real(path).starts_with(&folder),
+            Input::Storage(_) | Input::Carried(_) => false,
+        };
+        if inputs.iter().any(|suite| reads(&suite.input)) {
+            return Ok(());
+        }
+        let inputs: Vec<String> = inputs.iter().map(|suite| suite.input.to_string()).collect();
+        let what = format!(
+            "no suite of {} reads {}, so its gates would not see this run; the suites' inputs are {}",
+            self.0.folder.join(NAME).display(),
+            folder.display(),
+            inputs.join(", ")
+        );
+        Err(Failure::new(Exit::Usage, what)
+            .with_hint("give one of these folders with --out, or make that folder an input of a suite")
+            .into())
+    }
 }
 
 /// Reads the podcov.toml of the current folder's project, if it has one.
@@ -110,8 +151,7 @@ pub struct Configured {
 /// # Errors
 /// When the file cannot be read, or has something wrong.
 pub fn configured() -> Result<Configured> {
-    let config = Config::load(None)?;
-    Ok(Configured { gates: config.gates.is_any(), suites: !config.suites.0.is_empty() })
+    Config::load(None).map(Configured)
 }
 
 impl Gates {

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use podcov_cli::{CommonArgs, RunState, Shutdown, StateArgs};
+use podcov_cli::{CommonArgs, RunState, Shutdown, StateArgs, say};
 use podcov_cluster::{Cluster, Error, Scope, SelectArgs};
 use podcov_control::Signal;
-use podcov_exit::{Exit, ResultExt};
+use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_report::Configured;
 use podcov_test::{TestArgs, Tests};
 use tempfile::TempDir;
@@ -92,6 +92,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     // What later hooks would read is read in this process.
     let configured = podcov_report::configured()?;
+    let gates = gate_arguments(&args, &configured)?;
     let folder = TempDir::with_prefix("podcov-").or_exit(Exit::Usage, "cannot make a temporary folder")?;
     let state_args = StateArgs { state_dir: Some(folder.path().to_owned()), work_dir: None };
     let state = state_args.run(None);
@@ -100,15 +101,28 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
         Err(stopped) => return Ok(stopped),
     };
     let ended = tests.run(&shutdown).await?;
+    if ended.interrupted {
+        say(NAME, "interrupted, so nothing is collected");
+        if ended.code == 0 {
+            return Ok(Exit::Signalled(shutdown.requested().await));
+        }
+    }
     if !ended.has_tested() {
         return Ok(Exit::Command(ended.code));
     }
     let rest = async {
         let collected = collect(&args, &cluster, scope, &state, &shutdown).await?;
-        Ok::<_, anyhow::Error>(if matches!(collected, Exit::Signalled(_)) {
-            collected
-        } else {
-            highest(collected, gate(&args, configured, &state_args)?)
+        let Some(gates) = gates.filter(|_| !matches!(collected, Exit::Signalled(_))) else {
+            return Ok(collected);
+        };
+        let gated = shutdown.or_stop(check_gates(gates, &state_args)).await.unwrap_or_else(Ok);
+        // What was lost counts, whatever becomes of the gates.
+        Ok::<_, anyhow::Error>(match gated {
+            Ok(gated) => highest(collected, gated),
+            Err(error) => {
+                podcov_cli::report(NAME, &error);
+                highest(collected, error.downcast_ref().map_or(Exit::Usage, Failure::exit))
+            }
         })
     };
     match (ended.code, rest.await) {
@@ -162,8 +176,9 @@ async fn collect(
     podcov_collect::collect_from(&collect, cluster, scope, state, shutdown).await
 }
 
-/// Checks the gates of the command line and of podcov.toml, if there is any.
-fn gate(args: &Args, configured: Configured, state: &StateArgs) -> Result<Exit> {
+/// podcov-report's arguments for the gates of the command line and of podcov.toml; `None` if there is no gate. Refuses gates that
+/// cannot be checked, before tests that take minutes.
+fn gate_arguments(args: &Args, configured: &Configured) -> Result<Option<Vec<OsString>>> {
     let mut flags: Vec<OsString> = Vec::new();
     if let Some(percent) = args.fail_under {
         flags.extend(["--fail-under".into(), percent.to_string().into()]);
@@ -171,17 +186,30 @@ fn gate(args: &Args, configured: Configured, state: &StateArgs) -> Result<Exit> 
     if let Some(file) = &args.baseline {
         flags.extend(["--baseline".into(), file.into()]);
     }
-    if flags.is_empty() && !configured.gates {
-        return Ok(Exit::Done);
+    if flags.is_empty() && !configured.has_gates() {
+        return Ok(None);
     }
-    if !configured.suites {
+    if let Some(file) = args.baseline.as_deref().or(configured.baseline())
+        && !file.exists()
+    {
+        let failure = Failure::new(Exit::Usage, format!("there is no baseline {}", file.display()));
+        return Err(failure.with_hint("podcov-report json -o FILE writes one").into());
+    }
+    if configured.has_suites() {
+        configured.check_reads(&args.out)?;
+    } else {
         flags.push(args.out.clone().into());
     }
+    Ok(Some(flags))
+}
+
+/// Checks gates in a thread of its own: podcov-report waits for storage by itself.
+async fn check_gates(gates: Vec<OsString>, state: &StateArgs) -> Result<Exit> {
     let state_dir = state.state_dir.iter().flat_map(|dir| ["--state-dir".into(), dir.into()]);
     let command: [OsString; 2] = [NAME.into(), "gate".into()];
-    podcov_report::run(podcov_report::Args::try_parse_from(
-        command.into_iter().chain(flags).chain(state_dir),
-    )?)
+    let command: Vec<OsString> = command.into_iter().chain(gates).chain(state_dir).collect();
+    let check = || podcov_report::run(podcov_report::Args::try_parse_from(command)?);
+    tokio::task::spawn_blocking(check).await?
 }
 
 /// The exit with the higher code.

@@ -86,13 +86,13 @@ async fn prepare<'a>(args: &'a Args, routes: Vec<Route>, state: &RunState) -> Re
     let run_id = args.run_id.clone().filter(|id| !id.is_empty());
     let args = &args.test;
     if routes.is_empty() && run_id.is_none() {
-        return Ok(Tests { args, routes, forwards: Vec::new(), recorder: None });
+        return Ok(Tests::without_ports(args));
     }
     let cluster = match Cluster::connect(&args.cluster).await {
         Ok(cluster) => cluster,
         Err(error) if routes.is_empty() => {
             tracing::info!("{NOT_NOTED}: {error}");
-            return Ok(Tests { args, routes, forwards: Vec::new(), recorder: None });
+            return Ok(Tests::without_ports(args));
         }
         Err(error) => return Err(error.into_failure()),
     };
@@ -109,6 +109,8 @@ pub struct Tests<'a> {
     args: &'a TestArgs,
     routes: Vec<Route>,
     forwards: Vec<Forward>,
+    /// The namespace of targets that name none.
+    namespace: String,
     recorder: Option<Recorder>,
 }
 
@@ -133,7 +135,11 @@ impl<'a> Tests<'a> {
             None => forward.accepts().await,
         });
         try_join_all(waits).await.map_err(Error::into_failure)?;
-        Ok(Self { args, routes, forwards, recorder: None })
+        Ok(Self { args, routes, forwards, namespace, recorder: None })
+    }
+
+    fn without_ports(args: &'a TestArgs) -> Self {
+        Self { args, routes: Vec::new(), forwards: Vec::new(), namespace: String::new(), recorder: None }
     }
 
     /// The pods of the targets.
@@ -148,10 +154,11 @@ impl<'a> Tests<'a> {
         sets
     }
 
-    /// The namespaces that are named: those of targets, Skaffold's, and the given one.
+    /// The namespaces of targets, Skaffold's, and the given one.
     #[must_use]
     pub fn namespaces(&self) -> Vec<String> {
-        let of_targets = self.routes.iter().filter_map(|route| route.target.namespace.as_ref());
+        let of_targets =
+            self.routes.iter().map(|route| route.target.namespace.as_ref().unwrap_or(&self.namespace));
         of_targets.chain(&self.args.skaffold_namespaces).chain(&self.args.namespace).cloned().collect()
     }
 
