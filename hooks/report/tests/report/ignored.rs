@@ -76,13 +76,18 @@ fn the_list_of_comments() {
     );
 }
 
-/// In the source of now, the comments are for other statements.
+/// In the source of now, each statement is a line further down. Lines are so long that it has each block's end.
 #[test]
 fn comments_of_another_version_ignore_nothing() {
     let desk = desk();
     let source = desk.read("shop/shapes/b.go");
     let selection = "../b --pkg sample/shapes --skip-ignored";
-    desk.write("shop/shapes/b.go", &source.replacen("\n\n", "\n\n// A new line.\n", 1));
+    let long = |line: &str| match line.contains("podcov:ignore") {
+        true => format!("{line}\n"),
+        false => format!("{line} // {}\n", "-".repeat(70)),
+    };
+    let new = source.lines().map(long).collect::<String>().replacen('\n', "\n// New.\n", 1);
+    desk.write("shop/shapes/b.go", &new.replacen("// New.", &long("// New."), 1));
     let ended = desk.report_in("shop", &format!("percent {selection}"));
     assert_eq!(
         (ended.code, ended.stdout.as_str()),
