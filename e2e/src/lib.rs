@@ -259,6 +259,17 @@ pub fn program(name: &str) -> PathBuf {
     path.join(name)
 }
 
+/// Copies a program that is to be run. Another process does it: one that is forked here meanwhile would hold the file open, and
+/// it could not be run.
+///
+/// # Errors
+/// When it cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
+    let copied = std::process::Command::new("cp").arg(from).arg(to).status()?;
+    ensure!(copied.success(), "cp {} {}: {copied}", from.display(), to.display());
+    Ok(())
+}
+
 /// Whether a program of that name is on PATH.
 pub fn on_path(name: &str) -> bool {
     std::env::var_os("PATH")

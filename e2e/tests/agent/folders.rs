@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fs_err as fs;
-use podcov_e2e::{Ended, program, run, top};
+use podcov_e2e::{Ended, copy_program, program, run, top};
 use rustix::process::Signal;
 use tokio::process::Command;
 
@@ -176,7 +176,7 @@ async fn install(folder: &Path) -> Result<Ended> {
 async fn only_a_podcov_agent_is_replaced_by_one() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let outside = dir.path().join("outside");
-    fs::copy(program("podcov-agent"), &outside)?;
+    copy_program(&program("podcov-agent"), &outside)?;
     type Put = fn(&Path, &Path) -> std::io::Result<()>;
     let things: [(&str, Put); 6] = [
         ("a text", |place, _| fs::write(place, "podcov-agent")),

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use covdata::{CounterFile, FileName, MetaFile};
 use fs_err as fs;
 use futures_util::future::try_join_all;
-use podcov_e2e::{Desk, go_build, run};
+use podcov_e2e::{Desk, copy_program, go_build, run};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use crate::control::{ask, start};
@@ -270,8 +270,11 @@ pub(crate) fn without_sections(program: &Path, copy: &Path) -> Result<()> {
     // ELF64: e_shoff, e_shnum and e_shstrndx.
     bytes[0x28..0x30].fill(0);
     bytes[0x3c..0x40].fill(0);
-    fs::copy(program, copy)?;
-    Ok(fs::write(copy, bytes)?)
+    let changed = copy.with_extension("changed");
+    fs::copy(program, &changed)?;
+    fs::write(&changed, bytes)?;
+    copy_program(&changed, copy)?;
+    Ok(fs::remove_file(changed)?)
 }
 
 #[tokio::test]

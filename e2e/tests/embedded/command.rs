@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use fs_err as fs;
-use podcov_e2e::{Desk, Running, World, program, start};
+use podcov_e2e::{Desk, Running, World, copy_program, program, start};
 use podcov_testbed::{Fault, Rule};
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
@@ -144,7 +144,7 @@ async fn a_podcov_test_whose_file_is_replaced() -> Result<()> {
     deploy(&world, &WRITES).await?;
     for replace in [true, false] {
         let copy = world.dir().join("podcov-test");
-        fs::copy(program("podcov-test"), &copy)?;
+        copy_program(&program("podcov-test"), &copy)?;
         let hang = world.bed.fault(Rule::new(Fault::Hang).resource("pods/portforward").first(1));
         let line = "--request-timeout 1 svc/writes 70 -- echo it runs";
         let mut command = Command::new(&copy);
