@@ -265,7 +265,7 @@ pub fn program(name: &str) -> PathBuf {
 /// # Errors
 /// When it cannot be copied.
 pub fn copy_program(from: &Path, to: &Path) -> Result<()> {
-    let copied = std::process::Command::new("cp").arg(from).arg(to).status()?;
+    let copied = std::process::Command::new("cp").arg("--remove-destination").arg(from).arg(to).status()?;
     ensure!(copied.success(), "cp {} {}: {copied}", from.display(), to.display());
     Ok(())
 }

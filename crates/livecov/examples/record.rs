@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut reader = Reader::new(&auxv);
     let program = loop {
         match reader.step()? {
-            Step::Read(ranges) => {
+            Step::Read { ranges, .. } => {
                 for range in ranges {
                     reader.give(range, read(range)?);
                 }

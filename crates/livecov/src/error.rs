@@ -21,6 +21,9 @@ pub enum Error {
     /// The program was not built with `-cover`.
     #[error("it was not built with -cover")]
     NotCovered,
+    /// The process is between two programs: `execve(2)` has not ended yet.
+    #[error("its program is being started")]
+    Starting,
     /// The program was built with `-cover`, but no package has told the runtime of its meta-data yet.
     #[error("its packages are not initialized yet")]
     NotStarted,

@@ -118,7 +118,7 @@ impl Process {
         let mut reader = Reader::new(&self.auxv);
         loop {
             match reader.step()? {
-                Step::Read(ranges) => {
+                Step::Read { ranges, .. } => {
                     for range in ranges {
                         reader.give(range, self.read(range));
                     }

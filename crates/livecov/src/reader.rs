@@ -25,7 +25,9 @@ use crate::{Error, module};
 ///     let mut reader = Reader::new(auxv);
 ///     loop {
 ///         match reader.step()? {
-///             Step::Read(ranges) => ranges.iter().for_each(|range| reader.give(*range, bytes_of(range))),
+///             Step::Read { ranges, .. } => {
+///                 ranges.iter().for_each(|range| reader.give(*range, bytes_of(range)));
+///             }
 ///             Step::Done(program) => return Ok(*program),
 ///         }
 ///     }
@@ -43,8 +45,14 @@ pub struct Reader {
 /// What comes next.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// These bytes are needed.
-    Read(Vec<Range>),
+    /// More bytes are needed.
+    Read {
+        /// Where they are.
+        ranges: Vec<Range>,
+        /// A number for the process's build, if the bytes are the same for all processes of the build. When one reader has
+        /// found what is in them, the others need them no more, so it is worth while to wait for that.
+        build: Option<u64>,
+    },
     /// Everything is found.
     Done(Box<Program>),
 }
@@ -76,16 +84,6 @@ impl Reader {
         Self { builds: Some(builds), ..Self::new(auxv) }
     }
 
-    /// A number for the process's build, if what the reader needs next is the same for all processes of the build. When one
-    /// reader has found it, the others need it no more, so it is worth while to wait for that.
-    #[must_use]
-    pub fn next_build(&self) -> Option<u64> {
-        match self.find() {
-            Err(Stop::NeedShared(build, _)) => Some(build),
-            _ => None,
-        }
-    }
-
     /// Gives the bytes of a range that was asked for. What cannot be read is left off at the end, so there may be none.
     pub fn give(&mut self, range: Range, bytes: Vec<u8>) {
         self.known.add(range, bytes);
@@ -99,13 +97,18 @@ impl Reader {
     pub fn step(&self) -> Result<Step, Error> {
         match self.find() {
             Ok(program) => Ok(Step::Done(Box::new(program))),
-            Err(Stop::Need(ranges) | Stop::NeedShared(_, ranges)) => Ok(Step::Read(ranges)),
+            Err(Stop::Need(ranges)) => Ok(Step::Read { ranges, build: None }),
+            Err(Stop::NeedShared(build, ranges)) => Ok(Step::Read { ranges, build: Some(build) }),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 
     /// Runs from the start each time: with all bytes known this takes little, and needs no state.
     fn find(&self) -> Result<Program, Stop> {
+        // The kernel is about to start a program: it has put the file in place, and nothing in memory yet.
+        if self.auxv.first_chunk() == Some(&[0; size_of::<u64>()]) {
+            return Err(Error::Starting.into());
+        }
         let known = &self.known;
         let executable = Executable::read(&self.auxv, known)?;
         let id = match &self.builds {

@@ -111,8 +111,8 @@ async fn find(memory: &mut Memory, cases: &mut [Case<'_>], builds: &Builds) -> R
         let mut batch = Batch::default();
         let mut first = None;
         for (number, case) in cases.iter_mut().enumerate() {
-            let Some(ranges) = case.step() else { continue };
-            match case.next_build() {
+            let Some((ranges, build)) = case.step() else { continue };
+            match build {
                 Some(build) => {
                     first.get_or_insert((number, build));
                 }
@@ -141,9 +141,7 @@ async fn find_first(
 ) -> Result<(), MemoryError> {
     let _turn = builds.turn(build, STALL).await;
     // Another one may have found it by now.
-    while let Some(ranges) = case.step()
-        && case.next_build().is_some()
-    {
+    while let Some((ranges, Some(_))) = case.step() {
         let mut batch = Batch::default();
         batch.add(0, case.listed.pid, ranges);
         let answers = memory.pages(&batch.pages).await?;
@@ -197,11 +195,12 @@ async fn confirm(memory: &mut Memory, cases: &mut [Case<'_>]) -> Result<(), Memo
 }
 
 impl Case<'_> {
-    /// Lets its reader go on, if its program is yet to be found. Gives what that needs.
-    fn step(&mut self) -> Option<Vec<Range>> {
+    /// Lets its reader go on, if its program is yet to be found. Gives what that needs, and the number of its build if that
+    /// is the same for all processes of the build.
+    fn step(&mut self) -> Option<(Vec<Range>, Option<u64>)> {
         let State::Finding(reader) = &self.state else { return None };
         match reader.step() {
-            Ok(Step::Read(ranges)) => return Some(ranges),
+            Ok(Step::Read { ranges, build }) => return Some((ranges, build)),
             Ok(Step::Done(program)) => self.state = State::Found(program),
             Err(error) => self.fail(error),
         }
@@ -217,14 +216,6 @@ impl Case<'_> {
         }
     }
 
-    /// The number of its build, if it needs next what is the same for all processes of that.
-    fn next_build(&self) -> Option<u64> {
-        match &self.state {
-            State::Finding(reader) => reader.next_build(),
-            _ => None,
-        }
-    }
-
     /// What an error means for it.
     fn fail(&mut self, error: Error) {
         self.tries += 1;
@@ -235,7 +226,9 @@ impl Case<'_> {
             // Its memory must not be read, though what the kernel tells of it may be.
             Error::Unreadable(_) => State::Refused,
             // While a program starts, its packages are initialized one after the other.
-            Error::NewPackages | Error::Layout { .. } | Error::NotStarted if self.tries < TRIES => {
+            Error::NewPackages | Error::Layout { .. } | Error::Starting | Error::NotStarted
+                if self.tries < TRIES =>
+            {
                 State::Finding(self.reader())
             }
             Error::NoSections | Error::Processor(_) => State::Unknown(error),

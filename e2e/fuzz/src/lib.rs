@@ -178,7 +178,7 @@ pub fn memory(bytes: &[u8]) {
     let mut steps = 0;
     let program = loop {
         match reader.step() {
-            Ok(Step::Read(ranges)) => {
+            Ok(Step::Read { ranges, .. }) => {
                 steps += 1;
                 assert!(steps < 100, "it goes on and on");
                 ranges.into_iter().for_each(|range| reader.give(range, read(range)));

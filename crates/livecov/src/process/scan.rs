@@ -44,7 +44,7 @@ pub struct Scan {
     unknown: Vec<String>,
     /// Processes that must not be read, each with its command.
     refused: Vec<String>,
-    /// A process has coverage, and has not begun to count.
+    /// A process has coverage, or may have it, and has not begun to count.
     starting: bool,
     /// Processes that have coverage or may have it, and are not in `snapshots`: why, a sentence each.
     unread: BTreeMap<u32, String>,
@@ -174,7 +174,7 @@ impl Scan {
         &self.unread
     }
 
-    /// Whether a process is being started that has coverage, and has counted nothing yet.
+    /// Whether a process is being started that has coverage, or may have it, and has counted nothing yet.
     #[must_use]
     pub fn is_starting(&self) -> bool {
         self.starting
@@ -205,9 +205,13 @@ impl Scanner {
                 ProcessError::Io(error) if error.kind() == ErrorKind::NotFound || command(pid).is_empty() => {
                     continue;
                 }
+                // They have counted nothing yet.
+                ProcessError::Coverage(Error::Starting) => {
+                    scan.starting = true;
+                    continue;
+                }
                 ProcessError::Coverage(Error::NotStarted) => {
                     scan.failures.push(format!("process {pid}: {error}"));
-                    // It has counted nothing yet.
                     scan.starting = true;
                     continue;
                 }

@@ -55,7 +55,7 @@ fn a_snapshot_on_arm64_is_what_the_program_writes() {
         let mut asked = Vec::new();
         let program = loop {
             match reader.step().unwrap_or_else(|error| panic!("{mode}: {error}")) {
-                Step::Read(ranges) => {
+                Step::Read { ranges, .. } => {
                     for range in ranges {
                         let bytes = recording.bytes.get(&range);
                         let bytes = bytes.unwrap_or_else(|| panic!("{mode}: {range} was not recorded"));

@@ -118,7 +118,7 @@ impl Image {
             |range: &Range| packages().iter().any(|package| package.len() as u64 == range.length);
         loop {
             match reader.step()? {
-                Step::Read(ranges) => {
+                Step::Read { ranges, .. } => {
                     steps += 1;
                     assert!(steps < 20, "it asks for ever");
                     asked |= ranges.iter().any(is_package);
@@ -191,6 +191,16 @@ fn counters_of_both_processors() {
         assert_eq!(file.segments()[0].goarch(), Some(name.as_bytes()));
         assert_eq!(file.segments()[0].command_line(), [b"/app"]);
     }
+}
+
+/// What `/proc/PID/auxv` has while `execve(2)` runs, when the file is in its place already.
+#[test]
+fn a_program_that_is_being_started_has_no_memory_yet() {
+    let mut reader = Reader::new(&[0; 16]);
+    assert_eq!(reader.step().unwrap_err(), Error::Starting);
+    // Whatever its file is.
+    reader.give(Range { source: Source::File, start: 0, length: 64 }, b"#!/bin/sh".to_vec());
+    assert_eq!(reader.step().unwrap_err(), Error::Starting);
 }
 
 /// The meta-data of a build is read once. It is of no other build, of no other list, and of none without an ID.
