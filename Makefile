@@ -145,9 +145,10 @@ bench-snapshot: need-rust-and-go $(E2E_TOOLS) $(E2E)/covered/kube agent ## Measu
 	cargo build --locked --profile $(BENCH_PROFILE) --workspace --bins
 	$(WITH_CLUSTER) cargo bench --locked --profile $(BENCH_PROFILE) --workspace --bench snapshot
 
+# Statically: it runs in an image that has busybox alone.
 $(E2E)/covered/kube: $(wildcard e2e/kube/*)
 	go -C e2e/kube build -trimpath -cover -covermode=atomic -coverpkg=k8s.io/...,example.com/e2e/kube \
-	    -ldflags="-s -w $(KUBE_VERSION)" -o "$(CURDIR)/$(@D)/" .
+	    -ldflags="-s -w -linkmode=external -extldflags=-static $(KUBE_VERSION)" -o "$(CURDIR)/$(@D)/" .
 
 cluster-up: need-rust-and-go $(E2E_TOOLS) ## Start it for development; make e2e then uses it too
 	cargo build --locked --workspace --examples

@@ -111,6 +111,20 @@ async fn the_tests_exit_code_comes_first_then_what_is_lost_then_gates() -> Resul
     Ok(())
 }
 
+/// Templates of hooks leave variables that are set to nothing, and a folder may have any name.
+#[tokio::test(flavor = "multi_thread")]
+async fn variables_without_a_value_and_a_folder_that_looks_like_a_flag() -> Result<()> {
+    let world = world().await?;
+    let words = ["--signal", "USR1", "--fail-under", "1", "--out=-out", "svc/writes", "70", "--", "true"];
+    let mut command = world.command("podcov-run", words);
+    command.env("PODCOV_STATE_DIR", "").env("SKAFFOLD_WORK_DIR", "");
+    let ended = run(command).await?;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    assert!(ended.stdout.ends_with("all coverage gates passed\n"), "{ended:?}");
+    assert!(world.dir().join("-out/manifest.json").exists());
+    Ok(())
+}
+
 /// The gates of a project are checked without a flag.
 #[tokio::test(flavor = "multi_thread")]
 async fn gates_are_those_of_the_projects_file_too() -> Result<()> {
@@ -138,6 +152,7 @@ async fn gates_are_those_of_the_projects_file_too() -> Result<()> {
         ),
         ("[gates]\nbaseline = \"none.json\"\n", "", "there is no baseline none.json"),
         ("", "--baseline none.json", "there is no baseline none.json"),
+        ("", "--baseline .", "cannot read the baseline"),
     ] {
         fs::write(&file, text)?;
         let ended = run_tests(&world, flags, "touch tested").await?;

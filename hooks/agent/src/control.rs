@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
-use livecov::process::scan::Scan;
+use livecov::process::scan::{Scanner, descendants};
 use podcov_control::{
     Action, EndedProcess, EndedProcesses, Flushed, Health, LIVES, LiveProcess, ProgramState, Request, Signal,
     Stopped, WasReset,
@@ -42,8 +42,9 @@ pub(crate) struct Agent {
     /// Who waits for the end of the process that runs now.
     pub(crate) waiting: Mutex<Vec<oneshot::Sender<Stopped>>>,
     pub(crate) starts: AtomicU32,
-    /// One snapshot at a time.
-    pub(crate) snapshots: Arc<tokio::sync::Mutex<()>>,
+    /// What takes snapshots that are asked for, one at a time. It knows the programs that it has read, so that only their
+    /// counters are read again.
+    pub(crate) scanner: Arc<tokio::sync::Mutex<Scanner>>,
     /// The program's processes that have ended.
     pub(crate) lives: Mutex<EndedProcesses>,
 }
@@ -184,11 +185,11 @@ async fn coverage(agent: &Arc<Agent>) -> Response<Body> {
 /// The coverage in the memory of the program, and of what it has started.
 async fn snapshot(agent: &Arc<Agent>) -> Response<Body> {
     // One at a time, for each is held as a whole until it is sent, in the container's memory.
-    let turn = Arc::clone(&agent.snapshots).lock_owned().await;
+    let mut scanner = Arc::clone(&agent.scanner).lock_owned().await;
     // In a thread of its own, for a program may have many megabytes of counters.
-    let scan = match tokio::task::spawn_blocking(Scan::of_descendants).await {
-        Ok(Ok(scan)) => scan,
-        Ok(Err(error)) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    let scan = move || descendants().map(|processes| (scanner.scan(processes), scanner));
+    let (scan, turn) = match tokio::task::spawn_blocking(scan).await.map_err(io::Error::other).flatten() {
+        Ok(scanned) => scanned,
         Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
     // Without any covered process there is nothing that could be missing.

@@ -323,7 +323,7 @@ pub(crate) fn snapshot_archive(
     files: BTreeMap<String, Vec<u8>>,
     processes: &[LiveProcess],
     missing: &[String],
-    turn: OwnedMutexGuard<()>,
+    turn: OwnedMutexGuard<impl Send + 'static>,
 ) -> Response<Body> {
     let Some(list) = header(&processes) else {
         // Without the list nobody could tell a snapshot from what its process wrote itself, and both would count.

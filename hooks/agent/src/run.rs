@@ -77,7 +77,7 @@ async fn run(args: &RunArgs, blocked: Blocked) -> Result<u8> {
         stop_asked: watch::Sender::new(None),
         waiting: std::sync::Mutex::default(),
         starts: AtomicU32::new(1),
-        snapshots: Arc::default(),
+        scanner: Arc::default(),
         lives: std::sync::Mutex::default(),
     });
     let control = spawn_local(endpoint::serve(ports, Arc::clone(&agent)));

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use fs_err as fs;
-use podcov_exit::{Exit, Failure, ResultExt};
+use podcov_exit::{Exit, Failure};
 use podcov_profile::{Builder, Coverage, Data};
 use report::gate::{self, FailureTable, Rules, check};
 use report::results::GateResult;
 
 use crate::config::Percentage;
 use crate::diff::{ChangedLines, SINCE, changed_lines};
+use crate::earlier::Earlier;
 use crate::input::{InputArgs, NothingSelected};
 use crate::output::{self, Format};
 use crate::suites::named;
@@ -172,22 +172,20 @@ pub(crate) fn baseline(input: &InputArgs, data: &Data<'_>, path: &Path) -> Resul
     let unusable = |why: &str| {
         Failure::new(Exit::Usage, format!("cannot use {} as the baseline: {why}", path.display()))
     };
-    let bytes = fs::read(path).or_exit(Exit::Usage, "cannot read the baseline")?;
-    // Some editors write a byte order mark at the start.
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-    let before = if bytes.starts_with(b"mode:") {
-        let mut builder = Builder::new();
-        builder.add_text_bytes(path, bytes);
-        let files = builder.load();
-        let (mut before, problems) = files.read();
-        if let Some(problem) = problems.first() {
-            return Err(unusable(&problem.to_string()).into());
+    let before = match Earlier::read(path, "cannot read the baseline")? {
+        Earlier::Profile(bytes) => {
+            let mut builder = Builder::new();
+            builder.add_text_bytes(path, bytes);
+            let files = builder.load();
+            let (mut before, problems) = files.read();
+            if let Some(problem) = problems.first() {
+                return Err(unusable(&problem.to_string()).into());
+            }
+            before.identify_as(data);
+            input.identify(&mut before)?;
+            input.total(&before)?
         }
-        before.identify_as(data);
-        input.identify(&mut before)?;
-        input.total(&before)?
-    } else {
-        gate::baseline(bytes).map_err(|error| unusable(&error))?
+        Earlier::Json(bytes) => gate::baseline(&bytes).map_err(|error| unusable(&error))?,
     };
     if before.total == 0 {
         return Err(unusable("it has no statements").into());

@@ -5,6 +5,7 @@ mod comments;
 mod config;
 mod covdata_commands;
 mod diff;
+mod earlier;
 mod export;
 mod fetch;
 mod formats;

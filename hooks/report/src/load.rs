@@ -9,6 +9,7 @@ use podcov_exit::{Exit, Failure, ResultExt};
 use podcov_profile::{Builder, Files};
 use podcov_storage::Address;
 
+use crate::earlier::Earlier;
 use crate::fetch::{Fetched, fetch};
 use crate::input::InputArgs;
 use crate::paths::{is_same_file, real};
@@ -148,14 +149,11 @@ fn add_input(builder: &mut Builder, path: &Path, add_folder: AddFolder) -> Resul
 
 /// The text profile of a file with a suite's coverage of an earlier time.
 fn carried_profile(file: &Path, suite: &str) -> Result<Vec<u8>> {
-    let bytes =
-        fs::read(file).or_exit(Exit::Usage, "cannot read the coverage that is to be carried forward")?;
-    // Some editors write a byte order mark at the start.
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
-    if bytes.starts_with(b"mode:") {
-        return Ok(bytes.to_vec());
-    }
-    let text = report::text_profile(bytes, suite).map_err(|error| {
+    let bytes = match Earlier::read(file, "cannot read the coverage that is to be carried forward")? {
+        Earlier::Profile(bytes) => return Ok(bytes),
+        Earlier::Json(bytes) => bytes,
+    };
+    let text = report::text_profile(&bytes, suite).map_err(|error| {
         let what = format!("cannot carry suite {suite} forward from {}: {error}", file.display());
         Failure::new(Exit::Usage, what).with_hint(
             "give what podcov-report textfmt writes, or podcov-report json without --skip-ignored and skip_ignored in podcov.toml",

@@ -2,11 +2,13 @@
 //! between them.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
+use fs_err as fs;
 use podcov_cli::{CommonArgs, RunState, Shutdown, StateArgs, say};
 use podcov_cluster::{Cluster, Error, Scope, SelectArgs};
 use podcov_control::Signal;
@@ -91,11 +93,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// When a target cannot be reached, the command cannot be started, or there is no report.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
     // What later hooks would read is read in this process.
-    let configured = podcov_report::configured()?;
-    let gates = gate_arguments(&args, &configured)?;
     let folder = TempDir::with_prefix("podcov-").or_exit(Exit::Usage, "cannot make a temporary folder")?;
-    let state_args = StateArgs { state_dir: Some(folder.path().to_owned()), work_dir: None };
-    let state = state_args.run(None);
+    let collect_args = collect_arguments(&args);
+    let gates = gate_arguments(&args, &podcov_report::configured()?, folder.path())?;
+    let state = StateArgs { state_dir: Some(folder.path().to_owned()), work_dir: None }.run(None);
     let (cluster, tests, scope) = match shutdown.or_stop(prepare(&args, &state)).await {
         Ok(prepared) => prepared?,
         Err(stopped) => return Ok(stopped),
@@ -111,11 +112,12 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
         return Ok(Exit::Command(ended.code));
     }
     let rest = async {
-        let collected = collect(&args, &cluster, scope, &state, &shutdown).await?;
+        let collected =
+            podcov_collect::collect_from(&collect_args, &cluster, scope, &state, &shutdown).await?;
         let Some(gates) = gates.filter(|_| !matches!(collected, Exit::Signalled(_))) else {
             return Ok(collected);
         };
-        let gated = shutdown.or_stop(check_gates(gates, &state_args)).await.unwrap_or_else(Ok);
+        let gated = shutdown.or_stop(check_gates(gates)).await.unwrap_or_else(Ok);
         // What was lost counts, whatever becomes of the gates.
         Ok::<_, anyhow::Error>(match gated {
             Ok(gated) => highest(collected, gated),
@@ -160,56 +162,52 @@ async fn prepare<'a>(args: &'a Args, state: &RunState) -> Result<(Cluster, Tests
     Ok((cluster, tests, scope))
 }
 
-async fn collect(
-    args: &Args,
-    cluster: &Cluster,
-    scope: Scope,
-    state: &RunState,
-    shutdown: &Shutdown,
-) -> Result<Exit> {
-    // The rest is as podcov-collect has it without arguments.
-    let mut collect = podcov_collect::Args::try_parse_from([NAME])?;
+/// podcov-collect's arguments: what this program has no flag for is as it is there without one.
+fn collect_arguments(args: &Args) -> podcov_collect::Args {
+    let mut collect: podcov_collect::Args = podcov_cli::parse([NAME.into()]);
     collect.live = args.signal.is_none();
     collect.live_image.clone_from(&args.live_image);
     collect.signal = args.signal;
     collect.out.clone_from(&args.out);
-    podcov_collect::collect_from(&collect, cluster, scope, state, shutdown).await
+    collect
 }
 
 /// podcov-report's arguments for the gates of the command line and of podcov.toml; `None` if there is no gate. Refuses gates that
 /// cannot be checked, before tests that take minutes.
-fn gate_arguments(args: &Args, configured: &Configured) -> Result<Option<Vec<OsString>>> {
+fn gate_arguments(args: &Args, configured: &Configured, state: &Path) -> Result<Option<podcov_report::Args>> {
     let mut flags: Vec<OsString> = Vec::new();
     if let Some(percent) = args.fail_under {
         flags.extend(["--fail-under".into(), percent.to_string().into()]);
     }
     if let Some(file) = &args.baseline {
-        flags.extend(["--baseline".into(), file.into()]);
+        let mut flag = OsString::from("--baseline=");
+        flag.push(file);
+        flags.push(flag);
     }
     if flags.is_empty() && !configured.has_gates() {
         return Ok(None);
     }
-    if let Some(file) = args.baseline.as_deref().or(configured.baseline())
-        && !file.exists()
-    {
-        let failure = Failure::new(Exit::Usage, format!("there is no baseline {}", file.display()));
-        return Err(failure.with_hint("podcov-report json -o FILE writes one").into());
+    if let Some(file) = args.baseline.as_deref().or(configured.baseline()) {
+        match fs::read(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let failure = Failure::new(Exit::Usage, format!("there is no baseline {}", file.display()));
+                return Err(failure.with_hint("podcov-report json -o FILE writes one").into());
+            }
+            read => drop(read.or_exit(Exit::Usage, "cannot read the baseline")?),
+        }
     }
+    flags.extend(["--state-dir".into(), state.into()]);
     if configured.has_suites() {
         configured.check_reads(&args.out)?;
     } else {
-        flags.push(args.out.clone().into());
+        flags.extend(["--".into(), args.out.clone().into()]);
     }
-    Ok(Some(flags))
+    Ok(Some(podcov_cli::parse([NAME.into(), "gate".into()].into_iter().chain(flags))))
 }
 
 /// Checks gates in a thread of its own: podcov-report waits for storage by itself.
-async fn check_gates(gates: Vec<OsString>, state: &StateArgs) -> Result<Exit> {
-    let state_dir = state.state_dir.iter().flat_map(|dir| ["--state-dir".into(), dir.into()]);
-    let command: [OsString; 2] = [NAME.into(), "gate".into()];
-    let command: Vec<OsString> = command.into_iter().chain(gates).chain(state_dir).collect();
-    let check = || podcov_report::run(podcov_report::Args::try_parse_from(command)?);
-    tokio::task::spawn_blocking(check).await?
+async fn check_gates(gates: podcov_report::Args) -> Result<Exit> {
+    tokio::task::spawn_blocking(|| podcov_report::run(gates)).await?
 }
 
 /// The exit with the higher code.

@@ -103,15 +103,6 @@ impl Scan {
         Ok(Scanner::default().scan(pids))
     }
 
-    /// Reads each process that has coverage among those which this one has started, and those which they have started.
-    ///
-    /// # Errors
-    ///
-    /// When the processes cannot be listed.
-    pub fn of_descendants() -> io::Result<Self> {
-        Ok(Scanner::default().scan(descendants()?))
-    }
-
     fn add(&mut self, process: &Process, program: Arc<Program>, counters: Snapshot) {
         let pid = process.pid();
         match counters.unknown_functions {
