@@ -1,26 +1,12 @@
-//! Any bytes give a value or an error. A panic, or an allocation that ends the process, fails a test.
+//! Counter files of one binary give together what each alone gives, whatever is wrong with one of them.
 
 use covdata::FileName;
-use podcov_fuzz::{coverage, text};
 use podcov_profile::Builder;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::fixtures::{FOLDERS, files, folder, meta};
+use crate::fixtures::{files, meta};
 use crate::go;
-
-#[test]
-fn any_byte_may_be_any_of_the_telling_values() {
-    for (_, bytes) in files("count") {
-        for offset in 0..bytes.len() {
-            for value in [0x00, 0x01, 0x7f, 0x80, 0xff] {
-                let mut bytes = bytes.clone();
-                bytes[offset] = value;
-                coverage(&bytes);
-            }
-        }
-    }
-}
 
 /// The text profile of some files.
 fn text_of(builder: Builder) -> String {
@@ -68,39 +54,7 @@ fn a_file_that_breaks_off_leaves_no_trace() {
     }
 }
 
-/// One of the fixtures.
-fn fixture() -> impl Strategy<Value = Vec<u8>> {
-    let all: Vec<Vec<u8>> = FOLDERS.into_iter().flat_map(files).map(|(_, bytes)| bytes).collect();
-    proptest::sample::select(all)
-}
-
 proptest! {
-    #[test]
-    fn arbitrary_bytes(bytes: Vec<u8>) {
-        coverage(&bytes);
-    }
-
-    #[test]
-    fn arbitrary_bytes_behind_a_real_start(start in fixture(), len: Index, rest: Vec<u8>) {
-        let len = len.index(start.len());
-        coverage(&[&start[..len], &rest].concat());
-    }
-
-    #[test]
-    fn real_files_with_changes(mut bytes in fixture(), changes: Vec<(Index, u8)>) {
-        for (offset, value) in changes {
-            let offset = offset.index(bytes.len());
-            bytes[offset] = value;
-        }
-        coverage(&bytes);
-    }
-
-    #[test]
-    fn real_files_with_a_part_gone_or_twice(bytes in fixture(), a: Index, b: Index) {
-        let (a, b) = (a.index(bytes.len()), b.index(bytes.len()));
-        coverage(&[&bytes[..a], &bytes[b..]].concat());
-    }
-
     #[test]
     fn files_of_one_binary(changes: [Vec<(Index, u8)>; 5]) {
         let files = changes.map(|changes| {
@@ -112,15 +66,5 @@ proptest! {
             bytes
         });
         together_is_apart(&files);
-    }
-
-    #[test]
-    fn text_profiles_with_changes(changes: Vec<(Index, u8)>) {
-        let mut bytes = fs_err::read(folder("count").join("textfmt.txt")).unwrap();
-        for (offset, value) in changes {
-            let offset = offset.index(bytes.len());
-            bytes[offset] = value;
-        }
-        text(&bytes);
     }
 }
