@@ -44,7 +44,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test agent agent-sizes image readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e bench-snapshot build install need-rust need-rust-and-go
+.PHONY: help demo test agent agent-sizes image dist archives release tryout reproduce readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e bench-snapshot build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -84,8 +84,33 @@ agent-sizes: need-rust ## Build it with one cloud each and with none too, for ma
 	done
 
 image: agent ## Make an image of it: target/image, an OCI layout (crane push target/image REFERENCE)
-	cargo build --locked --workspace --examples
-	target/debug/examples/image $(AGENT) target/image
+	cargo build --locked --workspace --bins
+	target/debug/podcov-packaging image target/image $(AGENT)
+
+# Those of macOS are built there alone.
+DIST_TARGETS ?= $(if $(findstring darwin,$(HOST)),aarch64-apple-darwin x86_64-apple-darwin,\
+    x86_64-unknown-linux-musl aarch64-unknown-linux-musl x86_64-pc-windows-gnu)
+# Where target/dist will be published. This default makes an install script that works on this machine.
+DIST_URL ?= file://$(CURDIR)/target/dist
+DIST_HOMEPAGE ?= $(DIST_URL)
+
+dist: archives release ## Make a release in target/dist: DIST_TARGETS names the platforms (needs Python; takes some ten minutes each)
+
+archives: need-rust ## Make its archives alone
+	cargo build --locked --workspace --bins
+	COMMANDS="$(COMMANDS)" packaging/dist $(DIST_TARGETS)
+
+release: need-rust ## Make its sums, install script, manifests and images, of the archives that are there
+	cargo build --locked --workspace --bins
+	target/debug/podcov-packaging release target/dist --url "$(DIST_URL)" --homepage "$(DIST_HOMEPAGE)"
+
+tryout: need-rust-and-go ## Install target/dist in empty roots of Debian and busybox, and collect there (Debian or Ubuntu)
+	packaging/tryout $(TRYOUT_ROOTS)
+
+REPRODUCED := x86_64-unknown-linux-musl
+reproduce: ## Build the archive of linux-amd64 in two folders, and compare (takes twice as long)
+	$(MAKE) archives DIST_TARGETS=$(REPRODUCED)
+	packaging/reproduce $(REPRODUCED)
 
 readers: need-rust-and-go $(E2E)/readers/catalog.xml ## Let other projects' programs and a browser read reports (installs Debian packages: needs root once)
 	cargo build --locked --workspace --bins

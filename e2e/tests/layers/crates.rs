@@ -23,8 +23,8 @@ const LAYERS: [&[&str]; 9] = [
     &["podcov-run"],
     // All of them in one program.
     &["podcov"],
-    // What tests and the demo need.
-    &["podcov-e2e", "podcov-fuzz", "podcov-node", "podcov-skaffold", "podcov-testbed"],
+    // What tests, the demo and releases need.
+    &["podcov-e2e", "podcov-fuzz", "podcov-node", "podcov-packaging", "podcov-skaffold", "podcov-testbed"],
 ];
 
 /// Where the command line begins.

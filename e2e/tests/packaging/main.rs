@@ -1,0 +1,133 @@
+//! What `make dist` makes of programs, and the ways to install it. The programs here are scripts, so that it takes no build; the
+//! real ones are tried by `make tryout`.
+
+mod action;
+mod archive;
+mod install;
+mod workflows;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use fs_err as fs;
+use podcov_e2e::{copy_program, program, top};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// The version of the workspace.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const TRIPLE: &str = "x86_64-unknown-linux-musl";
+
+/// A release of linux-amd64, in a folder.
+struct Dist {
+    dir: TempDir,
+}
+
+impl Dist {
+    /// Packs scripts. They run the podcov that `make test` has built, under their own name.
+    fn new() -> Result<Self> {
+        let dist = Self { dir: tempfile::tempdir()? };
+        let podcov = format!("#!/bin/bash\nexec -a \"$0\" {:?} \"$@\"\n", program("podcov"));
+        let messages = [dist.build("podcov", &podcov)?, dist.build("podcov-agent", "#!/bin/sh\n")?];
+        let mut packaging = packaging();
+        packaging.args([
+            "archive",
+            "--target",
+            TRIPLE,
+            "--commands",
+            "run,test,signal,collect,report",
+            "--epoch",
+            "1700000000",
+        ]);
+        packaging.arg("--podcov").arg(program("podcov")).arg("--out").arg(dist.folder()).args(messages);
+        succeed(&mut packaging)?;
+        Ok(dist)
+    }
+
+    /// The same with sums, install script and manifests.
+    fn released() -> Result<Self> {
+        let dist = Self::new()?;
+        dist.release()?;
+        Ok(dist)
+    }
+
+    fn release(&self) -> Result<()> {
+        let mut packaging = packaging();
+        packaging.arg("release").arg(self.folder());
+        succeed(packaging.args(["--url", "https://example.com/v1/", "--homepage", "https://example.com"]))?;
+        Ok(())
+    }
+
+    /// The folder to publish.
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("dist")
+    }
+
+    /// The file of this name.
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    fn text(&self, name: &str) -> Result<String> {
+        Ok(fs::read_to_string(self.file(name))?)
+    }
+
+    /// A value of PATH on which a script is the program of this name.
+    fn with_program(&self, name: &str, script: &str) -> Result<String> {
+        let folder = self.dir.path().join("path");
+        fs::create_dir_all(&folder)?;
+        let draft = self.dir.path().join("draft");
+        fs::write(&draft, script)?;
+        fs::set_permissions(&draft, PermissionsExt::from_mode(0o755))?;
+        copy_program(&draft, &folder.join(name))?;
+        Ok(format!("{}:{}", folder.display(), std::env::var("PATH")?))
+    }
+
+    /// A program, and what cargo would have printed while building it: with one crate.
+    fn build(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let folder = self.dir.path().join(TRIPLE);
+        fs::create_dir_all(folder.join("crate"))?;
+        let manifest = folder.join("crate/Cargo.toml");
+        fs::write(&manifest, "[package]\nname = \"one\"\nversion = \"1.0.0\"\nlicense = \"MIT\"\n")?;
+        fs::write(folder.join("crate/LICENSE"), "as you like")?;
+        let file = folder.join(name);
+        fs::write(&file, text)?;
+        let artifact = |id: &str, name: &str, kind: &str, executable: Option<&Path>| {
+            json!({
+                "reason": "compiler-artifact",
+                "package_id": id,
+                "manifest_path": manifest,
+                "target": {"name": name, "kind": [kind]},
+                "filenames": [file],
+                "executable": executable,
+            })
+            .to_string()
+        };
+        let messages = [
+            artifact("registry+x#one@1.0.0", "one", "lib", None),
+            artifact("path+file:///x#own@0.1.0", name, "bin", Some(&file)),
+        ];
+        let path = folder.join(format!("{name}.json"));
+        fs::write(&path, messages.join("\n"))?;
+        Ok(path)
+    }
+}
+
+fn packaging() -> Command {
+    Command::new(program("podcov-packaging"))
+}
+
+/// Runs a command that must succeed.
+fn succeed(command: &mut Command) -> Result<String> {
+    let Output { status, stdout, stderr } = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?}: {status}: {}", String::from_utf8_lossy(&stderr));
+    Ok(String::from_utf8(stdout)?)
+}
+
+/// A file of the repository.
+fn read(path: &str) -> Result<String> {
+    Ok(fs::read_to_string(top().join(path))?)
+}
