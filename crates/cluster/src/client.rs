@@ -90,6 +90,12 @@ impl Cluster {
         self.timeout
     }
 
+    /// The API server's address, with the proxy's if there is one.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }

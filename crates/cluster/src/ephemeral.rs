@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use crate::pod::{container_status, long_running};
@@ -97,14 +97,7 @@ impl Cluster {
         form: Form,
     ) -> Result<Ephemeral, Error> {
         let pods = self.api::<Pod>(&container.namespace);
-        let pod = self.ask("reading the pod", pods.get(&container.pod)).await?;
-        if pod.uid().as_deref() != Some(&container.uid) {
-            return Err(Error::NotFound("the pod is gone".to_owned()));
-        }
-        if pod.annotations().contains_key(STATIC_POD) {
-            let why = "the pod is a static one, which takes no ephemeral containers";
-            return Err(Error::NoEphemeral(why.to_owned()));
-        }
+        let pod = self.pod_to_join(container).await?;
         let requested = requested(&pod, &container.container, image, form);
         let name = match name_of(&pod, &requested)? {
             Name::Known(name) if matches!(progress(ephemeral_status(&pod, &name)), Progress::Runs) => {
@@ -112,8 +105,7 @@ impl Cluster {
             }
             Name::Known(name) => name,
             Name::Free(name) => {
-                let requested = EphemeralContainer { name: name.clone(), ..requested };
-                let patch = Patch::Strategic(json!({"spec": {"ephemeralContainers": [requested]}}));
+                let patch = adding(&requested, &name);
                 let params = PatchParams::default();
                 let adding = pods.patch_ephemeral_containers(&container.pod, &params, &patch);
                 self.ask("adding an ephemeral container", adding).await?;
@@ -123,6 +115,50 @@ impl Cluster {
         };
         let pod = self.until_it_runs(container, &name).await?;
         Ok(Ephemeral::new(&pod, container, &name))
+    }
+
+    /// The ephemeral container that [`Self::ephemeral`] would give, if it runs already. If not, the API server is asked
+    /// whether it would admit it, and nothing is added.
+    ///
+    /// # Errors
+    /// As [`Self::ephemeral`], as far as the API server can tell.
+    pub async fn check_ephemeral(
+        &self,
+        container: &Container,
+        image: &str,
+        form: Form,
+    ) -> Result<Option<Ephemeral>, Error> {
+        let pods = self.api::<Pod>(&container.namespace);
+        let pod = self.pod_to_join(container).await?;
+        let requested = requested(&pod, &container.container, image, form);
+        match name_of(&pod, &requested)? {
+            Name::Known(name) => match progress(ephemeral_status(&pod, &name)) {
+                Progress::Runs => Ok(Some(Ephemeral::new(&pod, container, &name))),
+                Progress::Failed(why) | Progress::Ended { why, .. } => Err(failed(&name, &why)),
+                Progress::Waits(_) => Ok(None),
+            },
+            Name::Free(name) => {
+                let params = PatchParams { dry_run: true, ..PatchParams::default() };
+                let patch = adding(&requested, &name);
+                let adding = pods.patch_ephemeral_containers(&container.pod, &params, &patch);
+                self.ask("adding an ephemeral container", adding).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The pod of a container, if it is the same still and takes ephemeral containers.
+    async fn pod_to_join(&self, container: &Container) -> Result<Pod, Error> {
+        let pods = self.api::<Pod>(&container.namespace);
+        let pod = self.ask("reading the pod", pods.get(&container.pod)).await?;
+        if pod.uid().as_deref() != Some(&container.uid) {
+            return Err(Error::NotFound("the pod is gone".to_owned()));
+        }
+        if pod.annotations().contains_key(STATIC_POD) {
+            let why = "the pod is a static one, which takes no ephemeral containers";
+            return Err(Error::NoEphemeral(why.to_owned()));
+        }
+        Ok(pod)
     }
 
     /// The newest of podcov's ephemeral containers beside a container that runs, if there is one.
@@ -207,6 +243,12 @@ fn name_of(pod: &Pod, requested: &EphemeralContainer) -> Result<Name, Error> {
         }
     }
     unreachable!("a pod has no endless list of containers")
+}
+
+/// The change of a pod that adds an ephemeral container.
+fn adding(requested: &EphemeralContainer, name: &str) -> Patch<Value> {
+    let named = EphemeralContainer { name: name.to_owned(), ..requested.clone() };
+    Patch::Strategic(json!({"spec": {"ephemeralContainers": [named]}}))
 }
 
 fn failed(name: &str, why: &str) -> Error {

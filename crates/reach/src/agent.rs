@@ -8,10 +8,11 @@ use podcov_cluster::{Cluster, Target};
 use podcov_control::{Action, Flushed, Request, Stopped};
 use tokio::time::Instant;
 
-use crate::archive::ArchiveStream;
+use crate::archive::{ArchiveStream, LiveFacts};
 use crate::client::{Client, ConnectError, RequestError};
 use crate::fault::Fault;
 use crate::goal::Goal;
+use crate::prospect::{CoveredProgram, Prospect, describe_process};
 use crate::way::{Way, WayKind, WrittenCounters};
 
 /// How much longer than a program an agent gets: it knows better why nothing came.
@@ -109,6 +110,28 @@ impl Way for Agent<'_> {
             Err(Fault::Final(format!(
                 "the program has ended (exit code {exit_code}) and wrote no counters then; does it handle the stop signal?"
             )))
+        }
+        .boxed()
+    }
+
+    fn examine(&mut self, _may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
+        async {
+            let Some(version) = self.client.as_ref().map(|client| client.version.clone()) else {
+                return Err(Fault::Passing("there is no connection to podcov-agent".to_owned()));
+            };
+            let agent = Some(version);
+            if !matches!(self.goal, Goal::Snapshot { .. }) {
+                return Ok(Prospect { agent, ..Prospect::default() });
+            }
+            let stream = self.archive().await?.expect("a snapshot is an archive");
+            let LiveFacts { processes, missing } = stream.live.unwrap_or_default();
+            let covered = processes.into_iter().map(|process| CoveredProgram {
+                process: describe_process(&process),
+                go: process.go,
+                module: process.module,
+                mode: None,
+            });
+            Ok(Prospect { covered: covered.collect(), missing, agent, ..Prospect::default() })
         }
         .boxed()
     }

@@ -38,6 +38,8 @@ const IDENTITY_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) struct Client {
     sender: SendRequest<Empty<Bytes>>,
     failure: DialFailure,
+    /// The agent's version, once it has said who it is.
+    pub(crate) version: String,
     /// What proves to the agent that the next request is from who has the token.
     proof: Option<(Token, Nonce)>,
 }
@@ -105,7 +107,7 @@ impl Client {
         let (sender, connection) = handshake.map_err(|e| Fault::Passing(broken(&failure, &e)))?;
         // It ends with its last user, and what it fails with shows there.
         tokio::spawn(connection);
-        let mut client = Self { sender, failure, proof: None };
+        let mut client = Self { sender, failure, version: String::new(), proof: None };
         let Container { namespace, pod, uid, .. } = &target.container;
         let expected = ExpectedIdentity {
             namespace,
@@ -156,6 +158,7 @@ impl Client {
         introduction
             .check(expected, token.as_ref(), &nonce)
             .map_err(|why| no_agent(&format!("the podcov-agent on port {port} {why}")))?;
+        self.version = introduction.identity.version;
         self.proof = match (token, introduction.challenge) {
             (None, Some(_)) => {
                 let why = format!("its podcov-agent wants a token; set {TOKEN} to that token");

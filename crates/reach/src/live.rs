@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::builds::Builds;
 use crate::memory::{Batch, Listed, Memory, MemoryError, Overview, Pages, STALL, bytes_of, pages_of};
+use crate::prospect::OtherProcess;
 
 /// How often a process is read that changes while it is read.
 const TRIES: usize = 5;
@@ -29,6 +30,8 @@ pub(crate) struct Live {
     pub(crate) missing: Vec<String>,
     /// Those which the shell's user must not read, and which may be Go programs.
     pub(crate) refused: Vec<Listed>,
+    /// Those which have no coverage.
+    pub(crate) others: Vec<OtherProcess>,
 }
 
 /// A process that is being read.
@@ -40,6 +43,8 @@ struct Case<'o> {
     command_line: Vec<Vec<u8>>,
     tries: usize,
     state: State,
+    /// Whether Go has built its program, if that is known and it has no coverage.
+    is_go: Option<bool>,
     /// It was the same process still when its state was known.
     confirmed: bool,
 }
@@ -100,7 +105,16 @@ async fn begin<'o>(
             // A thread of the kernel, or a process that has ended.
             (true, true) => State::Nothing,
         };
-        Case { listed, builds, auxv: auxv.clone(), command_line, tries: 0, state, confirmed: false }
+        Case {
+            listed,
+            builds,
+            auxv: auxv.clone(),
+            command_line,
+            tries: 0,
+            state,
+            is_go: None,
+            confirmed: false,
+        }
     });
     Ok(cases.collect())
 }
@@ -219,6 +233,11 @@ impl Case<'_> {
     /// What an error means for it.
     fn fail(&mut self, error: Error) {
         self.tries += 1;
+        self.is_go = match error {
+            Error::NotElf | Error::NotGo => Some(false),
+            Error::NotCovered => Some(true),
+            _ => None,
+        };
         self.state = match error {
             Error::NotElf | Error::NotGo | Error::NotCovered => State::Nothing,
             // What its file says is in it is not.
@@ -294,7 +313,10 @@ fn settle(cases: Vec<Case<'_>>, overview: &Overview) -> Live {
     for case in cases {
         let name = case.name();
         match case.state {
-            State::Nothing => {}
+            State::Nothing => {
+                let is_program = case.is_go.is_some();
+                live.others.extend(is_program.then_some(OtherProcess { process: name, is_go: case.is_go }));
+            }
             // A process that is being started is for a moment a copy of its parent, counters and all.
             State::Read(_, ref snapshot) if !known.insert((case.auxv, snapshot.bytes.clone())) => {}
             State::Refused | State::Unknown(_) if !case.listed.may_be_go => {}

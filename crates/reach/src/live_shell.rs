@@ -2,6 +2,7 @@
 //! beside it.
 
 use bytes::Bytes;
+use covdata::{FileName, MetaFile};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
@@ -13,6 +14,7 @@ use crate::fault::Fault;
 use crate::goal::Goal;
 use crate::live::{self, Live};
 use crate::memory::{Memory, MemoryError, Overview, Place};
+use crate::prospect::{CoveredProgram, Prospect, describe_process};
 use crate::way::{Way, WayKind};
 
 /// The way by the container's own shell.
@@ -71,6 +73,19 @@ impl Way for OwnShell<'_> {
         }
         .boxed()
     }
+
+    fn examine(&mut self, _may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
+        async {
+            let (mut memory, overview) =
+                self.opened.take().ok_or_else(|| Fault::Passing("the shell does not run".to_owned()))?;
+            let live = read(self.target, &mut memory, &overview, self.builds).await?;
+            if is_refused(&live) {
+                return Err(Fault::Absent(refusal(&live, &overview)));
+            }
+            Ok(prospect(live))
+        }
+        .boxed()
+    }
 }
 
 struct Beside<'a> {
@@ -91,39 +106,57 @@ impl Way for Beside<'_> {
 
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
-            // As the user that the pod tells; else as the one that its processes then turn out to have; else as root.
-            let mut form = Form::Same(None);
-            let mut refused = None;
-            loop {
-                let (live, overview) = match (self.read(form).await, refused.take()) {
-                    (Ok(read), _) => read,
-                    (Err(Fault::Passing(why)), _) => return Err(Fault::Passing(why)),
-                    (Err(fault), None) => return Err(fault),
-                    (Err(fault), Some(why)) => return Err(Fault::Absent(format!("{why}; {fault}"))),
-                };
-                if !is_refused(&live) {
-                    return archive(EPHEMERAL.name, live).map(Some);
-                }
-                let why = refusal(&live, &overview);
-                form = match (form, live.refused.first()) {
-                    (Form::Same(None), Some(one)) if overview.user != Some((one.uid, one.gid)) => {
-                        Form::Same(Some(User { uid: one.uid.into(), gid: one.gid.into() }))
-                    }
-                    (Form::Same(_), _) if overview.ptrace_scope != Some(3) => Form::Tracer,
-                    _ => return Err(Fault::Absent(why)),
-                };
-                refused = Some(why);
-            }
+            let live = self.read(true).await?.expect("a container was added where none was");
+            archive(EPHEMERAL.name, live).map(Some)
+        }
+        .boxed()
+    }
+
+    fn examine(&mut self, may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
+        async move {
+            let live = self.read(may_add).await?;
+            Ok(live.map_or(Prospect { is_unseen: true, ..Prospect::default() }, prospect))
         }
         .boxed()
     }
 }
 
 impl Beside<'_> {
-    async fn read(&self, form: Form) -> Result<(Live, Overview), Fault> {
+    /// Reads as the user that the pod tells; else as the one that its processes then turn out to have; else as root. `None` if
+    /// an ephemeral container would have to be added for that, which would be admitted, and none may be.
+    async fn read(&self, may_add: bool) -> Result<Option<Live>, Fault> {
+        let mut form = Form::Same(None);
+        let mut refused = None;
+        loop {
+            let (live, overview) = match (self.read_as(form, may_add).await, refused.take()) {
+                (Ok(Some(read)), _) => read,
+                (Ok(None), _) => return Ok(None),
+                (Err(Fault::Passing(why)), _) => return Err(Fault::Passing(why)),
+                (Err(fault), None) => return Err(fault),
+                (Err(fault), Some(why)) => return Err(Fault::Absent(format!("{why}; {fault}"))),
+            };
+            if !is_refused(&live) {
+                return Ok(Some(live));
+            }
+            let why = refusal(&live, &overview);
+            form = match (form, live.refused.first()) {
+                (Form::Same(None), Some(one)) if overview.user != Some((one.uid, one.gid)) => {
+                    Form::Same(Some(User { uid: one.uid.into(), gid: one.gid.into() }))
+                }
+                (Form::Same(_), _) if overview.ptrace_scope != Some(3) => Form::Tracer,
+                _ => return Err(Fault::Absent(why)),
+            };
+            refused = Some(why);
+        }
+    }
+
+    async fn read_as(&self, form: Form, may_add: bool) -> Result<Option<(Live, Overview)>, Fault> {
         let Target { container, shares_process_ids, .. } = self.target;
-        let ephemeral = self.cluster.ephemeral(container, self.image, form).await;
-        let ephemeral = ephemeral.map_err(|error| Fault::of(&error))?;
+        let ephemeral = match may_add {
+            true => self.cluster.ephemeral(container, self.image, form).await.map(Some),
+            false => self.cluster.check_ephemeral(container, self.image, form).await,
+        };
+        let Some(ephemeral) = ephemeral.map_err(|error| Fault::of(&error))? else { return Ok(None) };
         if *shares_process_ids && ephemeral.beside_id.is_empty() {
             let why = "the pod's status does not tell the container's ID, so its processes cannot be told from others";
             return Err(Fault::Absent(why.to_owned()));
@@ -135,7 +168,7 @@ impl Beside<'_> {
             fault => fault,
         })?;
         let live = read(self.target, &mut memory, &overview, self.builds).await?;
-        Ok((live, overview))
+        Ok(Some((live, overview)))
     }
 }
 
@@ -195,6 +228,23 @@ fn refusal(live: &Live, overview: &Overview) -> String {
         _ => "the shell has fewer rights".to_owned(),
     };
     format!("the memory of process {} must not be read: {why}", one.pid)
+}
+
+/// What was read, in short.
+fn prospect(live: Live) -> Prospect {
+    let covered = live.processes.into_iter().map(|process| {
+        let meta = match process.counters.parse() {
+            Ok(FileName::Counters { hash, .. }) => live.files.get(&FileName::Meta { hash }.to_string()),
+            _ => None,
+        };
+        let mode = meta.and_then(|bytes| MetaFile::parse(bytes).ok()).map(|meta| meta.mode);
+        CoveredProgram { process: describe_process(&process), go: process.go, module: process.module, mode }
+    });
+    let covered = covered.collect();
+    let refused =
+        live.refused.iter().map(|one| format!("the memory of process {} must not be read", one.pid));
+    let missing = live.missing.into_iter().chain(refused).collect();
+    Prospect { covered, others: live.others, missing, ..Prospect::default() }
 }
 
 /// What was read, as other ways send it.

@@ -6,6 +6,8 @@ use std::fmt;
 use covdata::FileName;
 use serde::Serialize;
 
+use crate::prospect::OtherProcess;
+
 /// Which processes of a container get the signal. Those of other containers and of the node never do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessFilter<'a> {
@@ -117,6 +119,12 @@ pub(crate) fn select(candidates: &[Candidate], filter: ProcessFilter<'_>) -> Res
         return Err(format!("{missing}, so none was signalled; its processes: {all}"));
     }
     Ok(found.into_iter().map(|candidate| candidate.process.clone()).collect())
+}
+
+/// The processes that certainly run no program that is built with `-cover`.
+pub(crate) fn without_coverage(candidates: &[Candidate]) -> Vec<OtherProcess> {
+    let others = candidates.iter().filter(|candidate| candidate.kind == Kind::Other);
+    others.map(|one| OtherProcess { process: format!("process {}", one.process), is_go: None }).collect()
 }
 
 /// All programs that are known to be built with `-cover`, for each has counters of its own. Without any, the only one

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use covdata::{FileName, MetaFile, Mode};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use podcov_cluster::{Cluster, CoverDir, CoverVolume, Error, Exec, Fate, Pauses, Target};
+use podcov_cluster::{Cluster, CoverDir, CoverVolume, Error, Exec, Fate, Output, Pauses, Target};
 use podcov_control::{Action, Signal};
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ use crate::archive::{ArchiveStream, tar_failed};
 use crate::fault::Fault;
 use crate::goal::{Goal, Instruction};
 use crate::process::{self, Process, ProcessFilter, without_file};
+use crate::prospect::{CoveredProgram, FolderState, Prospect};
 use crate::session::{
     EarlyExit, NO_FILES, NO_FOLDER, NO_TAR, Opening, ReadBack, Session, ShellReply, TAR_SCRIPT,
     without_comments,
@@ -33,6 +34,18 @@ none=$2
 cd -- "${1:-$GOCOVERDIR}" || exit ${none:-41}
 command -v tar >/dev/null 2>&1 || exit 42
 all
+"#;
+
+/// What runs in the container to see what there is. Argument: the folder. Nothing is written: some shells take root for one
+/// who may write everywhere, so the folder's file system must not be mounted read-only.
+const FACILITIES_SCRIPT: &str = r#"
+cd -- "${1:-$GOCOVERDIR}" 2>/dev/null || exit 0
+here=$(pwd -P)/ best= options=
+while read -r device at kind how rest; do
+  case $here in "${at%/}/"*) [ ${#at} -lt ${#best} ] || best=$at options=$how ;; esac
+done 2>/dev/null </proc/self/mounts
+case $options in ro | ro,*) ;; *) [ ! -w . ] || echo writable ;; esac
+! command -v tar >/dev/null 2>&1 || echo tar
 "#;
 
 /// The pauses between two looks at the container's files or processes.
@@ -162,6 +175,10 @@ impl Way for Shell<'_> {
         .boxed()
     }
 
+    fn examine(&mut self, _may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
+        self.look().boxed()
+    }
+
     fn explain(&self, fault: &Fault, fate: &Fate) -> String {
         if self.state.signalled_at.is_none() {
             return explain(fault, fate);
@@ -207,6 +224,69 @@ impl<'a> Shell<'a> {
             _ if exit.has_no_folder() => no_folder(self.target, &exit.to_string()),
             _ => Fault::Final(exit.to_string()),
         }
+    }
+
+    /// What a signal would reach, and where the programs would write. None is sent.
+    async fn look(&mut self) -> Result<Prospect, Fault> {
+        let Some(Connection::Session(mut session)) = self.connection.take() else {
+            return Err(Fault::Passing("the shell does not run".to_owned()));
+        };
+        let meta = match session.names().await.map_err(|e| self.fault(&e))? {
+            Ok(meta) => meta,
+            Err(exit) if exit.has_no_folder() && !agent_alone_knows_the_folder(self.target) => {
+                return Ok(Prospect { folder: Some(FolderState::Missing), ..Prospect::default() });
+            }
+            Err(exit) => return Err(self.early_exit(&exit)),
+        };
+        session.names().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
+        let candidates =
+            session.processes().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
+        let others = process::without_coverage(&candidates);
+        let selected = match others.len() == candidates.len() && !candidates.is_empty() {
+            true => Vec::new(),
+            false => process::select(&candidates, self.instruction().processes).map_err(Fault::Final)?,
+        };
+        let mode = match meta.first() {
+            Some(first) => match session.take(std::slice::from_ref(first)).await {
+                Ok(ReadBack::Archive(bytes)) => mode_of(&bytes),
+                _ => None,
+            },
+            None => None,
+        };
+        let (is_writable, has_tar) = self.facilities().await?;
+        let folder = match (is_writable, meta.is_empty()) {
+            (false, _) => FolderState::ReadOnly,
+            (true, true) => FolderState::WithoutMetaData,
+            (true, false) => FolderState::HasMetaData,
+        };
+        let covered = selected.iter().map(|process| {
+            let process = format!("process {process}");
+            CoveredProgram { process, mode, ..CoveredProgram::default() }
+        });
+        Ok(Prospect {
+            covered: covered.collect(),
+            others,
+            folder: Some(folder),
+            has_tar: Some(has_tar),
+            ..Prospect::default()
+        })
+    }
+
+    /// Whether the folder may be written to, and whether the image has tar.
+    async fn facilities(&self) -> Result<(bool, bool), Fault> {
+        let command = ["sh", "-c", FACILITIES_SCRIPT, "podcov", self.target.dir.path()];
+        let exec = self.cluster.exec(&self.target.container, &command, false, STALL).await;
+        let mut exec = exec.map_err(|e| self.fault(&e))?;
+        let mut said = Vec::new();
+        while let Some(output) = exec.next().await.map_err(|e| self.fault(&e))? {
+            if let Output::Stdout(data) = output {
+                said.extend_from_slice(&data);
+            }
+        }
+        exec.end().await.map_err(|e| self.fault(&e))?;
+        let said = String::from_utf8_lossy(&said);
+        let has = |word: &str| said.lines().any(|line| line == word);
+        Ok((has("writable"), has("tar")))
     }
 
     /// Has the processes signalled, unless they have been, and waits until each has a new counter file. Gives the names of

@@ -9,6 +9,7 @@ use crate::archive::ArchiveStream;
 use crate::fault::Fault;
 use crate::goal::Goal;
 use crate::process::Process;
+use crate::prospect::Prospect;
 
 /// A kind of way to containers' counters.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,11 @@ pub(crate) trait Way: Send {
     /// Has the program write its counters, or end, and gives what tells that it has. Most ways only read.
     fn flush(&mut self) -> BoxFuture<'_, Result<WrittenCounters, Fault>> {
         ready(Err(Fault::Absent(format!("{} cannot have a program write its counters", self.name())))).boxed()
+    }
+
+    /// What it would yield, by a look that changes nothing in the container. An ephemeral container is added only if `may_add`.
+    fn examine(&mut self, _may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
+        ready(Err(Fault::Absent(format!("{} is not looked into", self.name())))).boxed()
     }
 
     /// The coverage files, after the program has done what the goal says. `None` if it has and this way cannot send them.

@@ -1,6 +1,7 @@
 //! The hooks as whole programs on a real Kubernetes: `make e2e`.
 
 mod agent;
+mod doctor;
 mod examples;
 mod forward;
 mod live;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use page::{page, pages};
 
 /// The programs and their subcommands that have flags of their own.
-const PROGRAMS: [(&str, &[&str]); 8] = [
+const PROGRAMS: [(&str, &[&str]); 9] = [
     ("podcov-test", &[]),
     ("podcov-signal", &[]),
     ("podcov-collect", &[]),
@@ -40,6 +40,7 @@ const PROGRAMS: [(&str, &[&str]); 8] = [
     ),
     ("podcov-report", &[]),
     ("podcov-run", &[]),
+    ("podcov-doctor", &[]),
     ("podcov", &["completions", "man"]),
 ];
 
@@ -242,8 +243,8 @@ fn every_flag_and_every_make_target_exists() -> Result<()> {
 fn the_tables_have_every_flag() -> Result<()> {
     let reference = page("docs/reference.md")?;
     let rows = reference.rows("Flags of the hooks")?;
-    for (column, name) in [(1, "podcov-run"), (2, "podcov-test"), (3, "podcov-signal"), (4, "podcov-collect")]
-    {
+    let columns = ["podcov-run", "podcov-test", "podcov-signal", "podcov-collect", "podcov-doctor"];
+    for (column, name) in (1..).zip(columns) {
         let cells = rows.iter().filter(|row| row[0] != "takes").filter_map(|row| row.get(column));
         let listed: BTreeSet<_> =
             cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect();

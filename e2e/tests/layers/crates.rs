@@ -6,7 +6,7 @@ use std::process::Command;
 use serde::Deserialize;
 
 /// The layers from below. A crate may use those of lower layers. Their tests may use any.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     // What the rest is made of: Go's formats, protocols, exit codes.
     &["covdata", "podcov-control", "podcov-exit", "podcov-spdy"],
     // What many files of one format are together, and what a process would write.
@@ -21,6 +21,8 @@ const LAYERS: [&[&str]; 9] = [
     &["podcov-agent", "podcov-collect", "podcov-report", "podcov-signal", "podcov-test"],
     // Several of these in one process.
     &["podcov-run"],
+    // What checks whether these have what they need.
+    &["podcov-doctor"],
     // All of them in one program.
     &["podcov"],
     // What tests, the demo and releases need.

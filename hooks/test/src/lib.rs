@@ -24,10 +24,10 @@ use podcov_exit::{Exit, Failure, ResultExt};
 use args::NAME;
 use command::Command;
 use recorder::Recorder;
-use routes::Route;
 
 pub use args::{Args, TestArgs};
 pub use command::CommandEnd;
+pub use routes::{Route, parse as parse_routes};
 
 const NOT_NOTED: &str = "pods that are deleted during the run are not noted";
 

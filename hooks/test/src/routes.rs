@@ -9,17 +9,22 @@ use podcov_exit::{Exit, Failure};
 
 /// One port of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Route {
-    pub(crate) target: TargetRef,
-    pub(crate) port: PortSpec,
+pub struct Route {
+    /// The target.
+    pub target: TargetRef,
+    /// The port.
+    pub port: PortSpec,
     /// The path whose answer shows that the target is ready.
-    pub(crate) http: Option<String>,
+    pub http: Option<String>,
     /// The variable that holds its address.
     variable: String,
 }
 
 /// Reads `TARGET PORT… [TARGET PORT…]…`, and which path to ask of which target.
-pub(crate) fn parse(words: &[String], http: &[String]) -> Result<Vec<Route>> {
+///
+/// # Errors
+/// A [`Failure`] with exit code 2 when a word is neither a target nor a port, a target has no port, or a path no target.
+pub fn parse(words: &[String], http: &[String]) -> Result<Vec<Route>> {
     let mut targets: Vec<(TargetRef, Vec<PortSpec>)> = Vec::new();
     for word in words {
         match targets.last_mut() {

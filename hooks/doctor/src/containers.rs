@@ -1,0 +1,521 @@
+//! The containers: which way leads to their counters, what it would yield, and what their programs are.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use covdata::Mode;
+use futures_util::StreamExt;
+use podcov_cluster::{Cluster, CoverDir, CoverVolume, Target};
+use podcov_control::Action;
+use podcov_reach::{
+    CoveredProgram, ExaminedWay, Fault, FolderState, Instruction, OtherProcess, ProcessFilter, Prospect,
+    Purpose,
+};
+
+use crate::check::{Check, Group};
+use crate::needs::Method;
+use crate::rights::{Rights, Rule, rules_of_way};
+
+/// How much longer a container may take beside which an ephemeral one is added: its image may have to be pulled.
+const TO_START: Duration = Duration::from_secs(120);
+
+/// How a program is built for coverage.
+const BUILD: &str = "build it with `go build -cover` (ko: `flags: [-cover]`), and deploy that build";
+
+/// How containers are looked into.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looking<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) image: &'a str,
+    /// Ephemeral containers may be added.
+    pub(crate) may_add: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) parallel: usize,
+}
+
+/// A container that was looked into.
+#[derive(Debug)]
+pub(crate) struct Examined {
+    target: Target,
+    /// The ways that were looked into, in their order.
+    ways: Vec<ExaminedWay>,
+}
+
+/// What is known of all containers of the run.
+#[derive(Debug)]
+struct Run<'a> {
+    method: &'a Method,
+    image: &'a str,
+    /// A program that is built with `-cover` is there, or may be.
+    has_coverage: bool,
+    /// A container sets GOCOVERDIR, or mentions podcov-agent.
+    has_coverdir: bool,
+}
+
+impl Looking<'_> {
+    /// Looks into containers as the hooks would reach them.
+    pub(crate) async fn examine(self, cluster: &Cluster, targets: Vec<Target>) -> Vec<Examined> {
+        let timeout = if self.may_add { self.timeout + TO_START } else { self.timeout };
+        let examined = targets.into_iter().map(async |target| {
+            let ways = podcov_reach::examine(cluster, &target, self.purpose(&target), timeout).await;
+            Examined { target, ways }
+        });
+        futures_util::stream::iter(examined).buffered(self.parallel).collect().await
+    }
+
+    fn purpose(&self, target: &Target) -> Purpose<'_> {
+        let instruction =
+            |action| Instruction { action, processes: ProcessFilter::Covered, timeout: self.timeout };
+        // The hooks skip a container without GOCOVERDIR; whether they should is to be found out. A sidecar is asked unasked.
+        let is_skipped = target.dir == CoverDir::Unset || target.sidecar.is_some();
+        match self.method {
+            Method::Stop => Purpose::Files(instruction(Action::Stop)),
+            Method::Signal(signal) if !is_skipped => {
+                Purpose::Files(instruction(Action::Flush { signal: Some(*signal) }))
+            }
+            _ => Purpose::Memory { image: self.image, may_add: self.may_add },
+        }
+    }
+}
+
+/// The checks of containers, and the rules that some of them need and the user has not.
+pub(crate) fn judge(
+    looking: Looking<'_>,
+    examined: &[Examined],
+    rights: &Rights,
+) -> (Vec<Check>, BTreeSet<Rule>) {
+    let prospects = || examined.iter().filter_map(Examined::prospect);
+    let run = Run {
+        method: looking.method,
+        image: looking.image,
+        has_coverage: prospects()
+            .any(|(_, one)| !one.covered.is_empty() || one.is_unseen || one.agent.is_some()),
+        has_coverdir: examined.iter().any(|one| one.target.dir != CoverDir::Unset),
+    };
+    let mut needed = BTreeSet::new();
+    let mut checks = Vec::new();
+    for one in examined {
+        let lacking: Vec<&Rule> = match one.prospect() {
+            Some(_) => Vec::new(),
+            None => one.rules().filter(|rule| rights.lacks(&one.target.container.namespace, rule)).collect(),
+        };
+        if lacking.is_empty() {
+            checks.extend(run.judge(one));
+            continue;
+        }
+        let names: Vec<_> = lacking.iter().map(|rule| rule.resource).collect();
+        let message = format!("not known without the right to {}", names.join(", "));
+        checks.push(one.check("container").unknown(message, ""));
+        needed.extend(lacking.into_iter().copied());
+    }
+    (checks, needed)
+}
+
+impl Examined {
+    fn check(&self, name: &'static str) -> Check {
+        Check::new(Group::Containers, name, &self.target.container)
+    }
+
+    /// What the first way that serves would yield.
+    fn prospect(&self) -> Option<(&'static str, &Prospect)> {
+        self.ways.iter().find_map(|way| Some((way.name, way.result.as_ref().ok()?)))
+    }
+
+    /// The rules that the ways take.
+    fn rules(&self) -> impl Iterator<Item = &'static Rule> {
+        let rules: BTreeSet<&Rule> = self.ways.iter().flat_map(|way| rules_of_way(way.name)).collect();
+        rules.into_iter()
+    }
+
+    /// Why no way serves, or those before the one that does: each reason once.
+    fn reasons(&self) -> String {
+        let mut reasons: Vec<String> = Vec::new();
+        for fault in self.ways.iter().filter_map(|way| way.result.as_ref().err()) {
+            let reason = fault.to_string();
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        reasons.join("; ")
+    }
+}
+
+impl Run<'_> {
+    fn judge(&self, one: &Examined) -> Vec<Check> {
+        let Some((way, prospect)) = one.prospect() else { return vec![self.unreached(one)] };
+        let mut checks = Vec::new();
+        let own = env!("CARGO_PKG_VERSION");
+        if let Some(version) = prospect.agent.as_ref().filter(|version| *version != own) {
+            checks.push(one.check("agent-version").warning(
+                format!("its podcov-agent has version {version}, and the hooks have {own}"),
+                format!("put podcov-agent {own} into its image (docs/agent.md)"),
+            ));
+        }
+        if prospect.is_unseen && self.skips(one) {
+            checks.push(match self.has_coverdir {
+                true => one.check("coverdir").ok("it sets no GOCOVERDIR, so it is skipped"),
+                false => self.without_coverdir(one),
+            });
+        } else if prospect.is_unseen {
+            checks.push(one.check("covered").unknown(
+                format!(
+                    "{}; an ephemeral container of {} would be admitted, and without it its programs are not known",
+                    one.reasons(),
+                    self.image
+                ),
+                "--add-containers adds it, as podcov-run and podcov-collect --live do, and looks",
+            ));
+        } else if let Some(version) = prospect.agent.as_ref().filter(|_| self.asks_agent(prospect)) {
+            checks.push(one.check("covered").ok(format!("podcov-agent {version} answers")));
+        } else if prospect.folder == Some(FolderState::Missing) {
+            // Nothing more was looked at.
+            checks.push(self.folder(one, FolderState::Missing, None));
+        } else if prospect.covered.is_empty() {
+            checks.push(self.without_coverage(one, prospect));
+        } else {
+            checks.extend(self.with_coverage(one, way, prospect));
+        }
+        for missing in &prospect.missing {
+            checks.push(one.check("readable").error(missing, "docs/messages.md says what to do about it"));
+        }
+        checks
+    }
+
+    /// The hooks skip it.
+    fn skips(&self, one: &Examined) -> bool {
+        matches!(self.method, Method::Signal(_)) && one.target.dir == CoverDir::Unset
+    }
+
+    /// An agent that is to act on its program was not asked for more than who it is.
+    fn asks_agent(&self, prospect: &Prospect) -> bool {
+        *self.method != Method::Live && prospect.covered.is_empty()
+    }
+
+    /// No way leads to its counters.
+    fn unreached(&self, one: &Examined) -> Check {
+        let check = one.check("reachable");
+        let reasons = one.reasons();
+        if self.skips(one) && self.has_coverdir {
+            return check.ok(format!("it sets no GOCOVERDIR, so it is skipped ({reasons})"));
+        }
+        if self.skips(one) {
+            return self.without_coverdir(one);
+        }
+        if matches!(one.ways.last(), Some(ExaminedWay { result: Err(Fault::Passing(_)), .. })) {
+            return check.error(reasons, "this may pass: try again");
+        }
+        if reasons.contains("violates PodSecurity") {
+            let namespace = &one.target.container.namespace;
+            return check.error(
+                reasons,
+                format!(
+                    "use an image that has sh and dd, or podcov-agent (docs/agent.md); or give the pod a securityContext \
+                     that its namespace admits; or `kubectl label namespace {namespace} \
+                     pod-security.kubernetes.io/enforce=privileged --overwrite`"
+                ),
+            );
+        }
+        let fix = match self.method {
+            Method::Signal(_) => {
+                "use an image that has sh and tar, such as busybox:stable (ko: `fromImage`), or podcov-agent; \
+                 `podcov-collect --live` needs neither"
+            }
+            Method::Stop => {
+                "start the program under podcov-agent (docs/agent.md), or collect with `podcov-collect --live`"
+            }
+            _ => "see docs/messages.md; podcov-agent reads its own program without a shell (docs/agent.md)",
+        };
+        check.error(reasons, fix)
+    }
+
+    /// None of its programs is built with `-cover`.
+    fn without_coverage(&self, one: &Examined, prospect: &Prospect) -> Check {
+        let check = one.check("covered");
+        if !prospect.missing.is_empty() {
+            return check.unknown("whether a program of it is built with -cover is not known", "");
+        }
+        let go: Vec<&OtherProcess> = prospect.others.iter().filter(|one| one.is_go == Some(true)).collect();
+        let names = |processes: &[&OtherProcess]| {
+            processes.iter().map(|one| one.process.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let all: Vec<&OtherProcess> = prospect.others.iter().collect();
+        let is_unknown = all.iter().any(|one| one.is_go.is_none());
+        let message = if is_unknown {
+            format!("it runs no Go program that is built with -cover; its processes: {}", names(&all))
+        } else if go.is_empty() && all.is_empty() {
+            "it runs no Go program that is built with -cover".to_owned()
+        } else if go.is_empty() {
+            format!("it runs no Go program; its processes: {}", names(&all))
+        } else {
+            format!("its Go program is not built with -cover: {}", names(&go))
+        };
+        let is_certain = !go.is_empty() || is_unknown;
+        let sets_dir = matches!(self.method, Method::Signal(_)) && one.target.dir != CoverDir::Unset;
+        if sets_dir || !self.has_coverage && is_certain {
+            // It would be signalled, or nothing at all is collected.
+            check.error(message, BUILD)
+        } else if !self.has_coverage {
+            check.error(message, format!("{BUILD}; --container selects others"))
+        } else if !go.is_empty() {
+            check.warning(format!("{message}; it is skipped"), BUILD)
+        } else {
+            check.ok(format!("{message}; it is skipped"))
+        }
+    }
+
+    fn with_coverage(&self, one: &Examined, way: &str, prospect: &Prospect) -> Vec<Check> {
+        let programs: Vec<String> = prospect.covered.iter().map(describe).collect();
+        let covered = one.check("covered").ok(format!("{} ({way})", programs.join("; ")));
+        let Method::Signal(signal) = self.method else { return vec![covered] };
+        if one.target.dir == CoverDir::Unset {
+            return vec![covered, self.without_coverdir(one)];
+        }
+        let mut checks = vec![covered];
+        if let Some(folder) = prospect.folder {
+            checks.push(self.folder(one, folder, prospect.has_tar));
+        }
+        let mode = prospect.covered.iter().find_map(|program| program.mode);
+        if let Some(mode @ (Mode::Set | Mode::Count)) = mode.filter(|_| !signal.ends_programs()) {
+            checks.push(one.check("mode").error(
+                format!("its program is built with -covermode={mode}, and only -covermode=atomic can write while it runs"),
+                "build it with `-cover -covermode=atomic`, or collect with `podcov-collect --live`, which takes every mode",
+            ));
+        } else if !signal.ends_programs() && prospect.folder.is_some() {
+            checks.push(
+                one.check("handler").ok(format!(
+                    "whether its program writes on {signal} cannot be seen; podcov-signal tells"
+                )),
+            );
+        }
+        if one.target.volume == CoverVolume::None {
+            let message = format!("GOCOVERDIR {} is on no volume", one.target.dir);
+            let fix = mount(&one.target);
+            checks.push(match signal.ends_programs() {
+                true => one.check("volume").error(
+                    format!(
+                        "{message}: what its program writes when {signal} ends it goes with the container"
+                    ),
+                    fix,
+                ),
+                false => one.check("volume").warning(format!("{message}: a restart empties it"), fix),
+            });
+        }
+        checks
+    }
+
+    fn without_coverdir(&self, one: &Examined) -> Check {
+        one.check("coverdir").error(
+            "GOCOVERDIR is not set, so it is skipped",
+            "set it in the container's env (`{name: GOCOVERDIR, value: /coverage-data}`) and mount an emptyDir there, or \
+             collect with `podcov-collect --live`, which needs none",
+        )
+    }
+
+    fn folder(&self, one: &Examined, folder: FolderState, has_tar: Option<bool>) -> Check {
+        let dir = &one.target.dir;
+        let check = one.check("coverdir");
+        match folder {
+            FolderState::Missing => {
+                check.error(format!("GOCOVERDIR names {dir}, which does not exist"), mount(&one.target))
+            }
+            FolderState::ReadOnly => check.error(
+                format!("its user may not write to GOCOVERDIR {dir}"),
+                format!("{}, or set securityContext.fsGroup of the pod for another kind of volume", mount(&one.target)),
+            ),
+            FolderState::WithoutMetaData => check.error(
+                format!("GOCOVERDIR {dir} holds no meta-data file, which a program built with -cover writes when it starts"),
+                "start the pod again; is GOCOVERDIR the same in the program's own environment?",
+            ),
+            FolderState::HasMetaData if has_tar == Some(false) => check.error(
+                "the image has no tar, so its files cannot be copied",
+                "use an image that has sh and tar, such as busybox:stable (ko: `fromImage`), or collect with \
+                 `podcov-collect --live`",
+            ),
+            FolderState::HasMetaData => check.ok(format!("GOCOVERDIR {dir} may be written to")),
+        }
+    }
+}
+
+/// How to mount a volume for the counters.
+fn mount(target: &Target) -> String {
+    let dir = match &target.dir {
+        CoverDir::Path(dir) => dir,
+        CoverDir::Env | CoverDir::Unset => "/coverage-data",
+    };
+    format!(
+        "mount an emptyDir there: `volumes: [{{name: coverage, emptyDir: {{}}}}]` in the pod's spec, `volumeMounts: [{{name: \
+         coverage, mountPath: {dir}}}]` in the container's"
+    )
+}
+
+/// A program in words.
+fn describe(program: &CoveredProgram) -> String {
+    let CoveredProgram { process, go, module, mode } = program;
+    let part =
+        |before: &str, what: Option<String>| what.map(|what| format!("{before}{what}")).unwrap_or_default();
+    format!(
+        "{process} is built with -cover{}{}{}",
+        part(", -covermode=", mode.map(|mode| mode.to_string())),
+        part(", ", go.clone()),
+        part(", module ", module.clone())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use podcov_cluster::{AgentPort, Container};
+    use podcov_control::Signal;
+
+    use super::*;
+    use crate::check::Level;
+
+    fn target(dir: CoverDir, volume: CoverVolume, agent: Option<AgentPort>) -> Target {
+        Target {
+            container: Container {
+                namespace: "shop".into(),
+                pod: "web-1".into(),
+                uid: "u".into(),
+                container: "app".into(),
+                image: "i".into(),
+                image_id: "i".into(),
+                restarts: 0,
+            },
+            dir,
+            volume,
+            shares_process_ids: false,
+            hostname: None,
+            sidecar: None,
+            runs: true,
+            agent,
+            history: Default::default(),
+        }
+    }
+
+    fn judged(
+        method: &Method,
+        containers: Vec<(CoverDir, CoverVolume, ExaminedWay)>,
+    ) -> Vec<(Level, &'static str)> {
+        let examined = containers
+            .into_iter()
+            .map(|(dir, volume, way)| Examined { target: target(dir, volume, None), ways: vec![way] });
+        let examined: Vec<_> = examined.collect();
+        let looking = Looking {
+            method,
+            image: "busybox",
+            may_add: false,
+            timeout: Duration::from_secs(1),
+            parallel: 1,
+        };
+        let (checks, needed) = judge(looking, &examined, &Rights::default());
+        assert!(needed.is_empty());
+        for check in &checks {
+            assert!(check.level != Level::Error || check.fix.is_some(), "{check:?}");
+        }
+        checks.into_iter().map(|check| (check.level, check.name)).collect()
+    }
+
+    fn way(name: &'static str, prospect: Prospect) -> ExaminedWay {
+        ExaminedWay { name, result: Ok(prospect) }
+    }
+
+    fn covered(mode: Mode) -> Prospect {
+        let program =
+            CoveredProgram { process: "process 1 (app)".into(), mode: Some(mode), ..Default::default() };
+        Prospect { covered: vec![program], ..Prospect::default() }
+    }
+
+    fn other(is_go: Option<bool>) -> Prospect {
+        Prospect {
+            others: vec![OtherProcess { process: "process 1 (x)".into(), is_go }],
+            ..Prospect::default()
+        }
+    }
+
+    fn plain(way: ExaminedWay) -> (CoverDir, CoverVolume, ExaminedWay) {
+        (CoverDir::Unset, CoverVolume::Unknown, way)
+    }
+
+    #[test]
+    fn what_has_no_coverage_is_an_error_only_if_nothing_has() {
+        let live = |prospects: Vec<Prospect>| {
+            judged(&Method::Live, prospects.into_iter().map(|one| plain(way("exec-sh-dd", one))).collect())
+        };
+        assert_eq!(live(vec![covered(Mode::Set)]), [(Level::Ok, "covered")]);
+        assert_eq!(live(vec![other(Some(true))]), [(Level::Error, "covered")]);
+        assert_eq!(live(vec![other(Some(false))]), [(Level::Error, "covered")]);
+        assert_eq!(
+            live(vec![covered(Mode::Set), other(Some(true)), other(Some(false))]),
+            [(Level::Ok, "covered"), (Level::Warning, "covered"), (Level::Ok, "covered")]
+        );
+        let unseen = Prospect { is_unseen: true, ..Prospect::default() };
+        assert_eq!(
+            live(vec![unseen, other(Some(true))]),
+            [(Level::Unknown, "covered"), (Level::Warning, "covered")]
+        );
+    }
+
+    #[test]
+    fn what_a_signal_needs() {
+        let path = CoverDir::Path("/cov".into());
+        let shell = |mode, folder, has_tar| {
+            way("exec-sh-tar", Prospect { folder: Some(folder), has_tar: Some(has_tar), ..covered(mode) })
+        };
+        let on = |signal: &str, volume, way| {
+            let method = Method::Signal(signal.parse().unwrap());
+            let found = judged(&method, vec![(path.clone(), volume, way)]);
+            found.into_iter().filter(|(level, _)| *level != Level::Ok).collect::<Vec<_>>()
+        };
+        let whole = || shell(Mode::Atomic, FolderState::HasMetaData, true);
+        assert_eq!(on("USR1", CoverVolume::EmptyDir, whole()), []);
+        assert_eq!(on("USR1", CoverVolume::None, whole()), [(Level::Warning, "volume")]);
+        assert_eq!(on("TERM", CoverVolume::None, whole()), [(Level::Error, "volume")]);
+        let set = || shell(Mode::Set, FolderState::HasMetaData, true);
+        assert_eq!(on("USR1", CoverVolume::EmptyDir, set()), [(Level::Error, "mode")]);
+        assert_eq!(on("TERM", CoverVolume::EmptyDir, set()), []);
+        for (folder, has_tar) in [
+            (FolderState::HasMetaData, false),
+            (FolderState::WithoutMetaData, true),
+            (FolderState::ReadOnly, true),
+            (FolderState::Missing, true),
+        ] {
+            let found = on("USR1", CoverVolume::EmptyDir, shell(Mode::Atomic, folder, has_tar));
+            assert_eq!(found, [(Level::Error, "coverdir")], "{folder:?}");
+        }
+        let absent =
+            ExaminedWay { name: "exec-sh-tar", result: Err(Fault::Absent("the image has no shell".into())) };
+        assert_eq!(on("USR1", CoverVolume::EmptyDir, absent), [(Level::Error, "reachable")]);
+    }
+
+    #[test]
+    fn a_container_without_gocoverdir_is_skipped_unless_it_has_coverage() {
+        let method = Method::Signal(Signal::FLUSH);
+        let shell = way(
+            "exec-sh-tar",
+            Prospect { folder: Some(FolderState::HasMetaData), has_tar: Some(true), ..covered(Mode::Atomic) },
+        );
+        let with = || (CoverDir::Path("/cov".into()), CoverVolume::EmptyDir, shell.clone());
+        let names = |containers| {
+            let found = judged(&method, containers);
+            found.into_iter().filter(|(level, _)| *level != Level::Ok).collect::<Vec<_>>()
+        };
+        assert_eq!(names(vec![with(), plain(way("exec-sh-dd", other(Some(false))))]), []);
+        assert_eq!(
+            names(vec![with(), plain(way("exec-sh-dd", covered(Mode::Atomic)))]),
+            [(Level::Error, "coverdir")]
+        );
+        assert_eq!(
+            names(vec![plain(way("exec-sh-dd", covered(Mode::Atomic)))]),
+            [(Level::Error, "coverdir")]
+        );
+    }
+
+    #[test]
+    fn an_agent_of_another_version_is_named() {
+        let agent =
+            |version: &str| way("agent", Prospect { agent: Some(version.into()), ..Prospect::default() });
+        let judge =
+            |version| judged(&Method::Stop, vec![(CoverDir::Env, CoverVolume::Unknown, agent(version))]);
+        assert_eq!(judge(env!("CARGO_PKG_VERSION")), [(Level::Ok, "covered")]);
+        assert_eq!(judge("0.0.0"), [(Level::Warning, "agent-version"), (Level::Ok, "covered")]);
+    }
+}
