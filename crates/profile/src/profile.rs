@@ -33,7 +33,8 @@ pub struct FileProfile<'a> {
     pub blocks: Vec<Block>,
     /// The worst finding about the blocks.
     pub finding: Option<Finding>,
-    /// For each suite, how often each of the blocks ran in it. Empty where suites were not read apart.
+    /// For each suite, how often each of the blocks ran in it; without any number if none of them did. Empty where suites were
+    /// not read apart.
     pub suites: Vec<Vec<u32>>,
 }
 

@@ -32,17 +32,24 @@ impl FileProfile<'_> {
     #[must_use]
     pub fn suite_coverage(&self) -> SuiteCoverage {
         let mut sum = SuiteCoverage::of(self.suites.len());
+        let ran: Vec<_> = self.suites.iter().enumerate().filter(|(_, counts)| !counts.is_empty()).collect();
+        let mut total = Coverage::default();
         for (row, block) in self.blocks.iter().enumerate() {
             let statements = block.unit.statements;
-            let ran = |suite: &Vec<u32>| u32::from(suite[row] != 0);
-            let suites: u32 = self.suites.iter().map(ran).sum();
-            for ((suite, each), only) in self.suites.iter().zip(&mut sum.each).zip(&mut sum.only) {
-                each.count(statements, ran(suite));
-                only.count(statements, u32::from(suites == 1 && ran(suite) == 1));
+            total.count(statements, 0);
+            let (mut suites, mut last) = (0, None);
+            for (suite, _) in ran.iter().filter(|(_, counts)| counts[row] != 0) {
+                sum.each[*suite].covered += u64::from(statements);
+                (suites, last) = (suites + 1, Some(*suite));
             }
-            sum.several.count(statements, u32::from(suites > 1));
-            sum.none.count(statements, u32::from(suites == 0));
+            match last {
+                None => sum.none.covered += u64::from(statements),
+                Some(suite) if suites == 1 => sum.only[suite].covered += u64::from(statements),
+                Some(_) => sum.several.covered += u64::from(statements),
+            }
         }
+        let all = sum.each.iter_mut().chain(&mut sum.only).chain([&mut sum.several, &mut sum.none]);
+        all.for_each(|coverage| coverage.total = total.total);
         sum
     }
 }
@@ -54,7 +61,9 @@ impl Profile<'_> {
         let mut profile = self.clone();
         for file in profile.packages.iter_mut().flat_map(|package| &mut package.files) {
             let counts = std::mem::take(&mut file.suites).swap_remove(suite);
-            file.blocks.iter_mut().zip(counts).for_each(|(block, count)| block.count = count);
+            for (row, block) in file.blocks.iter_mut().enumerate() {
+                block.count = counts.get(row).copied().unwrap_or_default();
+            }
         }
         profile
     }
@@ -139,7 +148,7 @@ struct SuiteCounter<'p> {
     mode: Mode,
     /// The merged blocks, in order.
     blocks: &'p [Block],
-    /// The counts of each suite on these.
+    /// The counts of each suite on these; empty as long as it ran none of them.
     suites: Vec<Vec<u32>>,
     /// The suites' other blocks: coarser or finer ones, of another release of Go.
     others: Vec<(usize, Block)>,
@@ -147,7 +156,7 @@ struct SuiteCounter<'p> {
 
 impl<'p> SuiteCounter<'p> {
     fn new(blocks: &'p [Block], suites: usize, mode: Mode) -> Self {
-        Self { mode, blocks, suites: vec![vec![0; blocks.len()]; suites], others: Vec::new() }
+        Self { mode, blocks, suites: vec![Vec::new(); suites], others: Vec::new() }
     }
 
     /// The index of a block among the merged ones.
@@ -157,9 +166,15 @@ impl<'p> SuiteCounter<'p> {
 
     fn add(&mut self, suite: usize, row: Option<usize>, unit: &Unit, count: u32) {
         match row {
-            Some(row) => merge_count(self.mode, &mut self.suites[suite][row], count),
+            Some(row) => self.add_to(suite, row, count),
             None => self.others.push((suite, Block { unit: *unit, count, function: None })),
         }
+    }
+
+    fn add_to(&mut self, suite: usize, row: usize, count: u32) {
+        let counts = &mut self.suites[suite];
+        counts.resize(self.blocks.len(), 0);
+        merge_count(self.mode, &mut counts[row], count);
     }
 
     fn finish(mut self) -> Vec<Vec<u32>> {
@@ -191,12 +206,12 @@ impl<'p> SuiteCounter<'p> {
                     let most = most_of_pieces.entry(row).or_default();
                     *most = (*most).max(*count);
                 } else {
-                    merge_count(self.mode, &mut self.suites[suite][row], *count);
+                    self.add_to(suite, row, *count);
                 }
             }
         }
         for (row, most) in most_of_pieces {
-            merge_count(self.mode, &mut self.suites[suite][row], most);
+            self.add_to(suite, row, most);
         }
     }
 }

@@ -114,7 +114,7 @@ impl IgnoreComments {
             rows.resize(blocks.len(), row);
         }
         file.blocks = blocks;
-        for counts in &mut file.suites {
+        for counts in file.suites.iter_mut().filter(|counts| !counts.is_empty()) {
             *counts = rows.iter().map(|&row| counts[row]).collect();
         }
         Ignored { comments: self.comments.into_iter().map(|(comment, _)| comment).collect(), statements }

@@ -136,18 +136,47 @@ fn go_tool_cover() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn diff_cover() -> Result<()> {
+const CHANGED: &str = "shop/shapes/b.go";
+
+/// A repository whose branch has changed two lines since main.
+fn changed_shop() -> Result<Shop> {
     let shop = Shop::new()?;
-    let file = "shop/shapes/b.go";
-    let source = shop.read(file)?;
-    fs::write(shop.path(file), source.replace("return 100", "return 99").replace("sum++", "sum--"))?;
+    let source = shop.read(CHANGED)?;
+    fs::write(shop.path(CHANGED), source.replace("return 100", "return 99").replace("sum++", "sum--"))?;
     shop.git("init -q")?;
     shop.git("add -A")?;
     shop.git("commit -qm base")?;
     shop.git("checkout -qb work")?;
-    fs::write(shop.path(file), source)?;
+    fs::write(shop.path(CHANGED), source)?;
     shop.git("commit -qam change")?;
+    Ok(shop)
+}
+
+/// Also where nothing is left to say.
+#[test]
+fn jsonschema_and_sarif() -> Result<()> {
+    let shop = changed_shop()?;
+    let schema = reader("sarif-2.1.0.json")?.display().to_string();
+    let check = "import json, jsonschema, sys
+log, schema = (json.load(open(name)) for name in sys.argv[1:])
+print(*(error.json_path for error in jsonschema.Draft7Validator(schema).iter_errors(log)))";
+    for (since, results) in [("main", 1), ("work", 0)] {
+        let text = shop.report(&format!("diff data --since {since} --sarif"))?;
+        let log: Value = serde_json::from_str(&text)?;
+        ensure!(log["runs"][0]["results"].as_array().context("results")?.len() == results, "{text}");
+        let without = text.replace("\"ruleId\"", "\"rule\"").replace("\"version\"", "\"release\"");
+        for (text, is_valid) in [(&text, true), (&without, false)] {
+            fs::write(shop.path("out/log.sarif"), text)?;
+            let errors = shop.run(&python("python3")?, ".", &["-c", check, "out/log.sarif", &schema])?;
+            ensure!(errors.trim().is_empty() == is_valid, "{errors}\n{text}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn diff_cover() -> Result<()> {
+    let (shop, file) = (changed_shop()?, CHANGED);
     let ours = shop.report("diff data --since main")?;
     ensure!(ours.ends_with("changed lines: 50.0% (1 of 2)\n"), "{ours}");
     for (command, report) in [("cobertura", "out/cover.xml"), ("lcov", "out/cover.lcov")] {

@@ -3,6 +3,7 @@
 mod accumulate;
 mod args;
 mod deleted;
+mod fates;
 mod live;
 mod lives;
 #[cfg_attr(not(target_os = "linux"), path = "local_elsewhere.rs")]

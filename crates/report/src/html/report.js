@@ -547,7 +547,7 @@ function drawGutter(model, line, text, segments, row) {
 
 /** A mark for each suite, filled if it ran any of these blocks. */
 function drawMarks(model, blocks) {
-  const most = model.suites.map(counts => blocks.reduce((most, b) => Math.max(most, counts[b]), 0));
+  const most = model.suites.map(counts => blocks.reduce((most, b) => Math.max(most, counts[b] || 0), 0));
   const title = suites.map(({name}, s) => `${name}: ${!most[s] ? 'not covered' : counted ? plural(most[s], 'time') : 'covered'}`).join(', ');
   const marks = el('span', 'marks', null, blocks.length ? {title, role: 'img', 'aria-label': title} : {});
   if (suites.length <= MARKS) most.forEach(count => marks.append(el('i', blocks.length && count ? 'ran' : '')));

@@ -19,6 +19,6 @@ const suiteViews = index => {
 
 /** The blocks of a file as a view shows them. Those that it is not about have no statements. */
 const blocksIn = (view, {blocks, suites = []}) => blocks.map((block, b) => {
-  const count = view.count(block[5], suites.map(counts => counts[b]));
+  const count = view.count(block[5], suites.map(counts => counts[b] || 0));
   return count === null ? [...block.slice(0, 4), 0, 0] : [...block.slice(0, 5), count];
 });
