@@ -196,6 +196,49 @@ async fn a_stock_program_whose_memory_is_read() -> Result<()> {
     as_go_says(&ended.stdout, &go_percent([files])?)
 }
 
+/// The same project with the profile that podcov-init makes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_podcov_init_makes() -> Result<()> {
+    let space = Space::new().await?;
+    copy_examples(&space)?;
+    let folder = space.dir().join("examples/zero-touch");
+    let config = folder.join("skaffold.yaml");
+    let text = fs::read_to_string(&config)?;
+    let (without, _) = text.split_once("profiles:\n").context("no profile")?;
+    fs::write(&config, without)?;
+    let mut init = tokio::process::Command::new(program("podcov"));
+    init.args(["init", "--write", "--", "go", "test", "-tags=integration", "-count=1", "./integration/..."]);
+    init.current_dir(&folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    init.kill_on_drop(true);
+    let made = run(init).await?;
+    assert_eq!(made.code, 0, "{made:?}");
+    // The images come from the test's registry.
+    let mut text = fs::read_to_string(&config)?;
+    for (what, with) in [
+        ("flags: [-cover]\n", format!("flags: [-cover]\n            fromImage: {}\n", space.empty()?)),
+        (
+            "                  - run\n",
+            format!("                  - run\n                  - --live-image={}\n", space.busybox()?),
+        ),
+    ] {
+        ensure!(text.contains(what), "no {what} in {text}");
+        text = text.replace(what, &with);
+    }
+    fs::write(&config, text)?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([program("")].into_iter().chain(std::env::split_paths(&path)))?;
+    let mut command = skaffold_command(&space, &folder, &[]);
+    command.env("PATH", path);
+    let ended = run(command).await?;
+    assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
+    assert!(
+        ended.stdout.contains("coverage: 85.0% of statements\n2 files of 1 container"),
+        "{}",
+        ended.stdout
+    );
+    Ok(())
+}
+
 /// A bucket `coverage`, in the cluster.
 pub(crate) async fn bucket(space: &Space) -> Result<()> {
     space

@@ -17,7 +17,7 @@ use serde_json::Value;
 use page::{page, pages};
 
 /// The programs and their subcommands that have flags of their own.
-const PROGRAMS: [(&str, &[&str]); 9] = [
+const PROGRAMS: [(&str, &[&str]); 10] = [
     ("podcov-test", &[]),
     ("podcov-signal", &[]),
     ("podcov-collect", &[]),
@@ -41,6 +41,7 @@ const PROGRAMS: [(&str, &[&str]); 9] = [
     ("podcov-report", &[]),
     ("podcov-run", &[]),
     ("podcov-doctor", &[]),
+    ("podcov-init", &[]),
     ("podcov", &["completions", "man"]),
 ];
 
@@ -255,6 +256,7 @@ fn the_tables_have_every_flag() -> Result<()> {
     for (name, subcommands, path) in [
         ("podcov-agent", ["run", "install", "watch"].as_slice(), "docs/agent.md"),
         ("podcov-report", PROGRAMS[4].1, "docs/reports.md"),
+        ("podcov-init", &[], "docs/get-started.md"),
     ] {
         let page = page(path)?;
         let named: Vec<_> = page

@@ -21,13 +21,14 @@ struct Program {
     arguments: fn() -> Command,
 }
 
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     Program { name: "run", main: podcov_run::main, arguments: podcov_run::Args::command },
     Program { name: "test", main: podcov_test::main, arguments: podcov_test::Args::command },
     Program { name: "signal", main: podcov_signal::main, arguments: podcov_signal::Args::command },
     Program { name: "collect", main: podcov_collect::main, arguments: podcov_collect::Args::command },
     Program { name: "report", main: podcov_report::main, arguments: podcov_report::Args::command },
     Program { name: "doctor", main: podcov_doctor::main, arguments: podcov_doctor::Args::command },
+    Program { name: "init", main: podcov_init::main, arguments: podcov_init::Args::command },
 ];
 
 /// Collects Go code coverage from programs that run in Kubernetes.
