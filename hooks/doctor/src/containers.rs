@@ -66,10 +66,11 @@ impl Looking<'_> {
     fn purpose(&self, target: &Target) -> Purpose<'_> {
         let instruction =
             |action| Instruction { action, processes: ProcessFilter::Covered, timeout: self.timeout };
-        // The hooks skip a container without GOCOVERDIR; whether they should is to be found out. A sidecar is asked unasked.
+        // The hooks skip a container without GOCOVERDIR and podcov-agent; whether they should is to be found out. A sidecar is
+        // asked unasked.
         let is_skipped = target.dir == CoverDir::Unset || target.sidecar.is_some();
         match self.method {
-            Method::Stop => Purpose::Files(instruction(Action::Stop)),
+            Method::Stop if !is_skipped => Purpose::Files(instruction(Action::Stop)),
             Method::Signal(signal) if !is_skipped => {
                 Purpose::Files(instruction(Action::Flush { signal: Some(*signal) }))
             }
@@ -153,7 +154,9 @@ impl Run<'_> {
         }
         if prospect.is_unseen && self.skips(one) {
             checks.push(match self.has_coverdir {
-                true => one.check("coverdir").ok("it sets no GOCOVERDIR, so it is skipped"),
+                true => one
+                    .check("coverdir")
+                    .ok("it sets no GOCOVERDIR and mentions no podcov-agent, so it is skipped"),
                 false => self.without_coverdir(one),
             });
         } else if prospect.is_unseen {
@@ -183,7 +186,7 @@ impl Run<'_> {
 
     /// The hooks skip it.
     fn skips(&self, one: &Examined) -> bool {
-        matches!(self.method, Method::Signal(_)) && one.target.dir == CoverDir::Unset
+        matches!(self.method, Method::Signal(_) | Method::Stop) && one.target.dir == CoverDir::Unset
     }
 
     /// An agent that is to act on its program was not asked for more than who it is.
@@ -196,7 +199,9 @@ impl Run<'_> {
         let check = one.check("reachable");
         let reasons = one.reasons();
         if self.skips(one) && self.has_coverdir {
-            return check.ok(format!("it sets no GOCOVERDIR, so it is skipped ({reasons})"));
+            return check.ok(format!(
+                "it sets no GOCOVERDIR and mentions no podcov-agent, so it is skipped ({reasons})"
+            ));
         }
         if self.skips(one) {
             return self.without_coverdir(one);
@@ -266,10 +271,10 @@ impl Run<'_> {
     fn with_coverage(&self, one: &Examined, way: &str, prospect: &Prospect) -> Vec<Check> {
         let programs: Vec<String> = prospect.covered.iter().map(describe).collect();
         let covered = one.check("covered").ok(format!("{} ({way})", programs.join("; ")));
-        let Method::Signal(signal) = self.method else { return vec![covered] };
-        if one.target.dir == CoverDir::Unset {
+        if self.skips(one) {
             return vec![covered, self.without_coverdir(one)];
         }
+        let Method::Signal(signal) = self.method else { return vec![covered] };
         let mut checks = vec![covered];
         if let Some(folder) = prospect.folder {
             checks.push(self.folder(one, folder, prospect.has_tar));
@@ -304,11 +309,18 @@ impl Run<'_> {
     }
 
     fn without_coverdir(&self, one: &Examined) -> Check {
-        one.check("coverdir").error(
-            "GOCOVERDIR is not set, so it is skipped",
-            "set it in the container's env (`{name: GOCOVERDIR, value: /coverage-data}`) and mount an emptyDir there, or \
-             collect with `podcov-collect --live`, which needs none",
-        )
+        let check = one.check("coverdir");
+        match self.method {
+            Method::Stop => check.error(
+                "its spec mentions no podcov-agent, so it is skipped",
+                "start the program under podcov-agent (docs/agent.md), or collect with `podcov-collect --live`",
+            ),
+            _ => check.error(
+                "GOCOVERDIR is not set, so it is skipped",
+                "set it in the container's env (`{name: GOCOVERDIR, value: /coverage-data}`) and mount an emptyDir there, or \
+                 collect with `podcov-collect --live`, which needs none",
+            ),
+        }
     }
 
     fn folder(&self, one: &Examined, folder: FolderState, has_tar: Option<bool>) -> Check {
@@ -516,6 +528,13 @@ mod tests {
         let judge =
             |version| judged(&Method::Stop, vec![(CoverDir::Env, CoverVolume::Unknown, agent(version))]);
         assert_eq!(judge(env!("CARGO_PKG_VERSION")), [(Level::Ok, "covered")]);
+        // Beside it, what the hooks skip.
+        let beside = |prospect| {
+            let own = (CoverDir::Env, CoverVolume::Unknown, agent(env!("CARGO_PKG_VERSION")));
+            judged(&Method::Stop, vec![own, plain(way("exec-sh-dd", prospect))])[1..].to_vec()
+        };
+        assert_eq!(beside(other(Some(false))), [(Level::Ok, "covered")]);
+        assert_eq!(beside(covered(Mode::Set)), [(Level::Ok, "covered"), (Level::Error, "coverdir")]);
         assert_eq!(judge("0.0.0"), [(Level::Warning, "agent-version"), (Level::Ok, "covered")]);
     }
 }

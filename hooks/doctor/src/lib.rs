@@ -24,7 +24,7 @@ use podcov_exit::{Exit, Failure, ResultExt};
 use args::NAME;
 use check::{Check, Group, Level, Report};
 use containers::Looking;
-use needs::{Method, Needs};
+use needs::{Method, Needs, Selection};
 use project::Project;
 use rights::Rights;
 
@@ -94,6 +94,7 @@ fn needs(args: &Args, project: Option<&Project>) -> Result<Needs> {
         routes: podcov_test::parse_routes(&args.routes, &[])?,
         method: method.clone().unwrap_or_default(),
         live_image: args.live_image.clone(),
+        selection: Selection::default(),
     };
     if let Some(project) = project {
         project.add_to(&mut needs, !args.routes.is_empty(), method.is_some());
@@ -137,7 +138,7 @@ async fn in_cluster(args: &Args, needs: &Needs, report: &mut Report) -> Result<O
         targets::check(&cluster, &needs.routes, &namespace, &rights, args.timeout).await;
     let mut needed = BTreeSet::new();
     if !matches!(needs.method, Method::Stored(_)) {
-        match scope(args, &cluster, sets)? {
+        match scope(args, needs, &cluster, sets)? {
             Some(scope) => {
                 let (checks, targets) = pods::check(&cluster, &scope, &rights).await;
                 if checks.iter().any(|check| check.level == Level::Error) {
@@ -215,9 +216,15 @@ fn namespaces(args: &Args, needs: &Needs, named: Vec<String>, default: &str) -> 
 }
 
 /// The pods of the run: those that are selected, else those of the targets, as podcov-run has it. `None` if there is neither.
-fn scope(args: &Args, cluster: &Cluster, of_targets: Vec<PodSet>) -> Result<Option<Scope>> {
+fn scope(args: &Args, needs: &Needs, cluster: &Cluster, of_targets: Vec<PodSet>) -> Result<Option<Scope>> {
     let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    let select = &args.select;
+    let mut select = args.select.clone();
+    let Selection { selector, pod, container } = needs.selection.clone();
+    for (own, of_hooks) in
+        [(&mut select.selector, selector), (&mut select.pod, pod), (&mut select.container, container)]
+    {
+        *own = own.take().or(of_hooks);
+    }
     let mut scope = if is_given(&select.run_id) || is_given(&select.selector) {
         select.scope(cluster.default_namespace())?
     } else if !of_targets.is_empty() {

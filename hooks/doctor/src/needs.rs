@@ -12,6 +12,16 @@ pub(crate) struct Needs {
     pub(crate) method: Method,
     /// The image of ephemeral containers.
     pub(crate) live_image: Option<String>,
+    /// What selects pods and containers, beside the run.
+    pub(crate) selection: Selection,
+}
+
+/// What selects pods and containers, as the flags of those names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Selection {
+    pub(crate) selector: Option<String>,
+    pub(crate) pod: Option<String>,
+    pub(crate) container: Option<String>,
 }
 
 /// How coverage is collected.

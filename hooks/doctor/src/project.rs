@@ -9,7 +9,7 @@ use podcov_test::Route;
 use serde_json::{Map, Value};
 
 use crate::check::{Check, Group};
-use crate::needs::{Method, Needs};
+use crate::needs::{Method, Needs, Selection};
 
 /// The default name of Skaffold's configuration.
 const FILE: &str = "skaffold.yaml";
@@ -127,11 +127,13 @@ impl Project {
     /// Adds what its hooks ask for to what is not given otherwise.
     pub(crate) fn add_to(&self, needs: &mut Needs, has_routes: bool, has_method: bool) {
         let mut method = None;
+        let mut selections = Vec::new();
         for hook in &self.hooks {
             match &hook.command {
                 Command::Run(args) => {
                     method = Some(args.signal.map_or(Method::Live, Method::Signal));
                     needs.live_image.get_or_insert_with(|| args.live_image.clone());
+                    selections.push(selection(&args.selector, &args.pod, &args.container));
                     if !has_routes {
                         needs.routes.extend(routes(&args.test));
                     }
@@ -140,6 +142,8 @@ impl Project {
                 Command::Signal(args) if args.stop => method = Some(Method::Stop),
                 Command::Signal(args) => method = Some(Method::Signal(args.signal.unwrap_or(Signal::FLUSH))),
                 Command::Collect(args) => {
+                    let select = &args.select;
+                    selections.push(selection(&select.selector, &select.pod, &select.container));
                     let own = if args.live {
                         Some(Method::Live)
                     } else if args.stop {
@@ -154,6 +158,11 @@ impl Project {
                 }
                 _ => {}
             }
+        }
+        // Where hooks select different pods, all are looked at.
+        selections.dedup();
+        if let [only] = &selections[..] {
+            needs.selection = only.clone();
         }
         if let Some(method) = method.filter(|_| !has_method) {
             needs.method = method;
@@ -261,6 +270,10 @@ impl Hook {
             )
         })
     }
+}
+
+fn selection(selector: &Option<String>, pod: &Option<String>, container: &Option<String>) -> Selection {
+    Selection { selector: selector.clone(), pod: pod.clone(), container: container.clone() }
 }
 
 /// The targets of a hook, in its own namespace if it names one.
@@ -477,6 +490,20 @@ mod tests {
         ] {
             assert_eq!(needs(hooks), (method, routes.to_owned()), "{hooks:?}");
         }
+    }
+
+    #[test]
+    fn what_hooks_select() {
+        let selected = |hooks: &[&str]| {
+            let mut needs = Needs::default();
+            with_hooks(&after(hooks)).add_to(&mut needs, false, false);
+            needs.selection
+        };
+        let worker = Selection { selector: Some("app=worker".into()), ..Selection::default() };
+        assert_eq!(selected(&["podcov-collect --live -l app=worker"]), worker);
+        assert_eq!(selected(&["podcov run -l app=worker -- x"]), worker);
+        let different = ["podcov-collect --live -l app=worker", "podcov-collect --live -c app"];
+        assert_eq!(selected(&different), Selection::default());
     }
 
     #[test]
