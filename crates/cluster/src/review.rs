@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::Api;
 use kube::api::PostParams;
 use kube::client::Body;
@@ -16,8 +15,8 @@ use crate::{Cluster, Error};
 /// What the API server says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerInfo {
-    /// The release of Kubernetes, as `v1.34.4`.
-    pub version: String,
+    /// The release of Kubernetes, as `v1.34.4`. `None` if the server does not tell it to this user.
+    pub version: Option<String>,
     /// The number after `v1.`, if it is one.
     pub minor: Option<u32>,
     /// How far its clock is ahead of this machine's, to a second. `None` if its answer has no date.
@@ -47,11 +46,15 @@ impl Cluster {
         let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
         let clock = date.and_then(|date| clock_ahead(date, Timestamp::now()));
         // The answer to a second request is checked as every other is.
-        let Info { git_version, minor, .. } =
-            self.ask("reading the server's version", self.client().apiserver_version()).await?;
+        let info = match self.ask("reading the server's version", self.client().apiserver_version()).await {
+            Ok(info) => Some(info),
+            // Credentials that are not accepted have code 401.
+            Err(Error::Refused { code: 403 | 404, .. }) => None,
+            Err(error) => return Err(error),
+        };
         // Some distributions write a plus after it.
-        let minor = minor.trim_end_matches('+').parse().ok();
-        Ok(ServerInfo { version: git_version, minor, clock })
+        let minor = info.as_ref().and_then(|info| info.minor.trim_end_matches('+').parse().ok());
+        Ok(ServerInfo { version: info.map(|info| info.git_version), minor, clock })
     }
 
     /// Whether the user has a right, in one namespace or in all of them.

@@ -354,6 +354,35 @@ async fn what_was_never_sent_is_sent_again() -> Result<()> {
     Ok(())
 }
 
+/// podcov-doctor asks as the hooks do, and nothing of the program.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_knows_agents() -> Result<()> {
+    let world = World::new().await?;
+    let agent = Agent::start(&[("PODCOV_POD", "shop"), ("PODCOV_CONTAINER", "app")]).await?;
+    add_pod(&world, with_agent("shop"), agent.port)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let subject = "pod default/shop container app";
+    let process = "is built with -cover, go1.";
+    for (line, expected) in [
+        ("--stop", format!("ok       {subject}: podcov-agent {version} answers\n")),
+        ("--signal USR1", format!("ok       {subject}: podcov-agent {version} answers\n")),
+        ("--live", format!("ok       {subject}: process ")),
+    ] {
+        let ended = hook(&world, &format!("podcov-doctor --all {line}"), None).await?;
+        assert!(ended.code == 0 && ended.stdout.contains(&expected), "{line}: {ended:?}");
+        assert!(line != "--live" || ended.stdout.contains(process), "{ended:?}");
+    }
+    assert_eq!(agent.starts(TOKEN).await?, 1, "the program was not stopped");
+
+    let stranger = World::new().await?;
+    add_pod(&stranger, with_agent("bank"), agent.port)?;
+    let ended = hook(&stranger, "podcov-doctor --stop", None).await?;
+    let error = "error    pod default/bank container app: it takes podcov-agent to stop a program gracefully; no podcov-agent: the \
+                 podcov-agent on port 19998 is that of pod ";
+    assert!(ended.code == 1 && ended.stdout.contains(error), "{ended:?}");
+    Ok(())
+}
+
 /// What is between hook and agent sees all that passes.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_right_agent_proves_the_token_and_never_sees_it() -> Result<()> {

@@ -173,7 +173,10 @@ fn server_checks(cluster: &Cluster, info: &ServerInfo) -> [Check; 2] {
     let context = Check::new(Group::Cluster, "context", format!("context {}", cluster.context()));
     let clocks = Check::new(Group::Cluster, "clock", "the clocks of this machine and of the API server");
     [
-        context.ok(format!("{} answers, Kubernetes {version}", cluster.server())),
+        context.ok(match version {
+            Some(version) => format!("{} answers, Kubernetes {version}", cluster.server()),
+            None => format!("{} answers, and does not tell its version", cluster.server()),
+        }),
         judge_clock(clocks, clock.map(|ahead| ahead.as_secs())),
     ]
 }
