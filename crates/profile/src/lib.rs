@@ -42,4 +42,4 @@ pub use index::Repetition;
 pub use problem::{Problem, Reason};
 pub use profile::{Block, FileProfile, Finding, Findings, PackageProfile, Profile, ProfileFunction};
 pub use read::{Builder, Files};
-pub use suites::SuiteCoverage;
+pub use suites::{PackageSuites, SuiteCoverage};

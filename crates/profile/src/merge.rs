@@ -16,6 +16,7 @@ use crate::groups::{Group, Part};
 use crate::index::{BlockFacts, Repetition, is_too_full};
 use crate::parallel;
 use crate::profile::{Block, FileProfile, Finding, PackageProfile, Profile, ProfileFunction};
+use crate::suites::SuiteCoverage;
 use crate::texts::TextFileCounts;
 
 impl Data<'_> {
@@ -31,9 +32,7 @@ impl Data<'_> {
         let suites = self.suites.len();
         let packages = parallel::map_bytes(&self.groups(is_selected), self.size(), |group| {
             let mut package = group.merge(mode);
-            if suites > 0 {
-                group.count_suites(&mut package, suites, mode);
-            }
+            group.count_suites(&mut package, suites, mode);
             package
         });
         Profile { mode: Some(mode), packages }
@@ -57,18 +56,26 @@ impl<'a> Group<'a> {
     /// The coverage of a package whose blocks need no merging. So are nearly all: they are the same in all inputs, their
     /// functions are in order, and no two blocks begin at one place. `None` for all others, and where Go may have repeated
     /// numbers of statements. For a large program, [`merge`](Self::merge) takes twice as long.
-    pub(crate) fn unmerged_coverage(&self, mode: Mode) -> Option<Coverage> {
+    pub(crate) fn unmerged_coverage(&self, mode: Mode, suites: usize) -> Option<(Coverage, SuiteCoverage)> {
         let (part, others) = self.parts.split_first()?;
         let is_same = |other: &Part<'_>| other.package.bytes() == part.package.bytes();
         if !self.texts.is_empty() || !others.iter().all(is_same) {
             return None;
         }
-        let mut coverage = Coverage::default();
+        // What is in a suite is in the whole.
+        debug_assert!(self.suite_texts.is_empty() && self.suite_parts.iter().all(|(_, part)| is_same(part)));
+        let (mut coverage, mut by_suite) = (Coverage::default(), SuiteCoverage::of(suites));
+        let of_suite = |suite| {
+            let parts = self.suite_parts.iter().filter(move |(of, _)| *of == suite);
+            (parts.map(|(_, part)| part.counts()).collect::<Vec<_>>(), Vec::new())
+        };
+        let mut of_suites: Vec<_> = (0..suites).map(of_suite).collect();
         let (mut all_counts, mut counts) = (all_counts(&self.parts), Vec::new());
         let mut starts = Vec::new();
         let (mut file, mut name, mut earlier_end) = (None, "", 0);
         for function in part.package.functions() {
             next_counts(&mut all_counts, mode, &mut counts);
+            of_suites.iter_mut().for_each(|(all, counts)| next_counts(all, mode, counts));
             if file != Some(function.file) {
                 let next = part.file(&function);
                 if file.is_some() && next <= name {
@@ -78,11 +85,16 @@ impl<'a> Group<'a> {
             }
             let (mut counts, mut end) = (counts.iter().copied(), earlier_end);
             starts.clear();
-            for unit in function.units() {
+            for (number, unit) in function.units().enumerate() {
                 if unit.start() < earlier_end || is_too_full(&unit) {
                     return None;
                 }
                 coverage.count(unit.statements, counts.next().unwrap_or_default());
+                if suites > 0 {
+                    let ran =
+                        |suite: &usize| of_suites[*suite].1.get(number).is_some_and(|count| *count != 0);
+                    by_suite.count(unit.statements, (0..suites).filter(ran));
+                }
                 end = end.max(unit.start() + 1).max(unit.end());
                 starts.push(unit.start());
             }
@@ -92,7 +104,8 @@ impl<'a> Group<'a> {
             }
             earlier_end = end;
         }
-        Some(coverage)
+        by_suite.set_total(coverage.total);
+        Some((coverage, by_suite))
     }
 }
 
@@ -344,7 +357,7 @@ mod tests {
         let profile = data.profile();
         assert_eq!(percent, profile.percent());
         assert_eq!(findings, profile.packages()[0].findings());
-        (percent.total(), data.groups(|_| true)[0].unmerged_coverage(Mode::Count).is_some())
+        (percent.total(), data.groups(|_| true)[0].unmerged_coverage(Mode::Count, 0).is_some())
     }
 
     #[test]

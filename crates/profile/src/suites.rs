@@ -27,29 +27,38 @@ pub struct SuiteCoverage {
     pub none: Coverage,
 }
 
+/// How many statements of a package each suite ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageSuites {
+    /// Its import path.
+    pub path: String,
+    /// Its statements.
+    pub coverage: SuiteCoverage,
+}
+
+impl PackageSuites {
+    /// Sums up a package's statements, for so many suites.
+    #[must_use]
+    pub fn of(package: &PackageProfile<'_>, suites: usize) -> Self {
+        let mut coverage = SuiteCoverage::of(suites);
+        package.files.iter().for_each(|file| coverage += file.suite_coverage());
+        Self { path: package.path.to_owned(), coverage }
+    }
+}
+
 impl FileProfile<'_> {
     /// How many of its statements each suite ran. Empty where suites were not read apart.
     #[must_use]
     pub fn suite_coverage(&self) -> SuiteCoverage {
         let mut sum = SuiteCoverage::of(self.suites.len());
         let ran: Vec<_> = self.suites.iter().enumerate().filter(|(_, counts)| !counts.is_empty()).collect();
-        let mut total = Coverage::default();
+        let mut total = 0;
         for (row, block) in self.blocks.iter().enumerate() {
             let statements = block.unit.statements;
-            total.count(statements, 0);
-            let (mut suites, mut last) = (0, None);
-            for (suite, _) in ran.iter().filter(|(_, counts)| counts[row] != 0) {
-                sum.each[*suite].covered += u64::from(statements);
-                (suites, last) = (suites + 1, Some(*suite));
-            }
-            match last {
-                None => sum.none.covered += u64::from(statements),
-                Some(suite) if suites == 1 => sum.only[suite].covered += u64::from(statements),
-                Some(_) => sum.several.covered += u64::from(statements),
-            }
+            total += u64::from(statements);
+            sum.count(statements, ran.iter().filter(|(_, counts)| counts[row] != 0).map(|(suite, _)| *suite));
         }
-        let all = sum.each.iter_mut().chain(&mut sum.only).chain([&mut sum.several, &mut sum.none]);
-        all.for_each(|coverage| coverage.total = total.total);
+        sum.set_total(total);
         sum
     }
 }
@@ -76,6 +85,28 @@ impl SuiteCoverage {
         let none = vec![Coverage::default(); suites];
         Self { each: none.clone(), only: none, ..Self::default() }
     }
+
+    /// Adds a block with this number of statements that these suites ran, but not to the numbers of all statements.
+    pub(crate) fn count(&mut self, statements: u32, suites: impl Iterator<Item = usize>) {
+        let statements = u64::from(statements);
+        let (mut ran, mut last) = (0, 0);
+        for suite in suites {
+            self.each[suite].covered += statements;
+            (ran, last) = (ran + 1, suite);
+        }
+        let share = match ran {
+            0 => &mut self.none,
+            1 => &mut self.only[last],
+            _ => &mut self.several,
+        };
+        share.covered += statements;
+    }
+
+    /// Sets the number of all statements.
+    pub(crate) fn set_total(&mut self, total: u64) {
+        let shares = self.only.iter_mut().chain([&mut self.several, &mut self.none]);
+        self.each.iter_mut().chain(shares).for_each(|coverage| coverage.total = total);
+    }
 }
 
 impl AddAssign for SuiteCoverage {
@@ -93,6 +124,9 @@ impl AddAssign for SuiteCoverage {
 impl<'a> Group<'a> {
     /// Sets the counts of each suite on the merged blocks of a package.
     pub(crate) fn count_suites(&self, package: &mut PackageProfile<'a>, suites: usize, mode: Mode) {
+        if suites == 0 {
+            return;
+        }
         let numbers: HashMap<&str, usize> =
             package.files.iter().enumerate().map(|(number, file)| (file.name, number)).collect();
         let mut files: Vec<_> =

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use podcov_profile::{Coverage, Percent, Profile, SuiteCoverage, parallel};
+use podcov_profile::{Coverage, PackageSuites, Percent, SuiteCoverage};
 
-use crate::suites::{self, Suite, shares};
+use crate::suites::{Suite, shares};
 use crate::text;
 
 /// The coverage of each package and in total. [`Display`](fmt::Display) gives the table, plain text without control
@@ -31,19 +31,18 @@ impl fmt::Display for Summary<'_> {
 /// The coverage of each package in total and by suite, and the total. [`Display`](fmt::Display) gives the table, as
 /// [`Summary`] does.
 #[derive(Debug, Clone, Copy)]
-pub struct SuiteSummary<'r, 'a> {
+pub struct SuiteSummary<'r> {
     /// The suites.
     pub suites: &'r [Suite],
-    /// Their counts.
-    pub profile: &'r Profile<'a>,
+    /// What they ran.
+    pub packages: &'r [PackageSuites],
 }
 
-impl fmt::Display for SuiteSummary<'_, '_> {
+impl fmt::Display for SuiteSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { suites, profile } = *self;
+        let Self { suites, packages } = *self;
         let mut coverage = SuiteCoverage::of(suites.len());
-        let packages = parallel::map(profile.packages(), |package| suites::sum(suites.len(), &package.files));
-        packages.iter().for_each(|package| coverage += package.clone());
+        packages.iter().for_each(|package| coverage += package.coverage.clone());
         let covered =
             |of: &SuiteCoverage| Coverage { covered: of.none.total - of.none.covered, total: of.none.total };
         let total = covered(&coverage);
@@ -61,8 +60,8 @@ impl fmt::Display for SuiteSummary<'_, '_> {
             }
             writeln!(f, "  {}  {}", counts(total), text::printable(name))
         };
-        for (package, of) in profile.packages().iter().zip(&packages) {
-            row(f, package.path, covered(of), &of.each)?;
+        for PackageSuites { path, coverage } in packages {
+            row(f, path, covered(coverage), &coverage.each)?;
         }
         row(f, "all packages", total, &coverage.each)?;
         for (what, share) in shares(suites, &coverage) {
@@ -121,7 +120,9 @@ pub(crate) mod tests {
     #[test]
     fn a_column_for_each_suite_and_what_each_alone_ran() {
         let table = with_report(|report| {
-            SuiteSummary { suites: report.suites(), profile: report.profile() }.to_string()
+            let packages = report.profile().packages().iter();
+            let packages: Vec<_> = packages.map(|package| PackageSuites::of(package, 2)).collect();
+            SuiteSummary { suites: report.suites(), packages: &packages }.to_string()
         });
         let expected = " total    unit     e2e\n\
                         100.0%  100.0%   37.5%  8 of  8  m/a\n \

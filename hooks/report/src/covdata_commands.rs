@@ -74,8 +74,8 @@ pub(crate) fn summary(Input { input }: &Input) -> Result<Exit> {
     let files = input.load()?;
     let data = input.read(&files, NothingSelected::Fails)?;
     if input.suites.is_given() {
-        let (suites, profile) = (input.suites.suites()?, input.suite_profile(&data)?);
-        output::print(|out| write!(out, "{}", SuiteSummary { suites: &suites, profile: &profile }))?;
+        let (suites, packages) = (input.suites.suites()?, input.suite_summary(&data)?);
+        output::print(|out| write!(out, "{}", SuiteSummary { suites: &suites, packages: &packages }))?;
     } else {
         let percent = input.summary(&data)?;
         output::print(|out| write!(out, "{}", Summary(&percent)))?;

@@ -6,7 +6,9 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use podcov_exit::{Exit, Failure, ResultExt};
-use podcov_profile::{Coverage, Data, Files, Finding, Findings, Percent, Problem, Profile, RenamedFile};
+use podcov_profile::{
+    Coverage, Data, Files, Finding, Findings, PackageSuites, Percent, Problem, Profile, RenamedFile,
+};
 use podcov_storage::Address;
 use report::{Filter, Glob, NoSource, Report, Sources, changes};
 
@@ -243,16 +245,16 @@ impl InputArgs {
         Ok(percent)
     }
 
-    /// The selected data with the counts of suites. As for [`summary`](Self::summary), the source is needed only where Go's own
-    /// numbers are wrong or files are left out.
-    pub(crate) fn suite_profile<'a>(&self, data: &'a Data<'_>) -> Result<Profile<'a>> {
-        let profile = self.selected(data);
-        let findings = findings(&profile);
+    /// As [`summary`](Self::summary), by suite.
+    pub(crate) fn suite_summary(&self, data: &Data<'_>) -> Result<Vec<PackageSuites>> {
+        let (packages, findings) = data.suite_percent(|path| self.selects(path));
         if self.leaves_out_files() || findings.iter().any(|(_, finding)| *finding == Finding::Repeated) {
-            return Ok(self.report_of(data, profile)?.into_profile());
+            let (report, suites) = (self.report(data)?, data.suites().len());
+            let packages = report.profile().packages().iter();
+            return Ok(packages.map(|package| PackageSuites::of(package, suites)).collect());
         }
         self.say_findings(&findings);
-        Ok(profile)
+        Ok(packages)
     }
 
     /// The coverage of the selected data, with the numbers of Go's tool.

@@ -10,7 +10,7 @@ use covdata::Mode;
 use crate::go::func::Columns;
 use crate::go::text::write_blocks;
 use crate::groups::Group;
-use crate::{Data, Findings, PackagePercent, PackageProfile, Percent, parallel};
+use crate::{Data, Findings, PackagePercent, PackageProfile, PackageSuites, Percent, parallel};
 
 impl Data<'_> {
     /// The result of [`Profile::percent`](crate::Profile::percent) for the selected packages, and the findings about their
@@ -18,10 +18,24 @@ impl Data<'_> {
     #[must_use]
     pub fn percent(&self, is_selected: impl Fn(&str) -> bool) -> (Percent, Findings<'_>) {
         let unmerged = |group: &Group<'_>, mode| {
-            Some(PackagePercent { path: group.path.to_owned(), coverage: group.unmerged_coverage(mode)? })
+            Some(PackagePercent {
+                path: group.path.to_owned(),
+                coverage: group.unmerged_coverage(mode, 0)?.0,
+            })
         };
         let (packages, findings) = self.of_each_package(is_selected, unmerged, PackagePercent::of);
         (Percent { packages }, findings)
+    }
+
+    /// How many statements of each selected package each suite ran, and the findings about their files.
+    #[must_use]
+    pub fn suite_percent(&self, is_selected: impl Fn(&str) -> bool) -> (Vec<PackageSuites>, Findings<'_>) {
+        let suites = self.suites.len();
+        let unmerged = |group: &Group<'_>, mode| {
+            let (_, coverage) = group.unmerged_coverage(mode, suites)?;
+            Some(PackageSuites { path: group.path.to_owned(), coverage })
+        };
+        self.of_each_package(is_selected, unmerged, |package| PackageSuites::of(package, suites))
     }
 
     /// Writes what [`Profile::functions`](crate::Profile::functions) prints, for the selected packages, and gives the
@@ -93,7 +107,8 @@ impl Data<'_> {
             if let Some(made) = unmerged(group, mode) {
                 return (made, Vec::new());
             }
-            let package = group.merge(mode);
+            let mut package = group.merge(mode);
+            group.count_suites(&mut package, self.suites.len(), mode);
             (make(&package), package.findings())
         });
         let (made, findings): (Vec<_>, Vec<_>) = made.into_iter().unzip();

@@ -1,6 +1,6 @@
 //! Suites: each is counted over the blocks of all.
 
-use podcov_profile::{Builder, Coverage, Data, Profile, SuiteCoverage};
+use podcov_profile::{Builder, Coverage, Data, PackageSuites, Profile, SuiteCoverage};
 use proptest::prelude::*;
 
 use crate::fixtures::files;
@@ -28,8 +28,16 @@ fn of_texts(suites: &[&[&str]]) -> Profile<'static> {
 fn profile(builder: Builder) -> Profile<'static> {
     let (data, problems) = Box::leak(Box::new(builder.load())).read_suites();
     assert!(problems.is_empty(), "{problems:?}");
+    profile_of(data)
+}
+
+/// The profile of some suites. The sums by package are those of its files, however they are made.
+fn profile_of(data: Data<'static>) -> Profile<'static> {
     let data: &Data<'_> = Box::leak(Box::new(data));
-    data.profile()
+    let (profile, suites) = (data.profile(), data.suites().len());
+    let packages = profile.packages().iter().map(|package| PackageSuites::of(package, suites));
+    assert_eq!(data.suite_percent(|_| true).0, packages.collect::<Vec<_>>());
+    profile
 }
 
 /// How many statements the suites ran, over all files.
@@ -70,11 +78,8 @@ fn suites_of_binaries_have_what_each_alone_has() {
             }
             builder
         };
-        let read_suites = |suites: &[&[usize]]| {
-            let (data, _) = Box::leak(Box::new(builder_of(suites).load())).read_suites();
-            let data: &Data<'_> = Box::leak(Box::new(data));
-            data.profile()
-        };
+        let read_suites =
+            |suites: &[&[usize]]| profile_of(Box::leak(Box::new(builder_of(suites).load())).read_suites().0);
         let suites = read_suites(&[&[0], &[1, 2]]);
         assert_eq!(without_suites(suites.clone()), go::read(builder_of(&[&[0, 1, 2]])).0, "{folder}");
         for (suite, counters) in [&[0][..], &[1, 2]].into_iter().enumerate() {
