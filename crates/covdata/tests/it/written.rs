@@ -18,7 +18,7 @@ fn rebuilt(package: &Package<'_>) -> Vec<u8> {
         let (name, file) = (package.string(function.name), package.string(function.file));
         assert_eq!(builder.add(name, file, function.literal, function.units()), number);
     }
-    builder.finish().unwrap()
+    builder.finish().expect("a small package")
 }
 
 /// As `go tool covdata merge -pcombine` made it.
@@ -50,12 +50,12 @@ fn meta_data_of_programs_is_theirs_to_the_byte() {
 
 /// A counter file once more, function by function.
 fn rewritten(bytes: &[u8]) -> Vec<u8> {
-    let file = CounterFile::parse(bytes).unwrap();
+    let file = CounterFile::parse(bytes).expect("a counter file");
     let [segment] = file.segments() else { panic!("{:?}", file.segments()) };
-    let mut builder = CounterFileBuilder::new(file.hash(), &segment.args()).unwrap();
+    let mut builder = CounterFileBuilder::new(file.hash(), &segment.args()).expect("few facts");
     for function in file.functions() {
         let (package, number) = (function.package as usize, function.function as usize);
-        builder.function(package, number, function.counters()).unwrap();
+        builder.function(package, number, function.counters()).expect("small numbers");
     }
     builder.finish()
 }
