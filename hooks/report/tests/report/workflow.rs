@@ -17,8 +17,8 @@ fn every_line_for_gitlab_runs() {
 
 fn every_line_runs(example: &str, count: usize) {
     let desk = Desk::new();
-    let workflow = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(example);
-    let workflow = fs_err::read_to_string(workflow).expect("a file of this test's");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(example);
+    let workflow = fs_err::read_to_string(&file).expect("a file of this test's");
     let lines: Vec<&str> = workflow
         .lines()
         .map(|line| line.trim().trim_start_matches("run: ").trim_start_matches("- "))
@@ -46,6 +46,10 @@ fn every_line_runs(example: &str, count: usize) {
     git("commit -qm main");
     git("update-ref refs/remotes/origin/main HEAD");
     fs_err::rename(desk.path("cgo.go"), desk.path("shop/native/cgo.go")).expect("a file of this test's");
+    let config = file.with_file_name("podcov.toml");
+    if config.exists() {
+        fs_err::copy(config, desk.path("shop/podcov.toml")).expect("a file of this test's");
+    }
     git("add -A");
     git("commit -qm change");
     copy(&desk.path("b"), &desk.path("shop/reports/coverage/default/pod/app"));
@@ -74,7 +78,15 @@ fn every_line_runs(example: &str, count: usize) {
         }
     }
     if example.starts_with("github") {
-        assert!(desk.read("summary.md").starts_with("### Go coverage: "));
+        let summary = desk.read("summary.md");
+        assert!(summary.starts_with("### Go coverage: "), "{summary}");
+        assert!(summary.contains("| `unit` |") && summary.contains("| `integration` |"), "{summary}");
+        for file in ["coverage-unit.xml", "coverage-integration.xml"] {
+            assert!(desk.read(&format!("shop/{file}")).contains("<coverage "), "{file}");
+        }
+        for file in ["coverage-unit.info", "coverage-integration.info"] {
+            assert!(desk.read(&format!("shop/{file}")).starts_with("TN:"), "{file}");
+        }
     } else {
         assert!(desk.read("shop/coverage-1.xml").contains("filename=\"native/cgo.go\""));
     }
