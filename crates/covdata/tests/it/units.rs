@@ -42,6 +42,17 @@ fn places_are_in_order_of_lines_then_columns() {
     assert_eq!((place.start(), place.end()), (1 << 32 | 2, 3 << 32 | 4));
 }
 
+#[test]
+fn each_mode_and_granularity_is_read_as_it_was_written() {
+    for mode in [Mode::Set, Mode::Count, Mode::Atomic, Mode::RegOnly, Mode::TestMain] {
+        for granularity in [Granularity::PerBlock, Granularity::PerFunction] {
+            let (hash, bytes) = meta_file(&[], mode, granularity);
+            let file = MetaFile::parse(&bytes).expect("a meta-data file");
+            assert_eq!((file.hash, file.mode, file.granularity), (hash, mode, granularity));
+        }
+    }
+}
+
 /// Numbers that take from one to five bytes.
 fn number() -> impl Strategy<Value = u32> {
     prop_oneof![0..1_u32 << 7, 1_u32 << 7..1 << 14, any::<u32>()]
