@@ -55,7 +55,7 @@ impl<'a> Group<'a> {
 
     /// The coverage of a package whose blocks need no merging. So are nearly all: they are the same in all inputs, their
     /// functions are in order, and no two blocks begin at one place. `None` for all others, and where Go may have repeated
-    /// numbers of statements. For a large program, [`merge`](Self::merge) takes twice as long.
+    /// numbers of statements. For a large program, [`merge`](Self::merge) takes twice as long. Also by suite, for so many suites.
     pub(crate) fn unmerged_coverage(&self, mode: Mode, suites: usize) -> Option<(Coverage, SuiteCoverage)> {
         let (part, others) = self.parts.split_first()?;
         let is_same = |other: &Part<'_>| other.package.bytes() == part.package.bytes();

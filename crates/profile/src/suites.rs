@@ -40,9 +40,7 @@ impl PackageSuites {
     /// Sums up a package's statements, for so many suites.
     #[must_use]
     pub fn of(package: &PackageProfile<'_>, suites: usize) -> Self {
-        let mut coverage = SuiteCoverage::of(suites);
-        package.files.iter().for_each(|file| coverage += file.suite_coverage());
-        Self { path: package.path.to_owned(), coverage }
+        Self { path: package.path.to_owned(), coverage: SuiteCoverage::sum(suites, &package.files) }
     }
 }
 
@@ -84,6 +82,14 @@ impl SuiteCoverage {
     pub fn of(suites: usize) -> Self {
         let none = vec![Coverage::default(); suites];
         Self { each: none.clone(), only: none, ..Self::default() }
+    }
+
+    /// How many statements of some files each of so many suites ran.
+    #[must_use]
+    pub fn sum<'f, 'a: 'f>(suites: usize, files: impl IntoIterator<Item = &'f FileProfile<'a>>) -> Self {
+        let mut sum = Self::of(suites);
+        files.into_iter().for_each(|file| sum += file.suite_coverage());
+        sum
     }
 
     /// Adds a block with this number of statements that these suites ran, but not to the numbers of all statements.

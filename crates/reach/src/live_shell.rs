@@ -46,6 +46,19 @@ struct OwnShell<'a> {
     opened: Option<(Memory, Overview)>,
 }
 
+impl OwnShell<'_> {
+    /// Reads the programs' memory. One that must not be read makes the way absent.
+    async fn read(&mut self) -> Result<Live, Fault> {
+        let (mut memory, overview) =
+            self.opened.take().ok_or_else(|| Fault::Passing("the shell does not run".to_owned()))?;
+        let live = read(self.target, &mut memory, &overview, self.builds).await?;
+        if is_refused(&live) {
+            return Err(Fault::Absent(refusal(&live, &overview)));
+        }
+        Ok(live)
+    }
+}
+
 impl Way for OwnShell<'_> {
     fn name(&self) -> &'static str {
         OWN_SHELL.name
@@ -62,29 +75,11 @@ impl Way for OwnShell<'_> {
     }
 
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
-        async {
-            let (mut memory, overview) =
-                self.opened.take().ok_or_else(|| Fault::Passing("the shell does not run".to_owned()))?;
-            let live = read(self.target, &mut memory, &overview, self.builds).await?;
-            if is_refused(&live) {
-                return Err(Fault::Absent(refusal(&live, &overview)));
-            }
-            archive(OWN_SHELL.name, live).map(Some)
-        }
-        .boxed()
+        async { archive(OWN_SHELL.name, self.read().await?).map(Some) }.boxed()
     }
 
     fn examine(&mut self, _may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
-        async {
-            let (mut memory, overview) =
-                self.opened.take().ok_or_else(|| Fault::Passing("the shell does not run".to_owned()))?;
-            let live = read(self.target, &mut memory, &overview, self.builds).await?;
-            if is_refused(&live) {
-                return Err(Fault::Absent(refusal(&live, &overview)));
-            }
-            Ok(prospect(live))
-        }
-        .boxed()
+        async { Ok(prospect(self.read().await?)) }.boxed()
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use podcov_profile::{Coverage, FileProfile, Finding, SuiteCoverage};
 use serde::{Deserialize, Serialize};
 
-use crate::{Report, suites};
+use crate::Report;
 
 /// The version of this format.
 pub const VERSION: u32 = 1;
@@ -196,7 +196,8 @@ pub fn document(report: &Report<'_>) -> Document {
             })
             .collect();
         let total = files.iter().map(|file| file.total.coverage()).sum::<Coverage>();
-        let suites = report.suites().iter().zip(suites::sum(report.suites().len(), &package.files).each);
+        let suites =
+            report.suites().iter().zip(SuiteCoverage::sum(report.suites().len(), &package.files).each);
         let suites =
             suites.map(|(suite, total)| SuiteTotal { name: suite.name.clone(), total: total.into() });
         Package { path: package.path.to_owned(), total: total.into(), suites: suites.collect(), files }

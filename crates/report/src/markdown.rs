@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use podcov_profile::Coverage;
+use podcov_profile::{Coverage, SuiteCoverage};
 
-use crate::suites::{self, Suite, shares};
+use crate::suites::{Suite, shares};
 use crate::summary::percent;
 use crate::{Report, ReportFile, text};
 
@@ -46,7 +46,7 @@ pub fn write(report: &Report<'_>, baseline: Option<Coverage>, out: &mut dyn Writ
     }
     let packages = report.profile().packages().iter().map(|package| {
         let coverage = package.files.iter().flat_map(|file| &file.blocks).collect();
-        (package.path.to_owned(), coverage, suites::sum(suites.len(), &package.files).each)
+        (package.path.to_owned(), coverage, SuiteCoverage::sum(suites.len(), &package.files).each)
     });
     let packages: Vec<Row> = packages.collect();
     table(out, "Package", suites, &packages[..packages.len().min(PACKAGES)])?;

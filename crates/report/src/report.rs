@@ -14,7 +14,7 @@ use crate::glob::Globs;
 use crate::golang::{self, Statement, within};
 use crate::ignore::{IgnoreComment, IgnoreComments, Ignored};
 use crate::sources::{Found, Sources, read_text};
-use crate::suites::{self, Suite};
+use crate::suites::Suite;
 
 /// A profile, and where the source of each of its files is.
 #[derive(Debug, Clone, Default)]
@@ -212,7 +212,7 @@ impl<'a> Report<'a> {
     /// How many statements each suite ran, over all files.
     #[must_use]
     pub fn suite_coverage(&self) -> SuiteCoverage {
-        suites::sum(self.suites.len(), self.profile.files())
+        SuiteCoverage::sum(self.suites.len(), self.profile.files())
     }
 
     /// The names in reports of files whose source was not found, so that it is not known whether they are generated. They

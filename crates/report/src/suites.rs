@@ -1,6 +1,6 @@
 //! Suites: their names, and what each alone ran.
 
-use podcov_profile::{Coverage, FileProfile, SuiteCoverage};
+use podcov_profile::{Coverage, SuiteCoverage};
 
 use crate::text;
 
@@ -24,17 +24,6 @@ impl Suite {
             text::printable(file)
         ))
     }
-}
-
-/// How many statements of some files each suite ran.
-pub(crate) fn sum<'f, 'a: 'f>(
-    suites: usize,
-    files: impl IntoIterator<Item = &'f FileProfile<'a>>,
-) -> SuiteCoverage {
-    files.into_iter().fold(SuiteCoverage::of(suites), |mut sum, file| {
-        sum += file.suite_coverage();
-        sum
-    })
 }
 
 /// The statements that only one suite ran, that several ran, and that none ran: together all.

@@ -237,24 +237,28 @@ impl InputArgs {
 
     /// The coverage of the selected data. Where Go's own numbers are wrong, those of the source are used.
     pub(crate) fn summary(&self, data: &Data<'_>) -> Result<Percent> {
-        let (percent, findings) = data.percent(|path| self.selects(path));
-        if self.leaves_out_files() || findings.iter().any(|(_, finding)| *finding == Finding::Repeated) {
-            return Ok(self.report(data)?.profile().percent());
+        if !self.leaves_out_files() {
+            let (percent, findings) = data.percent(|path| self.selects(path));
+            if !has_repeated(&findings) {
+                self.say_findings(&findings);
+                return Ok(percent);
+            }
         }
-        self.say_findings(&findings);
-        Ok(percent)
+        Ok(self.report(data)?.profile().percent())
     }
 
     /// As [`summary`](Self::summary), by suite.
     pub(crate) fn suite_summary(&self, data: &Data<'_>) -> Result<Vec<PackageSuites>> {
-        let (packages, findings) = data.suite_percent(|path| self.selects(path));
-        if self.leaves_out_files() || findings.iter().any(|(_, finding)| *finding == Finding::Repeated) {
-            let (report, suites) = (self.report(data)?, data.suites().len());
-            let packages = report.profile().packages().iter();
-            return Ok(packages.map(|package| PackageSuites::of(package, suites)).collect());
+        if !self.leaves_out_files() {
+            let (packages, findings) = data.suite_percent(|path| self.selects(path));
+            if !has_repeated(&findings) {
+                self.say_findings(&findings);
+                return Ok(packages);
+            }
         }
-        self.say_findings(&findings);
-        Ok(packages)
+        let (report, suites) = (self.report(data)?, data.suites().len());
+        let packages = report.profile().packages().iter();
+        Ok(packages.map(|package| PackageSuites::of(package, suites)).collect())
     }
 
     /// The coverage of the selected data, with the numbers of Go's tool.
@@ -494,6 +498,11 @@ impl InputArgs {
 /// The findings about the files of a profile.
 pub(crate) fn findings<'a>(profile: &Profile<'a>) -> Findings<'a> {
     profile.files().filter_map(|file| Some((file.name, file.finding?))).collect()
+}
+
+/// Whether Go may have repeated numbers of statements, which the source tells apart.
+fn has_repeated(findings: &[(&str, Finding)]) -> bool {
+    findings.iter().any(|(_, finding)| *finding == Finding::Repeated)
 }
 
 /// Whether the path looks like a command with a typing error.
