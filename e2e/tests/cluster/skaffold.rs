@@ -65,15 +65,16 @@ async fn skaffold_run(replicas: u32) -> Result<()> {
     podcov_e2e::as_go_says(&ended.stdout, &percent)
 }
 
-/// README's own profile, in a project whose program and image have nothing for coverage but the flag.
+/// README's own profile, in a project whose program and image have nothing for coverage but the flag; then README's
+/// commands, which show both suites.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_profile_in_the_readme() -> Result<()> {
     let space = Space::new().await?;
     copy_examples(&space)?;
     let folder = space.dir().join("examples/hello");
     let readme = fs::read_to_string(top().join("README.md"))?;
-    let (_, profile) = readme.split_once("```yaml\n").context("README has no profile")?;
-    let (profile, _) = profile.split_once("```").context("no end of the profile")?;
+    let (_, recipe) = readme.split_once("```yaml\n").context("README has no profile")?;
+    let (profile, after) = recipe.split_once("```").context("no end of the profile")?;
     let mut config = format!(
         "apiVersion: skaffold/v4beta13\nkind: Config\nmetadata: {{name: hello}}\n\
          build: {{artifacts: [{{image: hello, ko: {{}}}}]}}\nmanifests: {{kustomize: {{paths: [k8s/base]}}}}\n{profile}"
@@ -91,13 +92,33 @@ async fn the_profile_in_the_readme() -> Result<()> {
     let path = std::env::join_paths([program("")].into_iter().chain(std::env::split_paths(&path)))?;
     let mut command = skaffold_command(&space, &folder, &[]);
     // The example's integration tests have a build tag, so that `go test ./...` needs no cluster.
-    command.env("PATH", path).env("GOFLAGS", "-tags=integration");
+    command.env("PATH", &path).env("GOFLAGS", "-tags=integration");
     let ended = run(command).await?;
     assert_eq!(ended.code, 0, "{}\n{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("2 files of 1 container in reports/coverage"), "{}", ended.stdout);
     let reports = folder.join("reports/coverage").join(&space.name);
     let pods = fs::read_dir(reports)?.collect::<Result<Vec<_>, _>>()?;
-    podcov_e2e::as_go_says(&ended.stdout, &go_percent(pods.iter().map(|pod| pod.path().join("app")))?)
+    podcov_e2e::as_go_says(&ended.stdout, &go_percent(pods.iter().map(|pod| pod.path().join("app")))?)?;
+
+    let (_, suites) = after.split_once("```toml\n").context("README has no podcov.toml")?;
+    let (suites, after) = suites.split_once("```").context("no end of podcov.toml")?;
+    fs::write(folder.join("podcov.toml"), suites)?;
+    let (_, commands) = after.split_once("```sh\n").context("README has no commands")?;
+    let (commands, _) = commands.split_once("```").context("no end of the commands")?;
+    let mut shown = String::new();
+    for line in commands.lines() {
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-ec", line]).current_dir(&folder).env("PATH", &path);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let ended = run(command).await?;
+        assert_eq!(ended.code, 0, "{line}\n{}\n{}", ended.stdout, ended.stderr);
+        shown += &ended.stdout;
+    }
+    for expected in [" total    unit  integration\n", " 75.3%   57.0%        66.7%  70 of 93  all packages\n"]
+    {
+        ensure!(shown.contains(expected), "no {expected:?} in {shown}");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

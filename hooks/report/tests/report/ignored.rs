@@ -60,6 +60,38 @@ fn ignored_statements_do_not_count_if_asked() {
     assert_eq!(desk.report("left.out").stdout.lines().last(), Some("coverage: 88.9% of statements"));
 }
 
+/// What comments ignore counts in no suite: its numbers are those of the suite alone.
+#[test]
+fn ignored_statements_count_in_no_suite() {
+    let desk = desk();
+    let document = |args: &str| -> Value {
+        let ended = desk.report_in("shop", &format!("json {args} --pkg sample/shapes"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        serde_json::from_str(&ended.stdout).expect("JSON")
+    };
+    let suites = "--suite unit=../a --suite e2e=../b";
+    let [whole, left] = [document(suites), document(&format!("{suites} --skip-ignored"))];
+    assert_eq!((&left["statements"], &left["ignored_statements"]), (&36.into(), &3.into()));
+    // One of the three statements ran, in one suite.
+    let covered = |document: &Value| {
+        [0, 1].map(|suite| document["suites"][suite]["covered"].as_u64().expect("a number"))
+    };
+    let sums = [&whole, &left].map(|document| covered(document).iter().sum::<u64>());
+    assert_eq!(sums[0], sums[1] + 1);
+    // The unit tests have no such package.
+    let alone = document("../b --skip-ignored");
+    for number in ["covered", "statements", "percent"] {
+        assert_eq!(left["suites"][1][number], alone[number], "{number}");
+    }
+    assert_eq!(left["suites"][0]["covered"], 0);
+    let ended = desk.report_in("shop", &format!("{suites} --skip-ignored --pkg sample/shapes"));
+    let columns: Vec<&str> =
+        ended.stdout.lines().nth(1).unwrap_or_default().split_whitespace().take(3).collect();
+    let percents = [&left, &left["suites"][0], &left["suites"][1]];
+    let percents = percents.map(|part| format!("{:.1}%", part["percent"].as_f64().expect("a number")));
+    assert_eq!(columns, percents);
+}
+
 #[test]
 fn the_list_of_comments() {
     let desk = desk();

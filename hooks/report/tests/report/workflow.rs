@@ -12,7 +12,7 @@ fn every_line_for_github_runs() {
 
 #[test]
 fn every_line_for_gitlab_runs() {
-    every_line_runs("gitlab/coverage.yml", 5);
+    every_line_runs("gitlab/coverage.yml", 4);
 }
 
 fn every_line_runs(example: &str, count: usize) {
@@ -22,7 +22,7 @@ fn every_line_runs(example: &str, count: usize) {
     let lines: Vec<&str> = workflow
         .lines()
         .map(|line| line.trim().trim_start_matches("run: ").trim_start_matches("- "))
-        .filter(|line| line.starts_with("podcov-report "))
+        .filter(|line| line.split(' ').next() == Some("podcov-report"))
         .collect();
     assert_eq!(lines.len(), count, "{lines:?}");
 
@@ -72,6 +72,13 @@ fn every_line_runs(example: &str, count: usize) {
         shell.env("CI_MERGE_REQUEST_DIFF_BASE_SHA", "origin/main").env("CI_PROJECT_PATH", "acme/shop");
         let ended = ended(&mut shell);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}\n{}", ended.stdout);
+        if line == "podcov-report" {
+            let columns: Vec<&str> =
+                ended.stdout.lines().next().unwrap_or_default().split_whitespace().collect();
+            assert_eq!(columns, ["total", "unit", "integration"]);
+            let percentage = ended.stdout.lines().last().and_then(|line| line.strip_prefix("coverage: "));
+            assert!(percentage.is_some_and(|line| line.ends_with("% of statements")), "{}", ended.stdout);
+        }
         if line.contains(" json ") {
             fs_err::copy(desk.path("shop/coverage.json"), desk.path("shop/baseline/coverage.json"))
                 .expect("a file of this test's");
