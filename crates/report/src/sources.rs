@@ -176,10 +176,13 @@ impl Sources {
     fn allowed_folders(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.root.clone()];
         folders.extend(self.maps.iter().map(|(_, to)| to.clone()));
-        folders.extend(module_cache());
+        let cache = module_cache();
+        folders.extend(cache.clone());
         folders.extend(self.roots.iter().cloned());
-        // A `replace` may name any folder, but Go takes one with a go.mod alone.
-        let modules = self.folders.iter().map(|(_, folder)| folder);
+        // A `replace` may name any folder, but Go takes one with a go.mod alone. Of the hundreds in the cache none is looked
+        // at: the cache is allowed as a whole.
+        let is_cached = |folder: &Path| cache.as_ref().is_some_and(|cache| folder.starts_with(cache));
+        let modules = self.folders.iter().map(|(_, folder)| folder).filter(|folder| !is_cached(folder));
         folders.extend(modules.filter(|folder| folder.join("go.mod").is_file()).cloned());
         // Both forms are checked, because links in the path of a missing file cannot be resolved.
         let resolved: Vec<_> = folders.iter().filter_map(|folder| resolve(folder).ok()).collect();
