@@ -75,16 +75,16 @@ impl SelectArgs {
     /// # Errors
     /// A [`Failure`] with exit code 2 when neither a run, nor a selector, nor a pod is given, or a pattern is wrong.
     pub fn scope(&self, default_namespace: &str) -> anyhow::Result<Scope> {
-        let run_id = given(&self.run_id);
-        let by_run = run_id.as_ref().map(|id| format!("{RUN_ID_LABEL}={id}"));
-        let labels: Vec<String> = by_run.into_iter().chain(given(&self.selector)).collect();
-        if labels.is_empty() && given(&self.pod).is_none() {
+        if !self.selects() {
             return Err(Failure::new(Exit::Usage, "no pods are selected")
                 .with_hint(
                     "Skaffold sets SKAFFOLD_RUN_ID for its hooks; by hand give --run-id, --selector or --pod",
                 )
                 .into());
         }
+        let run_id = given(&self.run_id);
+        let by_run = run_id.as_ref().map(|id| format!("{RUN_ID_LABEL}={id}"));
+        let labels: Vec<String> = by_run.into_iter().chain(given(&self.selector)).collect();
         Ok(Scope {
             sets: sets(
                 (!self.all_namespaces).then(|| self.namespaces_or(default_namespace)),
@@ -100,14 +100,28 @@ impl SelectArgs {
         })
     }
 
-    /// Checks the arguments for pods that are known already, whose names and containers alone are selected.
+    /// Whether a run, a selector or a pod is given.
+    #[must_use]
+    pub fn selects(&self) -> bool {
+        [&self.run_id, &self.selector, &self.pod].into_iter().any(|text| given(text).is_some())
+    }
+
+    /// Checks the arguments of a program that has targets too: without a run and a selector the pods are those of the
+    /// targets, of which the patterns of pods and containers select.
     ///
     /// # Errors
-    /// A [`Failure`] with exit code 2 when a pattern is wrong.
-    pub fn scope_of(&self, mut sets: Vec<PodSet>) -> anyhow::Result<Scope> {
-        sets.sort_by(|a, b| a.namespace.cmp(&b.namespace));
+    /// As [`Self::scope`], if there are no targets either.
+    pub fn scope_or_targets(
+        &self,
+        default_namespace: &str,
+        mut of_targets: Vec<PodSet>,
+    ) -> anyhow::Result<Scope> {
+        if of_targets.is_empty() || given(&self.run_id).is_some() || given(&self.selector).is_some() {
+            return self.scope(default_namespace);
+        }
+        of_targets.sort_by(|a, b| a.namespace.cmp(&b.namespace));
         let scope = self.stored_scope()?;
-        Ok(Scope { sets, coverdir: given(&self.coverdir), ..scope })
+        Ok(Scope { sets: of_targets, coverdir: given(&self.coverdir), ..scope })
     }
 
     /// Checks the arguments for what is not in a cluster: without any, all that is there is meant.
@@ -291,6 +305,44 @@ mod tests {
         let scope = args.scope("default").unwrap();
         assert_eq!(scope.describe(), "pods with label skaffold.dev/run-id=7,app=cart in namespaces a, b");
         assert_eq!(scope.sets.len(), 2);
+    }
+
+    #[test]
+    fn the_targets_pods_serve_where_no_run_and_no_selector_is_given() {
+        let of_target =
+            || vec![PodSet { namespace: Some("shop".into()), pods: Pods::Labelled("app=web".into()) }];
+        let described = |args: SelectArgs, of_targets| {
+            args.scope_or_targets("default", of_targets).map(|one| one.describe())
+        };
+        let given = |text: &str| Some(text.to_owned());
+        for (args, with_target, without) in [
+            (SelectArgs::default(), "pods with label app=web in namespace shop", None),
+            (
+                SelectArgs { pod: given("web-*"), ..SelectArgs::default() },
+                "pods with label app=web named web-* in namespace shop",
+                Some("pods named web-* in namespace default"),
+            ),
+            (
+                SelectArgs { selector: given("app=db"), ..SelectArgs::default() },
+                "pods with label app=db in namespace default",
+                Some("pods with label app=db in namespace default"),
+            ),
+            (
+                SelectArgs { run_id: given("7"), pod: given("web-*"), ..SelectArgs::default() },
+                "pods with label skaffold.dev/run-id=7 named web-* in namespace default",
+                Some("pods with label skaffold.dev/run-id=7 named web-* in namespace default"),
+            ),
+            // As Skaffold's variable is outside of a run.
+            (
+                SelectArgs { run_id: given(""), ..SelectArgs::default() },
+                "pods with label app=web in namespace shop",
+                None,
+            ),
+        ] {
+            assert_eq!(args.selects(), without.is_some(), "{args:?}");
+            assert_eq!(described(args.clone(), of_target()).unwrap(), with_target, "{args:?}");
+            assert_eq!(described(args.clone(), Vec::new()).ok().as_deref(), without, "{args:?}");
+        }
     }
 
     #[test]

@@ -218,9 +218,8 @@ fn namespaces(args: &Args, needs: &Needs, named: Vec<String>, default: &str) -> 
     all
 }
 
-/// The pods of the run: those that are selected, else those of the targets, as podcov-run has it. `None` if there is neither.
+/// The pods of the run, as podcov-run has it. `None` if none are selected.
 fn scope(args: &Args, needs: &Needs, cluster: &Cluster, of_targets: Vec<PodSet>) -> Result<Option<Scope>> {
-    let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let mut select = args.select.clone();
     let Selection { selector, pod, container } = needs.selection.clone();
     for (own, of_hooks) in
@@ -228,15 +227,10 @@ fn scope(args: &Args, needs: &Needs, cluster: &Cluster, of_targets: Vec<PodSet>)
     {
         *own = own.take().or(of_hooks);
     }
-    let mut scope = if is_given(&select.run_id) || is_given(&select.selector) {
-        select.scope(cluster.default_namespace())?
-    } else if !of_targets.is_empty() {
-        select.scope_of(of_targets)?
-    } else if is_given(&select.pod) {
-        select.scope(cluster.default_namespace())?
-    } else {
+    if of_targets.is_empty() && !select.selects() {
         return Ok(None);
-    };
+    }
+    let mut scope = select.scope_or_targets(cluster.default_namespace(), of_targets)?;
     scope.all_containers = true;
     scope.by_sidecar = true;
     Ok(Some(scope))

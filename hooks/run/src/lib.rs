@@ -150,13 +150,7 @@ async fn prepare<'a>(args: &'a Args, state: &RunState) -> Result<(Cluster, Tests
         container: args.container.clone(),
         ..SelectArgs::default()
     };
-    let of_targets = tests.pod_sets();
-    let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    let mut scope = if of_targets.is_empty() || is_given(&args.run_id) || is_given(&args.selector) {
-        select.scope(cluster.default_namespace())?
-    } else {
-        select.scope_of(of_targets)?
-    };
+    let mut scope = select.scope_or_targets(cluster.default_namespace(), tests.pod_sets())?;
     scope.is_noted = true;
     tests.note_pods(&cluster, scope.clone(), state.see_pods()).await;
     Ok((cluster, tests, scope))
