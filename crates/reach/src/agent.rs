@@ -12,6 +12,7 @@ use crate::archive::{ArchiveStream, LiveFacts};
 use crate::client::{Client, ConnectError, RequestError};
 use crate::fault::Fault;
 use crate::goal::Goal;
+use crate::names;
 use crate::prospect::{CoveredProgram, Prospect, describe_process};
 use crate::way::{Way, WayKind, WrittenCounters};
 
@@ -120,8 +121,13 @@ impl Way for Agent<'_> {
                 return Err(Fault::Passing("there is no connection to podcov-agent".to_owned()));
             };
             let agent = Some(version);
-            if !matches!(self.goal, Goal::Snapshot { .. }) {
+            if self.goal.instruction().is_some() {
                 return Ok(Prospect { agent, ..Prospect::default() });
+            }
+            if matches!(self.goal, Goal::Names { .. }) {
+                let stream = self.archive().await?.expect("the files that are there are an archive");
+                let files = Some(names::in_archive(stream).await?);
+                return Ok(Prospect { agent, files, ..Prospect::default() });
             }
             let stream = self.archive().await?.expect("a snapshot is an archive");
             let LiveFacts { processes, missing } = stream.live.unwrap_or_default();

@@ -9,7 +9,9 @@ use podcov_cluster::{Cluster, CoverDir, Error, Exec, Target};
 use crate::archive::{ArchiveStream, tar_failed};
 use crate::fault::Fault;
 use crate::goal::Goal;
-use crate::session::{BESIDE_SCRIPT, NO_FILES, NO_FOLDER, NO_TAR, OURS_SCRIPT, TAR_SCRIPT, without_comments};
+use crate::names;
+use crate::prospect::Prospect;
+use crate::session::{BESIDE_SCRIPT, NO_FILES, NO_FOLDER, NO_TAR, OURS_SCRIPT, without_comments};
 use crate::shell::no_files;
 use crate::tar::STALL;
 use crate::way::{Way, WayKind};
@@ -47,15 +49,20 @@ impl Way for BesideFiles<'_> {
             let beside =
                 found.ok_or_else(|| Fault::Absent("no ephemeral container is beside it".to_owned()))?;
             let shared = if *shares_process_ids { "shared" } else { "" };
-            let none = match self.goal {
-                Goal::Files { maybe_none: true, .. } => "0",
-                _ => "",
-            };
-            let script = without_comments(&[TAR_SCRIPT, OURS_SCRIPT, BESIDE_SCRIPT, SCRIPT]);
+            let none = if self.goal.maybe_none() { "0" } else { "" };
+            let script = without_comments(&[names::sending(&self.goal), OURS_SCRIPT, BESIDE_SCRIPT, SCRIPT]);
             let command = ["sh", "-c", &script, "podcov", dir, "/proc", shared, &beside.beside_id, none];
             let exec = self.cluster.exec(&beside.container, &command, false, STALL).await;
             self.exec = Some(exec.map_err(|error| Fault::of(&error))?);
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn examine(&mut self, _may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
+        async {
+            let stream = self.archive().await?.expect("the shell sends names");
+            Ok(Prospect { files: Some(names::in_lines(stream).await?), ..Prospect::default() })
         }
         .boxed()
     }

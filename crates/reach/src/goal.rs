@@ -32,6 +32,13 @@ pub(crate) enum Goal<'a> {
         /// An ephemeral container that is beside the container may be used.
         beside: bool,
     },
+    /// The names of the coverage files that are there.
+    Names {
+        /// That there are none is no fault.
+        maybe_none: bool,
+        /// An ephemeral container that is beside the container may be used.
+        beside: bool,
+    },
     /// The coverage of its running programs, out of their memory.
     Snapshot {
         /// The image of an ephemeral container, where every way may be tried. Without it a sidecar alone is asked.
@@ -46,7 +53,12 @@ impl<'a> Goal<'a> {
     pub(crate) fn instruction(&self) -> Option<&Instruction<'a>> {
         match self {
             Self::Flush(instruction) | Self::Archive(instruction) => Some(instruction),
-            Self::Files { .. } | Self::Snapshot { .. } => None,
+            Self::Files { .. } | Self::Names { .. } | Self::Snapshot { .. } => None,
         }
+    }
+
+    /// That there are no coverage files is no fault.
+    pub(crate) fn maybe_none(&self) -> bool {
+        matches!(self, Self::Files { maybe_none: true, .. } | Self::Names { maybe_none: true, .. })
     }
 }

@@ -10,11 +10,13 @@ mod archive;
 mod beside_files;
 mod builds;
 mod client;
+mod examine;
 mod fault;
 mod goal;
 mod live;
 mod live_shell;
 mod memory;
+mod names;
 mod plan;
 mod process;
 mod prospect;
@@ -30,11 +32,12 @@ use podcov_cluster::{Cluster, Container, Target};
 
 pub use archive::{ArchiveStream, LiveFacts};
 pub use builds::Builds;
+pub use examine::{ExaminedWay, Purpose, examine};
 pub use fault::Fault;
 pub use goal::Instruction;
 pub use live::describe;
 pub use process::{Process, ProcessFilter};
-pub use prospect::{CoveredProgram, FolderState, OtherProcess, Prospect};
+pub use prospect::{CoverageFiles, CoveredProgram, FolderState, OtherProcess, Prospect};
 pub use shell::no_files;
 pub use try_ways::Outcome;
 pub use way::WrittenCounters;
@@ -155,63 +158,6 @@ pub async fn snapshot<T>(
         Ok(taken) => Transferred { way, tries, taken: Some(taken), loss: None },
         Err(why) => Transferred { way, tries, taken: None, loss: Some(why) },
     }
-}
-
-/// What the programs of a container would be reached for.
-#[derive(Debug, Clone, Copy)]
-pub enum Purpose<'a> {
-    /// Their counters, written on an instruction and copied.
-    Files(Instruction<'a>),
-    /// Their memory.
-    Memory {
-        /// The image of an ephemeral container.
-        image: &'a str,
-        /// An ephemeral container may be added. Without it the API server is asked whether it would admit one.
-        may_add: bool,
-    },
-}
-
-/// A way that was looked into.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExaminedWay {
-    /// Its name in reports.
-    pub name: &'static str,
-    /// What it would yield, or why it does not serve.
-    pub result: Result<Prospect, Fault>,
-}
-
-/// Looks into the ways to a container in the order in which they would be tried, up to the first that serves. Each is tried
-/// once. No signal is sent, and nothing is written in the container.
-pub async fn examine(
-    cluster: &Cluster,
-    target: &Target,
-    purpose: Purpose<'_>,
-    timeout: Duration,
-) -> Vec<ExaminedWay> {
-    let builds = Builds::default();
-    let (goal, may_add) = match purpose {
-        Purpose::Files(instruction) => (Goal::Archive(instruction), false),
-        Purpose::Memory { image, may_add } => {
-            (Goal::Snapshot { image: Some(image), builds: &builds }, may_add)
-        }
-    };
-    let mut examined = Vec::new();
-    for mut way in ways(cluster, target, goal) {
-        let looking = async {
-            way.open().await?;
-            way.examine(may_add).await
-        };
-        let result = tokio::time::timeout(timeout, looking).await.unwrap_or_else(|_| {
-            Err(Fault::Passing(format!("it did not answer within {}s", timeout.as_secs_f32())))
-        });
-        // What may pass is tried again by the hooks, and by the next way if it does not.
-        let is_last = matches!(result, Ok(_) | Err(Fault::Final(_)));
-        examined.push(ExaminedWay { name: way.name(), result });
-        if is_last {
-            break;
-        }
-    }
-    examined
 }
 
 /// Fetches an archive, and gives it to `take`. `begun` is one that is on its way. The outcome's way is the one on which an

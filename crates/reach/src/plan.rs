@@ -16,7 +16,8 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
     let by_agent =
         stop || instruction.is_none_or(|instruction| instruction.processes == ProcessFilter::Covered);
     let (agent, expected) = (by_agent && (stop || target.agent.is_some()), stop || target.expects_agent());
-    let files_alone = matches!(goal, Goal::Files { .. });
+    let files_alone = matches!(goal, Goal::Files { .. } | Goal::Names { .. });
+    let beside = matches!(goal, Goal::Files { beside: true, .. } | Goal::Names { beside: true, .. });
     let snapshot = matches!(goal, Goal::Snapshot { .. });
     // Of a container that does not run, its sidecar alone has something.
     let by_sidecar = snapshot && target.sidecar.is_some();
@@ -31,7 +32,7 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
         (!stop && !snapshot, shell::SHELL),
         (by_tar, tar::TAR),
         (agent && !expected, agent::AGENT),
-        (by_tar && matches!(goal, Goal::Files { beside: true, .. }), beside_files::BESIDE_FILES),
+        (by_tar && beside, beside_files::BESIDE_FILES),
         // Before a container is added to the pod.
         (agent && expected && snapshot, agent::AGENT_AT_LAST),
         (matches!(goal, Goal::Snapshot { image: Some(_), .. }), live_shell::EPHEMERAL),
@@ -99,6 +100,13 @@ pub(crate) mod tests {
             ),
             (
                 beside,
+                &path,
+                "exec-sh-tar exec-tar ephemeral-tar",
+                "exec-sh-tar exec-tar agent ephemeral-tar",
+                "agent exec-sh-tar exec-tar ephemeral-tar agent",
+            ),
+            (
+                Goal::Names { maybe_none: false, beside: true },
                 &path,
                 "exec-sh-tar exec-tar ephemeral-tar",
                 "exec-sh-tar exec-tar agent ephemeral-tar",

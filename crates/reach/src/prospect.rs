@@ -1,6 +1,8 @@
 //! What a way to a container would yield.
 
-use covdata::Mode;
+use std::fmt;
+
+use covdata::{FileName, Mode};
 use podcov_control::LiveProcess;
 
 /// What a way would yield.
@@ -16,6 +18,8 @@ pub struct Prospect {
     pub agent: Option<String>,
     /// The folder of coverage files, where the way looks at it.
     pub folder: Option<FolderState>,
+    /// The coverage files that are there, where the way looks for them.
+    pub files: Option<CoverageFiles>,
     /// Whether the image has tar, where that is needed.
     pub has_tar: Option<bool>,
     /// An ephemeral container would have to be added first, and was not: nothing is known of the programs.
@@ -33,6 +37,16 @@ pub struct CoveredProgram {
     pub module: Option<String>,
     /// What its counters count.
     pub mode: Option<Mode>,
+}
+
+impl fmt::Display for CoveredProgram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { process, go, module, mode } = self;
+        write!(f, "{process} is built with -cover")?;
+        mode.iter().try_for_each(|mode| write!(f, ", -covermode={mode}"))?;
+        go.iter().try_for_each(|go| write!(f, ", {go}"))?;
+        module.iter().try_for_each(|module| write!(f, ", module {module}"))
+    }
 }
 
 /// A process whose memory was read: its ID and its name.
@@ -60,4 +74,33 @@ pub enum FolderState {
     WithoutMetaData,
     /// It has meta-data, which each program writes when it starts.
     HasMetaData,
+}
+
+/// How many coverage files there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CoverageFiles {
+    /// Meta-data files.
+    pub meta: usize,
+    /// Counter files.
+    pub counters: usize,
+    /// Text profiles that podcov-agent keeps.
+    pub profiles: usize,
+}
+
+impl CoverageFiles {
+    /// Counts a file if it has a name that is collected.
+    pub(crate) fn add(&mut self, name: &str) {
+        match name.parse() {
+            Ok(FileName::Meta { .. }) => self.meta += 1,
+            Ok(FileName::Counters { .. }) => self.counters += 1,
+            Ok(FileName::Text { .. }) => self.profiles += 1,
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }

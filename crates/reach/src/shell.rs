@@ -18,16 +18,16 @@ use tokio::time::Instant;
 use crate::archive::{ArchiveStream, tar_failed};
 use crate::fault::Fault;
 use crate::goal::{Goal, Instruction};
+use crate::names;
 use crate::process::{self, Process, ProcessFilter, without_file};
-use crate::prospect::{CoveredProgram, FolderState, Prospect};
+use crate::prospect::{CoverageFiles, CoveredProgram, FolderState, Prospect};
 use crate::session::{
-    EarlyExit, NO_FILES, NO_FOLDER, NO_TAR, Opening, ReadBack, Session, ShellReply, TAR_SCRIPT,
-    without_comments,
+    EarlyExit, NO_FILES, NO_FOLDER, NO_TAR, Opening, ReadBack, Session, ShellReply, without_comments,
 };
 use crate::tar::STALL;
 use crate::way::{Way, WayKind, WrittenCounters, explain};
 
-/// What runs in the container where nothing is asked of the program, with the function `all` of `tar.sh`. Arguments: the
+/// What runs in the container where nothing is asked of the program, with the function `all` of `tar.sh` or `names.sh`. Arguments: the
 /// folder, the exit code if there is nothing in it (empty: an error's).
 const ARCHIVE_SCRIPT: &str = r#"
 none=$2
@@ -121,11 +121,8 @@ impl Way for Shell<'_> {
                 }
                 None => {
                     let dir = self.target.dir.path();
-                    let script = without_comments(&[TAR_SCRIPT, ARCHIVE_SCRIPT]);
-                    let none = match self.goal {
-                        Goal::Files { maybe_none: true, .. } => "0",
-                        _ => "",
-                    };
+                    let script = without_comments(&[names::sending(&self.goal), ARCHIVE_SCRIPT]);
+                    let none = if self.goal.maybe_none() { "0" } else { "" };
                     let command = ["sh", "-c", &script, "podcov", dir, none];
                     let exec = self.cluster.exec(&self.target.container, &command, false, STALL).await;
                     exec.map(Connection::Archive)
@@ -176,7 +173,14 @@ impl Way for Shell<'_> {
     }
 
     fn examine(&mut self, _may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
-        self.look().boxed()
+        async {
+            if self.goal.instruction().is_some() {
+                return self.look().await;
+            }
+            let stream = self.archive().await?.expect("the shell sends names");
+            Ok(Prospect { files: Some(names::in_lines(stream).await?), ..Prospect::default() })
+        }
+        .boxed()
     }
 
     fn explain(&self, fault: &Fault, fate: &Fate) -> String {
@@ -238,13 +242,17 @@ impl<'a> Shell<'a> {
             }
             Err(exit) => return Err(self.early_exit(&exit)),
         };
-        session.names().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
+        let counters = session.names().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
+        let mut files = CoverageFiles::default();
+        meta.iter().chain(&counters).for_each(|name| files.add(name));
         let candidates =
             session.processes().await.map_err(|e| self.fault(&e))?.map_err(|e| self.early_exit(&e))?;
         let others = process::without_coverage(&candidates);
-        let selected = match others.len() == candidates.len() && !candidates.is_empty() {
+        let filter = self.instruction().processes;
+        let has_none = others.len() == candidates.len() && !candidates.is_empty();
+        let selected = match has_none && filter == ProcessFilter::Covered {
             true => Vec::new(),
-            false => process::select(&candidates, self.instruction().processes).map_err(Fault::Final)?,
+            false => process::select(&candidates, filter).map_err(Fault::Final)?,
         };
         let mode = match meta.first() {
             Some(first) => match session.take(std::slice::from_ref(first)).await {
@@ -267,6 +275,7 @@ impl<'a> Shell<'a> {
             covered: covered.collect(),
             others,
             folder: Some(folder),
+            files: Some(files),
             has_tar: Some(has_tar),
             ..Prospect::default()
         })

@@ -10,6 +10,8 @@ use podcov_cluster::{Cluster, CoverDir, Error, Exec, Target};
 use crate::archive::{ArchiveStream, tar_failed};
 use crate::fault::Fault;
 use crate::goal::Goal;
+use crate::names;
+use crate::prospect::Prospect;
 use crate::way::{Way, WayKind};
 
 /// A tar that sends nothing for this long counts as broken.
@@ -46,10 +48,18 @@ impl Way for Tar<'_> {
         .boxed()
     }
 
+    fn examine(&mut self, _may_add: bool) -> BoxFuture<'_, Result<Prospect, Fault>> {
+        async {
+            let stream = self.archive().await?.expect("tar sends an archive");
+            Ok(Prospect { files: Some(names::in_archive(stream).await?), ..Prospect::default() })
+        }
+        .boxed()
+    }
+
     fn archive(&mut self) -> BoxFuture<'_, Result<Option<ArchiveStream>, Fault>> {
         async {
             let exec = self.exec.take().ok_or_else(|| Fault::Passing("tar does not run".to_owned()))?;
-            let maybe_none = matches!(self.goal, Goal::Files { maybe_none: true, .. });
+            let maybe_none = self.goal.maybe_none();
             let meaning = move |end: Result<(i32, &str), &Error>| match end {
                 // The folder may not be there, which others can tell.
                 Ok((code, said)) if maybe_none => Fault::Absent(tar_failed(code, said).to_string()),

@@ -2,6 +2,7 @@
 
 mod agent;
 mod doctor;
+mod dry_run;
 mod examples;
 mod forward;
 mod live;

@@ -4,6 +4,7 @@ mod access;
 mod agent;
 mod collect;
 mod command;
+mod dry_run;
 mod errors;
 mod files;
 mod forward;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::ArgGroup;
 use podcov_cli::{CommonArgs, StateArgs};
 use podcov_cluster::{ClusterArgs, SelectArgs};
-use podcov_control::Signal;
+use podcov_control::{Action, Signal};
+use podcov_reach::{Instruction, ProcessFilter};
 use podcov_storage::Address;
 
 /// The program's name.
@@ -106,6 +107,11 @@ pub struct Args {
     #[arg(long, help_heading = "Report")]
     pub sanitize: bool,
 
+    /// Only print, for each container, on which way it would be collected, what that would yield, and where it would be put.
+    /// No signal is sent, no container is added, and no file is written. The exit code is what is missing already makes it
+    #[arg(long, conflicts_with_all = ["from", "local"], help_heading = "Report")]
+    pub dry_run: bool,
+
     /// Leave a failure of podcov-test to a later hook
     #[arg(long, help_heading = "Report")]
     pub defer_failure: bool,
@@ -141,4 +147,15 @@ pub struct Args {
     /// Output
     #[command(flatten)]
     pub common: CommonArgs,
+}
+
+impl Args {
+    /// What the programs are to do before their files are copied.
+    pub(crate) fn instruction(&self) -> Option<Instruction<'_>> {
+        (self.stop || self.signal.is_some()).then(|| Instruction {
+            action: self.signal.map_or(Action::Stop, |signal| Action::Flush { signal: Some(signal) }),
+            processes: ProcessFilter::from_flags(self.pid, self.process.as_deref()),
+            timeout: self.timeout,
+        })
+    }
 }

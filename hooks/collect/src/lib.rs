@@ -3,6 +3,7 @@
 mod accumulate;
 mod args;
 mod deleted;
+mod dry_run;
 mod fates;
 mod live;
 mod lives;
@@ -11,6 +12,7 @@ mod local;
 mod manifest;
 mod measure;
 mod ownership;
+mod selection;
 mod sift;
 mod since;
 mod staging;
@@ -43,20 +45,14 @@ use tokio_util::task::TaskTracker;
 use args::NAME;
 use manifest::{Collected, Loss, Manifest, PodName, SkippedEntry};
 use measure::measure;
-use podcov_control::Action;
-use podcov_reach::{Builds, Instruction, ProcessFilter, Transfer};
+use podcov_reach::{Builds, Transfer};
 use podcov_unpack::Rules;
 use report::summary::Summary;
+use selection::{NOT_COVERED, NOT_READ, connect, no_coverage, no_targets, with_sidecars};
 use staging::{Staging, check_ours};
 use transfer::{Collector, MAX_ENTRIES, MAX_FILE};
 
 pub use args::Args;
-
-/// Why a container without GOCOVERDIR is skipped.
-const NOT_COVERED: &str = "no running program is built with go build -cover";
-
-/// Why a container that does not run is skipped, or what is lost of one with GOCOVERDIR.
-const NOT_READ: &str = "its sidecar has read no program in it that is built with go build -cover; one that ended before it was read is not known";
 
 /// Runs podcov-collect with a program's arguments.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -69,6 +65,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// When there is no report. If the tests have failed as well, the error is printed and the result is
 /// [`Exit::FellShort`]. A report that lacks something is no error but [`Exit::Incomplete`].
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<Exit> {
+    if args.dry_run {
+        return shutdown.or_stop(dry_run::run(&args)).await.unwrap_or_else(Ok);
+    }
     let run_id = args.select.run_id.as_deref().filter(|id| !id.is_empty());
     let state = args.state.run(run_id);
     let error = match report(&args, None, &state, &shutdown).await {
@@ -230,16 +229,10 @@ async fn from_cluster(
     deleted: &mut DeletedPods,
 ) -> Result<Manifest> {
     let known = earlier.map(|earlier| &*earlier.containers).unwrap_or_default();
-    let (cluster, mut scope) = match pods {
-        Some(pods) => pods.clone(),
-        None => {
-            let cluster = Cluster::connect(&args.cluster).await.map_err(Error::into_failure)?;
-            let scope = args.select.scope(cluster.default_namespace())?;
-            (cluster, scope)
-        }
+    let (cluster, scope) = match pods {
+        Some((cluster, scope)) => (cluster.clone(), with_sidecars(args, scope.clone())),
+        None => connect(args).await?,
     };
-    scope.all_containers = args.live;
-    scope.by_sidecar = true;
     let mut manifest = Manifest::begin(scope.run_id.clone(), cluster.context());
     let found = cluster.find_targets(&scope).await.map_err(Error::into_failure)?;
     deleted.look_up(&scope, &found, args.include_older);
@@ -252,30 +245,18 @@ async fn from_cluster(
         say(NAME, line);
     }
     deleted.record(&mut manifest, earlier.filter(|_| args.accumulate));
-    let nothing = || Failure::new(Exit::Incomplete, format!("no coverage found in {}", scope.describe()));
     if targets.is_empty() {
-        let hint = if args.live {
-            "are the pods running, and is this the right --context and namespace?"
-        } else {
-            "are the pods running, is this the right --context and namespace, is GOCOVERDIR set? --live reads the memory of \
-             programs without it"
-        };
-        return Err(nothing().with_hint(hint).into());
+        return Err(no_targets(args, &scope).into());
     }
     let (lost, skipped): (Vec<_>, Vec<_>) = skipped.iter().partition(|skipped| skipped.why.is_loss());
     manifest.losses.extend(lost.into_iter().map(Loss::from));
     manifest.losses.extend(unlisted.iter().map(|namespace| Loss::new(namespace.to_string())));
     manifest.skipped.extend(skipped.into_iter().map(SkippedEntry::from));
     let staging = staging.insert(Staging::beside(&args.out, &manifest)?);
-    let first = (args.stop || args.signal.is_some()).then_some(Instruction {
-        action: args.signal.map_or(Action::Stop, |signal| Action::Flush { signal: Some(signal) }),
-        processes: ProcessFilter::from_flags(args.pid, args.process.as_deref()),
-        timeout: args.timeout,
-    });
     let collector = Collector {
         cluster: &cluster,
         transfer: Transfer {
-            first,
+            first: args.instruction(),
             maybe_none: false,
             beside: false,
             tries: args.tries,
@@ -321,9 +302,7 @@ async fn from_cluster(
     drop(transfers);
     drop(progress);
     if manifest.containers.is_empty() && manifest.losses.is_empty() {
-        return Err(nothing()
-            .with_hint(format!("{NOT_COVERED} there; build it so, and deploy that build"))
-            .into());
+        return Err(no_coverage(&scope).into());
     }
     let (histories, of_no_run) =
         tokio::join!(cluster.list_histories(&scope), cluster.find_pods_of_no_run(&scope));

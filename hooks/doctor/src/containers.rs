@@ -8,8 +8,7 @@ use futures_util::StreamExt;
 use podcov_cluster::{Cluster, CoverDir, CoverVolume, Target};
 use podcov_control::Action;
 use podcov_reach::{
-    CoveredProgram, ExaminedWay, Fault, FolderState, Instruction, OtherProcess, ProcessFilter, Prospect,
-    Purpose,
+    ExaminedWay, Fault, FolderState, Instruction, OtherProcess, ProcessFilter, Prospect, Purpose,
 };
 
 use crate::check::{Check, Group};
@@ -70,11 +69,11 @@ impl Looking<'_> {
         // asked unasked.
         let is_skipped = target.dir == CoverDir::Unset || target.sidecar.is_some();
         match self.method {
-            Method::Stop if !is_skipped => Purpose::Files(instruction(Action::Stop)),
+            Method::Stop if !is_skipped => Purpose::Written(instruction(Action::Stop)),
             Method::Signal(signal) if !is_skipped => {
-                Purpose::Files(instruction(Action::Flush { signal: Some(*signal) }))
+                Purpose::Written(instruction(Action::Flush { signal: Some(*signal) }))
             }
-            _ => Purpose::Memory { image: self.image, may_add: self.may_add },
+            _ => Purpose::Memory { image: Some(self.image), may_add: self.may_add },
         }
     }
 }
@@ -119,25 +118,13 @@ impl Examined {
 
     /// What the first way that serves would yield.
     fn prospect(&self) -> Option<(&'static str, &Prospect)> {
-        self.ways.iter().find_map(|way| Some((way.name, way.result.as_ref().ok()?)))
+        ExaminedWay::serving(&self.ways)
     }
 
     /// The rules that the ways take.
     fn rules(&self) -> impl Iterator<Item = &'static Rule> {
         let rules: BTreeSet<&Rule> = self.ways.iter().flat_map(|way| rules_of_way(way.name)).collect();
         rules.into_iter()
-    }
-
-    /// Why no way serves, or those before the one that does: each reason once.
-    fn reasons(&self) -> String {
-        let mut reasons: Vec<String> = Vec::new();
-        for fault in self.ways.iter().filter_map(|way| way.result.as_ref().err()) {
-            let reason = fault.to_string();
-            if !reasons.contains(&reason) {
-                reasons.push(reason);
-            }
-        }
-        reasons.join("; ")
     }
 }
 
@@ -163,7 +150,7 @@ impl Run<'_> {
             checks.push(one.check("covered").unknown(
                 format!(
                     "{}; an ephemeral container of {} would be admitted, and without it its programs are not known",
-                    one.reasons(),
+                    ExaminedWay::reasons(&one.ways),
                     self.image
                 ),
                 "--add-containers adds it, as podcov-run and podcov-collect --live do, and looks",
@@ -197,7 +184,7 @@ impl Run<'_> {
     /// No way leads to its counters.
     fn unreached(&self, one: &Examined) -> Check {
         let check = one.check("reachable");
-        let reasons = one.reasons();
+        let reasons = ExaminedWay::reasons(&one.ways);
         if self.skips(one) && self.has_coverdir {
             return check.ok(format!(
                 "it sets no GOCOVERDIR and mentions no podcov-agent, so it is skipped ({reasons})"
@@ -269,7 +256,7 @@ impl Run<'_> {
     }
 
     fn with_coverage(&self, one: &Examined, way: &str, prospect: &Prospect) -> Vec<Check> {
-        let programs: Vec<String> = prospect.covered.iter().map(describe).collect();
+        let programs: Vec<String> = prospect.covered.iter().map(ToString::to_string).collect();
         let covered = one.check("covered").ok(format!("{} ({way})", programs.join("; ")));
         if self.skips(one) {
             return vec![covered, self.without_coverdir(one)];
@@ -357,19 +344,6 @@ fn mount(target: &Target) -> String {
     format!(
         "mount an emptyDir there: `volumes: [{{name: coverage, emptyDir: {{}}}}]` in the pod's spec, `volumeMounts: [{{name: \
          coverage, mountPath: {dir}}}]` in the container's"
-    )
-}
-
-/// A program in words.
-fn describe(program: &CoveredProgram) -> String {
-    let CoveredProgram { process, go, module, mode } = program;
-    let part =
-        |before: &str, what: Option<String>| what.map(|what| format!("{before}{what}")).unwrap_or_default();
-    format!(
-        "{process} is built with -cover{}{}{}",
-        part(", -covermode=", mode.map(|mode| mode.to_string())),
-        part(", ", go.clone()),
-        part(", module ", module.clone())
     )
 }
 

@@ -1,5 +1,6 @@
 use podcov_cluster::{AgentPort, Container};
 use podcov_control::Signal;
+use podcov_reach::CoveredProgram;
 
 use super::*;
 use crate::check::Level;
