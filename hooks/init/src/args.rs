@@ -26,6 +26,10 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", default_value = "skaffold.yaml")]
     pub filename: PathBuf,
 
+    /// The module that gets the profile, by the name in its metadata [default: the only one that builds artifacts]
+    #[arg(short, long, value_name = "NAME")]
+    pub module: Option<String>,
+
     /// The name of the new profile
     #[arg(short, long, value_name = "NAME", default_value = "coverage")]
     pub profile: String,
@@ -33,6 +37,10 @@ pub struct Args {
     /// What the tests are run against: KIND/NAME [default: the only service of the manifests]
     #[arg(long, value_name = "TARGET")]
     pub target: Option<String>,
+
+    /// The tests take no target: they do not connect to the pods, or find them otherwise
+    #[arg(long, conflicts_with = "target")]
+    pub no_target: bool,
 
     /// The target's port, by number or name [default: the only one of the service]
     #[arg(long, value_name = "PORT", requires = "target")]

@@ -39,15 +39,18 @@ pub fn run(args: &Args) -> Result<Exit> {
         _ => PathBuf::from("."),
     };
     let text = fs::read_to_string(&args.filename).or_exit(Exit::Usage, "cannot read the configuration")?;
-    let config = yaml::parse(&text).map_err(|why| usage(format!("{}: {why}", args.filename.display())))?;
+    let module = yaml::parse(&text, args.module.as_deref())
+        .map_err(|why| usage(format!("{}: {why}", args.filename.display())))?;
+    let config = &module.config;
     if args.command.is_empty() {
         return Err(usage("the command that runs the tests is not known")
             .with_hint("write it at the end: podcov-init -- go test -count=1 ./integration/...")
             .into());
     }
-    let target = target(args, &config, &folder)?;
-    let Plan { profile, mut changes, notes } = profile::plan(args, &config, &folder, &target)?;
-    let edited = yaml::with_profile(&text, &config, &profile)
+    check_artifacts(args, config)?;
+    let target = if args.no_target { None } else { Some(target(args, config, &folder)?) };
+    let Plan { profile, mut changes, notes } = profile::plan(args, config, &folder, target.as_ref())?;
+    let edited = yaml::with_profile(&text, &module, &profile)
         .map_err(|why| usage(format!("{}: {why}", args.filename.display())))?;
     changes.insert(0, Change { file: args.filename.clone(), before: text, after: edited });
     for note in notes {
@@ -64,6 +67,18 @@ pub fn run(args: &Args) -> Result<Exit> {
     let printed = print(|out| changes.iter().try_for_each(|change| write!(out, "{}", change.diff())));
     printed.or_exit(Exit::Usage, "cannot write to stdout")?;
     Ok(Exit::Done)
+}
+
+/// That the configuration builds something itself.
+fn check_artifacts(args: &Args, config: &Value) -> Result<()> {
+    let others = config["requires"].as_array().into_iter().flatten();
+    let others: Vec<&str> = others.filter_map(|one| one["path"].as_str()).collect();
+    if config["build"]["artifacts"].is_array() || others.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} builds no artifacts itself", args.filename.display());
+    let hint = format!("give the one that does with --filename; it requires {}", others.join(", "));
+    Err(usage(message).with_hint(hint).into())
 }
 
 /// What the tests are run against.
@@ -88,7 +103,9 @@ fn target(args: &Args, config: &Value, folder: &Path) -> Result<Target> {
     match &of_name[..] {
         [only] => Ok((*only).clone()),
         [] => Err(usage("the manifests have no service with a port that could be the tests' target")
-            .with_hint("name another with --target KIND/NAME --port PORT")
+            .with_hint(
+                "name another with --target KIND/NAME --port PORT; --no-target is for tests without one",
+            )
             .into()),
         several => {
             Err(usage(format!("which of these the tests are run against is not known: {}", listed(several)))

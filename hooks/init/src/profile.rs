@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Result;
 use fs_err as fs;
-use podcov_exit::{Exit, ResultExt};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Args, usage};
@@ -30,7 +29,7 @@ pub(crate) struct Plan {
 ///
 /// # Errors
 /// A [`podcov_exit::Failure`] that names what is missing.
-pub(crate) fn plan(args: &Args, config: &Value, folder: &Path, target: &Target) -> Result<Plan> {
+pub(crate) fn plan(args: &Args, config: &Value, folder: &Path, target: Option<&Target>) -> Result<Plan> {
     let profiles = config["profiles"].as_array().into_iter().flatten();
     if profiles.into_iter().any(|one| one["name"] == args.profile.as_str()) {
         let failure = usage(format!("{} has a profile {} already", args.filename.display(), args.profile));
@@ -38,7 +37,9 @@ pub(crate) fn plan(args: &Args, config: &Value, folder: &Path, target: &Target) 
     }
     let (artifacts, changes, notes) = artifacts(args, config, folder)?;
     let deployer = deployer(args, config)?;
-    let mut command = vec!["podcov", "run", &target.name, &target.port, "--"];
+    let mut command = vec!["podcov", "run"];
+    command.extend(target.iter().flat_map(|target| [target.name.as_str(), target.port.as_str()]));
+    command.push("--");
     command.extend(args.command.iter().map(String::as_str));
     let mut deploy = config["deploy"][&deployer].clone();
     if !deploy.is_object() {
@@ -117,7 +118,10 @@ fn cover(artifact: &mut Value, folder: &Path, changes: &mut Vec<Change>) -> Resu
                 context => folder.join(context).join(name),
             };
             let file = file.strip_prefix(".").map(Path::to_owned).unwrap_or(file);
-            let before = fs::read_to_string(&file).or_exit(Exit::Usage, "cannot read a Dockerfile")?;
+            let before = match fs::read_to_string(&file) {
+                Ok(text) => text,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
             let after = match dockerfile::with_argument(&before) {
                 Ok(Some(after)) => after,
                 Ok(None) => return Ok(Some(format!("{} runs no `go build`", file.display()))),

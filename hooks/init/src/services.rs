@@ -23,18 +23,23 @@ pub(crate) struct Target {
 /// Why they are not known.
 pub(crate) fn find(config: &Value, folder: &Path) -> Result<Vec<Target>, String> {
     let manifests = &config["manifests"];
-    if !manifests["helm"].is_null() || !config["deploy"]["helm"].is_null() {
+    // Up to Skaffold's v2beta29 they are the deployers'.
+    let deploy = &config["deploy"];
+    if !manifests["helm"].is_null() || !deploy["helm"].is_null() {
         return Err("a Helm chart makes them".to_owned());
     }
     let texts = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().filter_map(|one| one.as_str().map(str::to_owned)).collect()
     };
     let mut files = Vec::new();
-    for path in texts(&manifests["kustomize"]["paths"]) {
+    for path in
+        texts(&manifests["kustomize"]["paths"]).into_iter().chain(texts(&deploy["kustomize"]["paths"]))
+    {
         kustomize(&folder.join(path), &mut files)?;
     }
     let mut raw = texts(&manifests["rawYaml"]);
-    if manifests.is_null() {
+    raw.extend(texts(&deploy["kubectl"]["manifests"]));
+    if manifests.is_null() && files.is_empty() && raw.is_empty() {
         // As Skaffold has it.
         raw.push("k8s/*.yaml".to_owned());
     }

@@ -1,5 +1,7 @@
 //! skaffold.yaml as text: its comments and its order stay.
 
+use std::ops::Range;
+
 use serde_json::{Map, Value};
 
 /// The widest list that is written on one line.
@@ -8,28 +10,83 @@ const WIDEST: usize = 120;
 /// The keys that come first in a map.
 const FIRST: [&str; 3] = ["name", "image", "context"];
 
-/// Reads a configuration.
+/// One of a file's configurations.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// Its value.
+    pub(crate) config: Value,
+    /// Where it is in the file's text.
+    pub(crate) place: Range<usize>,
+}
+
+/// Reads the configuration that is to be changed: that of the name, else the only one that builds artifacts.
 ///
 /// # Errors
-/// Why it cannot be read, or not be edited.
-pub(crate) fn parse(text: &str) -> Result<Value, String> {
-    let mut documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| format!("it is no YAML: {error}"))?;
-    match (documents.pop(), documents.is_empty()) {
-        (Some(config), true) if config.is_object() => Ok(config),
-        (Some(_), true) => Err("it is no configuration of Skaffold's".to_owned()),
-        (Some(_), false) => {
-            Err("it has several documents; write the one to be changed into a file of its own".to_owned())
+/// Why it is not known, or cannot be read.
+pub(crate) fn parse(text: &str, name: Option<&str>) -> Result<Module, String> {
+    let mut modules = Vec::new();
+    for place in places(text) {
+        let config: Value = serde_saphyr::from_str(&text[place.clone()])
+            .map_err(|error| format!("it is no YAML: {error}"))?;
+        if !config.is_object() {
+            return Err("it is no configuration of Skaffold's".to_owned());
         }
+        modules.push(Module { config, place });
+    }
+    let name_of = |module: &Module| module.config["metadata"]["name"].as_str().map(str::to_owned);
+    let names: Vec<String> = modules.iter().map(|module| name_of(module).unwrap_or_default()).collect();
+    let has_several = modules.len() > 1;
+    if let Some(name) = name {
+        let named = modules.into_iter().find(|module| name_of(module).as_deref() == Some(name));
+        return named.ok_or_else(|| format!("it has no module {name}; it has: {}", names.join(", ")));
+    }
+    if has_several {
+        modules.retain(|module| module.config["build"]["artifacts"].is_array());
+    }
+    match (modules.pop(), modules.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (Some(_), false) => Err(format!(
+            "it has several modules that build artifacts; name one with --module: {}",
+            names.join(", ")
+        )),
+        (None, _) if has_several => Err("none of its modules builds artifacts".to_owned()),
         (None, _) => Err("it is empty".to_owned()),
     }
+}
+
+/// Where a text has documents with content.
+fn places(text: &str) -> Vec<Range<usize>> {
+    let is_marker = |line: &str| line.trim_end() == "---" || line.starts_with("--- ");
+    let mut starts = vec![0];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        at += line.len();
+        if is_marker(line) {
+            starts.push(at);
+        }
+    }
+    let ends = starts.iter().skip(1).map(|start| {
+        let before = text[..*start].trim_end_matches(['\n', '\r']);
+        before.rfind('\n').map_or(0, |end| end + 1)
+    });
+    let ends = ends.chain([text.len()]).collect::<Vec<_>>();
+    let is_content = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let places = starts.iter().zip(ends).map(|(start, end)| *start..end.max(*start));
+    places.filter(|place| text[place.clone()].lines().any(is_content)).collect()
 }
 
 /// The text with one more profile.
 ///
 /// # Errors
 /// Why it cannot be edited.
-pub(crate) fn with_profile(text: &str, config: &Value, profile: &Value) -> Result<String, String> {
+pub(crate) fn with_profile(text: &str, module: &Module, profile: &Value) -> Result<String, String> {
+    let Module { config, place } = module;
+    let edited = edited(&text[place.clone()], config, profile)?;
+    Ok([&text[..place.start], &edited, &text[place.end..]].concat())
+}
+
+/// A configuration's text with one more profile.
+fn edited(text: &str, config: &Value, profile: &Value) -> Result<String, String> {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     if let Some(last) = lines.last_mut().filter(|line| !line.ends_with('\n')) {
         last.push('\n');
@@ -69,7 +126,7 @@ pub(crate) fn with_profile(text: &str, config: &Value, profile: &Value) -> Resul
         Some(profiles) => profiles.push(profile.clone()),
         None => expected["profiles"] = Value::Array(vec![profile.clone()]),
     }
-    match parse(&edited) {
+    match serde_saphyr::from_str::<Value>(&edited) {
         Ok(config) if config == expected => Ok(edited),
         _ => {
             Err("it is written in a way that is not edited here; take the profile from README.md".to_owned())
@@ -140,11 +197,11 @@ mod tests {
 
     use super::*;
 
-    fn edited(text: &str) -> Result<String, String> {
+    fn edit(text: &str) -> Result<String, String> {
         let profile = json!({"name": "coverage", "deploy": {"kubectl": {"hooks": {"after": [
             {"host": {"command": ["podcov", "run", "service/web", "80", "--", "sh", "-c", "go test"]}}
         ]}}}});
-        with_profile(text, &parse(text).unwrap(), &profile)
+        with_profile(text, &parse(text, None).unwrap(), &profile)
     }
 
     const ITEM: &str = "  - name: coverage
@@ -159,17 +216,32 @@ mod tests {
     #[test]
     fn a_profile_is_added_and_all_else_stays() {
         let head = "# A comment\nkind: Config   # and another\n";
-        assert_eq!(edited(head).unwrap(), format!("{head}profiles:\n{ITEM}"));
-        assert_eq!(edited(head.trim_end()).unwrap(), format!("{head}profiles:\n{ITEM}"));
+        assert_eq!(edit(head).unwrap(), format!("{head}profiles:\n{ITEM}"));
+        assert_eq!(edit(head.trim_end()).unwrap(), format!("{head}profiles:\n{ITEM}"));
         let one = format!(
             "{head}profiles:\n  - name: dev\n    build: {{}}\n\n# About what follows\nmetadata: {{}}\n"
         );
         let (before, after) = one.split_once("\n\n#").unwrap();
-        assert_eq!(edited(&one).unwrap(), format!("{before}\n{ITEM}\n#{after}"));
+        assert_eq!(edit(&one).unwrap(), format!("{before}\n{ITEM}\n#{after}"));
         let flush = "profiles:\n- name: dev\n";
         let item: String = ITEM.lines().map(|line| format!("{}\n", &line[2..])).collect();
-        assert_eq!(edited(flush).unwrap(), format!("{flush}{item}"));
-        assert!(edited("profiles: [{name: dev}]\n").is_err());
+        assert_eq!(edit(flush).unwrap(), format!("{flush}{item}"));
+        assert!(edit("profiles: [{name: dev}]\n").is_err());
+    }
+
+    #[test]
+    fn a_module_among_several_is_found() {
+        let one = "metadata: {name: one}\nbuild:\n  artifacts: [{image: a}]\n";
+        let other = "# Of another\nmetadata: {name: other}\ndeploy: {}\n";
+        let text = format!("# A comment\n---\n{one}---\n{other}");
+        assert_eq!(edit(&text).unwrap(), format!("# A comment\n---\n{one}profiles:\n{ITEM}---\n{other}"));
+        let named = |name| parse(&text, Some(name)).map(|module| text[module.place].to_owned());
+        assert_eq!(named("other"), Ok(other.to_owned()));
+        assert_eq!(named("third").unwrap_err(), "it has no module third; it has: one, other");
+        let both = format!("{one}---\n{one}");
+        assert!(parse(&both, None).unwrap_err().contains("name one with --module"));
+        assert!(parse(&format!("{other}---\n{other}"), None).unwrap_err().contains("builds artifacts"));
+        assert!(parse("# nothing\n", None).is_err());
     }
 
     #[test]

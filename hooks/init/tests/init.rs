@@ -170,6 +170,45 @@ fn a_helm_chart() {
     assert_eq!(helm["hooks"]["after"], json!([hook("service/web", "http")]));
 }
 
+/// Several modules in one file, and manifests as Skaffold had them up to v2beta29.
+#[test]
+fn a_module_with_manifests_at_its_deployer() {
+    let first = "metadata: {name: tools}\ndeploy: {kubectl: {}}\n";
+    let second = "metadata: {name: web}\nbuild:\n  artifacts:\n  - image: web\n    ko: {}\ndeploy:\n  kubectl:\n    manifests:\n    - deploy/*.yaml\n";
+    let config = format!("{first}---\n{second}---\n{first}");
+    let dir = project(&[("skaffold.yaml", &config), ("deploy/web.yaml", SERVICE)]);
+    let made = init(dir.path(), "--write", &["true"]);
+    assert!(made.status.success(), "{made:?}");
+    let written = fs::read_to_string(dir.path().join("skaffold.yaml")).unwrap();
+    let profile = written.strip_prefix(&format!("{first}---\n{second}")).expect("what was there stays");
+    let profile = profile.strip_suffix(&format!("---\n{first}")).expect("what was there stays");
+    let profile: Value = serde_saphyr::from_str(profile).unwrap();
+    let kubectl = &profile["profiles"][0]["deploy"]["kubectl"];
+    assert_eq!(kubectl["manifests"], json!(["deploy/*.yaml"]));
+    assert_eq!(
+        kubectl["hooks"]["after"][0]["host"]["command"],
+        json!(["podcov", "run", "service/web", "80", "--", "true"])
+    );
+    let named = init(dir.path(), "--module tools --no-target", &["true"]);
+    assert!(text(&named.stderr).contains("no artifact can be built with -cover: there is none"), "{named:?}");
+}
+
+#[test]
+fn tests_without_a_target_and_a_file_that_only_requires_others() {
+    let config = "build: {artifacts: [{image: worker, ko: {}}]}\n";
+    let dir = project(&[("skaffold.yaml", config), ("k8s/pod.yaml", "kind: Pod\n")]);
+    let config = applied(dir.path(), "--no-target");
+    let command = json!(["podcov", "run", "--", "go", "test", "./integration/..."]);
+    assert_eq!(config["profiles"][0]["deploy"]["kubectl"]["hooks"]["after"][0]["host"]["command"], command);
+    let dir = project(&[("skaffold.yaml", "requires:\n- path: ./cart\n- path: ./web\n")]);
+    let failed = init(dir.path(), "", &["true"]);
+    assert_eq!(
+        text(&failed.stderr),
+        "podcov-init: error: skaffold.yaml builds no artifacts itself\n\
+         podcov-init: hint: give the one that does with --filename; it requires ./cart, ./web\n"
+    );
+}
+
 /// Each error names the choices, and the flag.
 #[test]
 fn what_is_not_known_is_not_guessed() {
