@@ -5,6 +5,7 @@ mod doctor;
 mod dry_run;
 mod examples;
 mod forward;
+mod inject;
 mod live;
 mod lives;
 mod pods;

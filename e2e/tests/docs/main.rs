@@ -17,7 +17,7 @@ use serde_json::Value;
 use page::{page, pages};
 
 /// The programs and their subcommands that have flags of their own.
-const PROGRAMS: [(&str, &[&str]); 10] = [
+const PROGRAMS: [(&str, &[&str]); 11] = [
     ("podcov-test", &[]),
     ("podcov-signal", &[]),
     ("podcov-collect", &[]),
@@ -42,6 +42,7 @@ const PROGRAMS: [(&str, &[&str]); 10] = [
     ("podcov-run", &[]),
     ("podcov-doctor", &[]),
     ("podcov-init", &[]),
+    ("podcov-inject", &[]),
     ("podcov", &["completions", "man"]),
 ];
 
@@ -257,6 +258,7 @@ fn the_tables_have_every_flag() -> Result<()> {
         ("podcov-agent", ["run", "install", "watch"].as_slice(), "docs/agent.md"),
         ("podcov-report", PROGRAMS[4].1, "docs/reports.md"),
         ("podcov-init", &[], "docs/get-started.md"),
+        ("podcov-inject", &[], "docs/get-started.md"),
     ] {
         let page = page(path)?;
         let named: Vec<_> = page

@@ -41,8 +41,9 @@ fn project(folder: &Path) -> Result<()> {
     // kustomize is one of the pinned Go tools.
     fs::os::unix::fs::symlink(fs::canonicalize(top().join("tools"))?, folder.join("tools"))?;
     let page = page("docs/get-started.md")?;
-    let profile =
-        page.blocks.iter().find(|(language, _)| language == "yaml").context("there is no profile")?;
+    let is_profile =
+        |(language, text): &&(String, String)| language == "yaml" && text.starts_with("profiles:\n");
+    let profile = page.blocks.iter().find(is_profile).context("there is no profile")?;
     let head = "apiVersion: skaffold/v4beta13\nkind: Config\nmetadata: {name: hello}\n\
         build: {artifacts: [{image: hello, ko: {}}]}\nmanifests: {kustomize: {paths: [k8s/base]}}\n";
     Ok(fs::write(folder.join("skaffold.yaml"), format!("{head}{}", profile.1))?)

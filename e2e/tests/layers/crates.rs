@@ -18,7 +18,15 @@ const LAYERS: [&[&str]; 10] = [
     // The command line.
     &["podcov-cli"],
     // The programs.
-    &["podcov-agent", "podcov-collect", "podcov-init", "podcov-report", "podcov-signal", "podcov-test"],
+    &[
+        "podcov-agent",
+        "podcov-collect",
+        "podcov-init",
+        "podcov-inject",
+        "podcov-report",
+        "podcov-signal",
+        "podcov-test",
+    ],
     // Several of these in one process.
     &["podcov-run"],
     // What checks whether these have what they need.

@@ -21,7 +21,7 @@ struct Program {
     arguments: fn() -> Command,
 }
 
-const PROGRAMS: [Program; 7] = [
+const PROGRAMS: [Program; 8] = [
     Program { name: "run", main: podcov_run::main, arguments: podcov_run::Args::command },
     Program { name: "test", main: podcov_test::main, arguments: podcov_test::Args::command },
     Program { name: "signal", main: podcov_signal::main, arguments: podcov_signal::Args::command },
@@ -29,6 +29,7 @@ const PROGRAMS: [Program; 7] = [
     Program { name: "report", main: podcov_report::main, arguments: podcov_report::Args::command },
     Program { name: "doctor", main: podcov_doctor::main, arguments: podcov_doctor::Args::command },
     Program { name: "init", main: podcov_init::main, arguments: podcov_init::Args::command },
+    Program { name: "inject", main: podcov_inject::main, arguments: podcov_inject::Args::command },
 ];
 
 /// Collects Go code coverage from programs that run in Kubernetes.

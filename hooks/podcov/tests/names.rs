@@ -25,7 +25,7 @@ fn a_command_and_a_link_are_the_program_of_that_name() {
         std::os::unix::fs::symlink(podcov, &link).unwrap();
         link
     };
-    for command in ["run", "test", "signal", "collect", "report", "doctor", "init"] {
+    for command in ["run", "test", "signal", "collect", "report", "doctor", "init", "inject"] {
         let program = format!("podcov-{command}");
         let expected = format!("{program} {version}\n");
         assert_eq!(text(&run(podcov, &[command, "--version"])), expected);
