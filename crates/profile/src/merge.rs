@@ -284,11 +284,9 @@ impl<'a> MergedFile<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
-    use super::*;
     use covdata::{FileName, Granularity, MetaFile, PackageBuilder, Unit, meta_file};
 
+    use super::*;
     use crate::{Builder, Files};
 
     const META: &[u8] =
@@ -398,9 +396,11 @@ mod tests {
         }
     }
 
+    /// If each looked for its file among those of all others, it would take many minutes.
     #[test]
-    fn many_different_packages_of_one_path_take_time_in_proportion() {
-        let names: Vec<String> = (0..100_000).map(|number| format!("p/{number}.go")).collect();
+    fn many_different_packages_of_one_path_take_no_time() {
+        const PACKAGES: u32 = 300_000;
+        let names: Vec<String> = (0..PACKAGES).map(|number| format!("p/{number}.go")).collect();
         let unit = Unit { start_line: 1, start_column: 1, end_line: 2, end_column: 2, statements: 1 };
         let packages = names.iter().map(|name| {
             let mut builder = PackageBuilder::new("p", "p", "m");
@@ -411,8 +411,6 @@ mod tests {
         let blobs: Vec<&[u8]> = packages.iter().map(Vec::as_slice).collect();
         let files = load(&blobs);
         let (data, _) = files.read();
-        let began = Instant::now();
-        assert_eq!(data.percent(|_| true).0.total(), Coverage { covered: 0, total: 100_000 });
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert_eq!(data.percent(|_| true).0.total(), Coverage { covered: 0, total: PACKAGES.into() });
     }
 }
