@@ -3,9 +3,11 @@
 
 mod open;
 mod space;
+mod static_pod;
 
 pub use open::{Open, ask};
 pub use space::{Service, Space, is_ready};
+pub use static_pod::StaticPod;
 
 use std::ffi::{OsStr, OsString};
 use std::ops::Deref;

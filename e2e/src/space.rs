@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service as PodService, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service as PodService, ServiceAccount};
 use kube::api::{ListParams, PostParams};
 use kube::config::KubeConfigOptions;
 use kube::runtime::wait::{Condition, await_condition};
@@ -287,6 +287,16 @@ impl Space {
             }
         };
         tokio::time::timeout(HUNG, there).await.context("waited in vain for another pod")?
+    }
+
+    /// The name of the cluster's one node.
+    ///
+    /// # Errors
+    /// When it has another number of nodes.
+    pub async fn node(&self) -> Result<String> {
+        let nodes = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await?.items;
+        let [node] = &nodes[..] else { anyhow::bail!("the cluster has {} nodes", nodes.len()) };
+        Ok(node.name_any())
     }
 
     /// kubectl, for this namespace.

@@ -15,7 +15,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::pod::{container_status, long_running};
+use crate::pod::{container_status, is_static, long_running};
 use crate::target::Container;
 use crate::watch::PodWatch;
 use crate::{Cluster, Error, PodSet, Pods};
@@ -31,9 +31,6 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// The user of most images without a shell: `nonroot` of the distroless ones.
 const NONROOT: i64 = 65532;
-
-/// The annotation of pods that a kubelet makes of files, which take no ephemeral containers.
-const STATIC_POD: &str = "kubernetes.io/config.mirror";
 
 /// Reasons for which a container waits that no waiting mends soon.
 const FAILURES: [&str; 8] = [
@@ -154,8 +151,9 @@ impl Cluster {
         if pod.uid().as_deref() != Some(&container.uid) {
             return Err(Error::NotFound("the pod is gone".to_owned()));
         }
-        if pod.annotations().contains_key(STATIC_POD) {
-            let why = "the pod is a static one, which takes no ephemeral containers";
+        if is_static(&pod) {
+            let why = "the pod is a static one, which takes no ephemeral containers: its image needs sh and dd, or \
+                       the pod podcov-agent as a sidecar";
             return Err(Error::NoEphemeral(why.to_owned()));
         }
         Ok(pod)

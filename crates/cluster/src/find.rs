@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use crate::agent_port::{AgentPort, agent_port, is_sidecar, is_sure, sidecar};
 use crate::coverdir::{CoverDir, cover_dir, cover_volume};
 use crate::pod::{
-    container_status, has_run, hostname, long_running, not_running, restarts, shares_process_ids,
+    container_status, has_run, hostname, long_running, not_running, restarts, shares_process_ids, uid_inside,
 };
 use crate::skipped::{Skipped, Why};
 use crate::target::{Container, Target};
@@ -126,6 +126,7 @@ impl Found {
                 sidecar: sidecar.clone(),
                 runs,
                 history: history.clone(),
+                uid_inside: uid_inside(pod),
                 hostname: hostname(pod),
             };
             match not_running(status) {

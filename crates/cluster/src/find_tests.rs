@@ -337,3 +337,17 @@ fn which_container_is_a_sidecar() {
         assert_eq!(crate::agent_port::is_sidecar(&from(container.clone())), is, "{container}");
     }
 }
+
+#[test]
+fn a_static_pod_has_another_uid_inside() {
+    let spec = json!({"containers": [covered("app")]});
+    let status = json!({"phase": "Running", "containerStatuses": [running("app")]});
+    let mut pod = pod(&spec, &status);
+    let hash = ("kubernetes.io/config.hash".to_owned(), "of-the-file".to_owned());
+    for (mirror, uid) in [(None, "u"), (Some("kubernetes.io/config.mirror"), "of-the-file")] {
+        let mirror = mirror.map(|name: &str| (name.to_owned(), "hash".to_owned()));
+        pod.metadata.annotations = Some([hash.clone()].into_iter().chain(mirror).collect());
+        let target = find(&pod, &scope(SelectArgs::default())).targets.remove(0);
+        assert_eq!((target.uid_inside.as_str(), target.container.uid.as_str()), (uid, "u"));
+    }
+}

@@ -8,6 +8,24 @@ use crate::Termination;
 /// The longest name that the kernel takes for a host.
 const HOSTNAME_LENGTH: usize = 63;
 
+/// The annotation of the pods that the API server has for static ones: those that a kubelet makes of files. See
+/// `pkg/kubelet/types/pod_update.go`.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// The annotation with the UID that the kubelet knows a static pod by.
+const STATIC_UID: &str = "kubernetes.io/config.hash";
+
+/// Whether a kubelet has made the pod of a file. The API server cannot change it then.
+pub(crate) fn is_static(pod: &Pod) -> bool {
+    pod.annotations().contains_key(MIRROR)
+}
+
+/// The UID that the pod's containers and the kubelet's folders have. The API server gives a static pod another one.
+pub(crate) fn uid_inside(pod: &Pod) -> String {
+    let of_file = pod.annotations().get(STATIC_UID).filter(|_| is_static(pod)).cloned();
+    of_file.or_else(|| pod.uid()).unwrap_or_default()
+}
+
 /// Init containers proper have ended when the pod runs; those with `restartPolicy: Always` are sidecars.
 pub(crate) fn long_running(spec: &PodSpec) -> impl Iterator<Item = &ContainerSpec> {
     let sidecars =

@@ -51,6 +51,8 @@ pub struct Target {
     pub runs: bool,
     /// Which processes it has had.
     pub history: History,
+    /// The pod's UID as its containers have it. That of a static pod differs from the one that the API server has.
+    pub uid_inside: String,
     /// The host's name in the pod. `None` for a pod on the host's network: it has the node's.
     pub hostname: Option<String>,
 }

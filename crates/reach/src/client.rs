@@ -108,11 +108,11 @@ impl Client {
         // It ends with its last user, and what it fails with shows there.
         tokio::spawn(connection);
         let mut client = Self { sender, failure, version: String::new(), proof: None };
-        let Container { namespace, pod, uid, .. } = &target.container;
+        let Container { namespace, pod, .. } = &target.container;
         let expected = ExpectedIdentity {
             namespace,
             pod,
-            pod_uid: uid,
+            pod_uid: &target.uid_inside,
             hostname: target.hostname.as_deref(),
             container,
             only_container: sure,

@@ -68,6 +68,7 @@ pub(crate) mod tests {
             dir,
             volume: CoverVolume::Unknown,
             shares_process_ids: false,
+            uid_inside: "u".into(),
             hostname: None,
             sidecar: None,
             runs: true,

@@ -83,6 +83,7 @@ pub(crate) fn write(folder: &Folder) -> Result<Ports> {
     let state = folder.state();
     fs::create_dir_all(state.join("cni"))?;
     fs::create_dir_all(state.join("registry"))?;
+    fs::create_dir_all(folder.static_pods())?;
     let authority = Authority::new()?;
     fs::write(state.join("authority.crt"), &authority.pem)?;
     let (private, public) = token_keys()?;
@@ -169,6 +170,7 @@ fn kubelet_config(ports: &Ports) -> Value {
         "containerRuntimeEndpoint": runtime,
         "imageServiceEndpoint": runtime,
         "podLogsDir": format!("{state}/pods"),
+        "staticPodPath": Folder::inside().static_pods(),
         // No systemd is needed, and no controller has to be delegated.
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": false,

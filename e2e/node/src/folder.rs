@@ -61,6 +61,12 @@ impl Folder {
         self.state().join("kubeconfig")
     }
 
+    /// The manifests of static pods, which the kubelet runs by itself.
+    #[must_use]
+    pub fn static_pods(&self) -> PathBuf {
+        self.state().join("static-pods")
+    }
+
     /// Held locked by the keeper, and holding its process id.
     pub(crate) fn lock(&self) -> PathBuf {
         self.0.join("keeper")

@@ -61,6 +61,7 @@ struct Init {
 async fn hold(folder: &Folder, init: &mut Option<Init>) -> Result<()> {
     let ports = config::write(folder)?;
     give_to_owner(folder, &folder.kubeconfig())?;
+    give_to_owner(folder, &folder.static_pods())?;
     host::prepare(folder)?;
     let names = names::listen().await?;
     let client = client::connect(&folder.kubeconfig()).await?;
@@ -130,7 +131,7 @@ async fn told_to_end(stay: bool) -> Result<()> {
     Ok(())
 }
 
-/// Not only root, but the owner of the cluster's folder can read the kubeconfig and remove the logs.
+/// Not only root, but the owner of the cluster's folder can read the kubeconfig, add static pods and remove the logs.
 fn give_to_owner(folder: &Folder, path: &Path) -> Result<()> {
     let owner = fs::metadata(folder.path())?;
     chown(path, Some(owner.uid()), Some(owner.gid()))?;

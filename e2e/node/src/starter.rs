@@ -25,22 +25,26 @@ pub struct Access {
     pub context: String,
     /// The registry's host and port, the same on this machine and for the node.
     pub registry: String,
+    /// The folder with the manifests of the node's static pods.
+    pub static_pods: PathBuf,
 }
 
 impl Access {
     fn read(folder: &Folder) -> Result<Self> {
         let registry =
             fs::read_to_string(folder.state().join(REGISTRY)).context("the cluster is not ready yet")?;
-        Ok(Self { kubeconfig: folder.kubeconfig(), context: CONTEXT.to_owned(), registry })
+        let (kubeconfig, static_pods) = (folder.kubeconfig(), folder.static_pods());
+        Ok(Self { kubeconfig, context: CONTEXT.to_owned(), registry, static_pods })
     }
 
     /// The variables by which the end-to-end tests find a cluster.
     #[must_use]
-    pub fn environment(&self) -> [(&'static str, OsString); 3] {
+    pub fn environment(&self) -> [(&'static str, OsString); 4] {
         [
             ("KUBECONFIG", self.kubeconfig.clone().into()),
             ("PODCOV_E2E_CONTEXT", self.context.clone().into()),
             ("PODCOV_E2E_REGISTRY", self.registry.clone().into()),
+            ("PODCOV_E2E_STATIC_PODS", self.static_pods.clone().into()),
         ]
     }
 }

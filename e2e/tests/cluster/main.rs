@@ -14,4 +14,5 @@ mod rights;
 mod run;
 mod sidecar;
 mod skaffold;
+mod static_pods;
 mod volumes;

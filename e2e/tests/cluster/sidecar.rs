@@ -19,14 +19,14 @@ use crate::live::{STOCK, ask_each, covered, covered_in, ephemeral, live_ways};
 /// What has not happened by now never will. No test expects it.
 const HUNG: Duration = Duration::from_secs(300);
 
-/// The sidecar as the component adds it.
-fn sidecar(space: &Space, deployment: &mut Value) -> Result<()> {
+/// Adds the sidecar to a pod's spec, as the component does.
+pub(crate) fn add_sidecar(spec: &mut Value, image: &str) -> Result<()> {
     let text = fs::read_to_string(top().join("examples/sidecar/component/sidecar.yaml"))?;
     let patch: Value = serde_saphyr::from_str(&text)?;
-    let (from, spec) = (&patch["spec"]["template"]["spec"], &mut deployment["spec"]["template"]["spec"]);
+    let from = &patch["spec"]["template"]["spec"];
     spec["shareProcessNamespace"] = from["shareProcessNamespace"].clone();
     spec["initContainers"] = from["initContainers"].clone();
-    spec["initContainers"][0]["image"] = json!(space.agent_image()?);
+    spec["initContainers"][0]["image"] = json!(image);
     let volumes = spec["volumes"].as_array_mut().context("volumes")?;
     volumes.extend(from["volumes"].as_array().cloned().context("volumes")?);
     Ok(())
@@ -35,8 +35,9 @@ fn sidecar(space: &Space, deployment: &mut Value) -> Result<()> {
 /// Deploys a stock program and the sidecar.
 async fn deploy(space: &Space, service: &Service, change: impl FnOnce(&mut Value)) -> Result<()> {
     let mut deployment = space.without_coverdir(service)?;
-    sidecar(space, &mut deployment)?;
-    change(&mut deployment["spec"]["template"]["spec"]);
+    let spec = &mut deployment["spec"]["template"]["spec"];
+    add_sidecar(spec, &space.agent_image()?)?;
+    change(spec);
     space.start(service, deployment).await
 }
 
@@ -142,8 +143,13 @@ async fn a_container_that_is_killed_loses_the_last_interval_alone() -> Result<()
     Ok(())
 }
 
-/// Applies examples/sidecar/job with images that are there, and what is to end it.
-async fn apply_job(space: &Space, end: &str, with_coverdir: bool) -> Result<()> {
+/// Applies examples/sidecar/job with images that are there, and what is to end it, after a change of its pod's spec.
+async fn apply_job(
+    space: &Space,
+    end: &str,
+    with_coverdir: bool,
+    change: impl FnOnce(&mut Value) -> Result<()>,
+) -> Result<()> {
     let folder = space.dir().join("examples/sidecar");
     let copied = Command::new("cp").arg("-r").arg(top().join("examples")).arg(space.dir()).status()?;
     ensure!(copied.success(), "cp: {copied}");
@@ -178,6 +184,7 @@ async fn apply_job(space: &Space, end: &str, with_coverdir: bool) -> Result<()> 
             .push(json!({"name": "tmp", "emptyDir": {}}));
     }
     job["spec"]["template"]["spec"]["containers"][0]["env"] = json!(env);
+    change(&mut job["spec"]["template"]["spec"])?;
     space.create::<Job>(job).await?;
     Ok(())
 }
@@ -215,6 +222,10 @@ async fn finished_job(space: &Space) -> Result<String> {
         conditions.any(|one| ["Complete", "Failed"].contains(&one.type_.as_str()) && one.status == "True")
     };
     space.until::<Job>("batch", "the Job's end", ended).await?;
+    job_pod(space).await
+}
+
+async fn job_pod(space: &Space) -> Result<String> {
     let pods = space.api::<Pod>().list(&ListParams::default().labels("job-name=batch")).await?.items;
     let [pod] = &pods[..] else { anyhow::bail!("{} pods", pods.len()) };
     Ok(pod.name_any())
@@ -232,7 +243,7 @@ async fn a_job_that_ends_loses_nothing_or_its_last_interval() -> Result<()> {
     for (end, with_coverdir) in [("exit 0", true), ("exit 0", false), ("kill", true)] {
         let space = Space::new().await?;
         storage(&space).await?;
-        apply_job(&space, end, with_coverdir).await?;
+        apply_job(&space, end, with_coverdir, |_| Ok(())).await?;
         let pod = finished_job(&space).await?;
         let collected = from_bucket(&space).await?;
         let is_whole = end != "kill" && with_coverdir;
@@ -244,6 +255,93 @@ async fn a_job_that_ends_loses_nothing_or_its_last_interval() -> Result<()> {
         let files = if is_whole { "3 files of 1 container" } else { "2 files of 1 container" };
         assert!(collected.stdout.contains(files), "{end}: {}", collected.stdout);
         has_main(&space, &pod).await?;
+    }
+    Ok(())
+}
+
+/// Without a storage, as long as another container of the pod runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_is_kept_until_it_is_collected() -> Result<()> {
+    for with_coverdir in [true, false] {
+        let space = Space::new().await?;
+        let image = space.busybox()?;
+        apply_job(&space, "exit 0", with_coverdir, |spec| {
+            let other = json!({
+                "name": "other", "image": image, "command": ["sleep", "1000"],
+                "securityContext": {"runAsUser": 65532}
+            });
+            spec["containers"].as_array_mut().context("containers")?.push(other);
+            spec["terminationGracePeriodSeconds"] = json!(0);
+            Ok(())
+        })
+        .await?;
+        let runs = |job: Option<&Job>| job.and_then(|job| job.status.as_ref()?.active) == Some(1);
+        space.until::<Job>("batch", "the Job's pod", runs).await?;
+        let pod = job_pod(&space).await?;
+        let ended = |pod: Option<&Pod>| {
+            let statuses = pod.and_then(|pod| pod.status.as_ref()?.container_statuses.as_ref());
+            let mut app = statuses.into_iter().flatten().filter(|status| status.name == "app");
+            app.any(|app| app.state.as_ref().is_some_and(|state| state.terminated.is_some()))
+        };
+        space.until::<Pod>(&pod, "the end of its program", ended).await?;
+        let mut blocks = Vec::new();
+        for _ in 0..2 {
+            let collected = space.run("podcov-collect", "--run-id= -l job-name=batch").await?;
+            let lost = "container app: 1 process ended without writing counters";
+            assert_eq!(collected.stderr.contains(lost), !with_coverdir, "{collected:?}");
+            assert_eq!(collected.code, if with_coverdir { 0 } else { 4 }, "{collected:?}");
+            assert!(collected.stdout.contains("2 files of 1 container"), "{}", collected.stdout);
+            assert_eq!(live_ways(&space)?, ["sidecar"]);
+            blocks.push(has_main(&space, &pod).await?);
+        }
+        assert_eq!(blocks[0], blocks[1]);
+    }
+    Ok(())
+}
+
+/// The sidecar reads nothing between the pod's start and its end but what podcov-collect asks for, and uploads nothing before
+/// it is stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sidecar_that_is_stopped_uploads_what_the_program_had_counted() -> Result<()> {
+    for exits_cleanly in [false, true] {
+        let space = Space::new().await?;
+        storage(&space).await?;
+        let env: &[_] = if exits_cleanly { &[("ON_TERM", "end")] } else { &[] };
+        // What is in its GOCOVERDIR is copied by its shell.
+        let tools = if exits_cleanly { Service::WRITES.tools } else { &[] };
+        deploy(&space, &Service { user: "65532", env, tools, ..STOCK }, |spec| {
+            spec["terminationGracePeriodSeconds"] = json!(60);
+            let command = spec["initContainers"][0]["command"].as_array_mut().expect("a command");
+            command.push(json!("--every=100000"));
+            if exits_cleanly {
+                let app = &mut spec["containers"][0];
+                let variable = json!({"name": "GOCOVERDIR", "value": "/coverage"});
+                app["env"].as_array_mut().expect("variables").push(variable);
+                app["volumeMounts"] = json!([{"name": "podcov", "mountPath": "/coverage", "subPath": "app"}]);
+            }
+        })
+        .await?;
+        ask_each(&space, "stock").await?;
+        let pod = space.pod("stock").await?;
+        let collected = space.run("podcov-collect", "").await?;
+        ensure!(collected.code == 0 && collected.stderr.is_empty(), "{collected:?}");
+        let before = covered(&space, "stock").await?;
+        assert!(before.len() > 10, "{before:?}");
+        let nothing = from_bucket(&space).await?;
+        assert!(nothing.stderr.contains("no coverage found at gs://coverage/e2e"), "{nothing:?}");
+
+        space.api::<Pod>().delete(&pod, &DeleteParams::default()).await?;
+        space.until::<Pod>(&pod, "the pod's end", |pod: Option<&Pod>| pod.is_none()).await?;
+        let collected = from_bucket(&space).await?;
+        let lost =
+            "ended without writing counters to /coverage/app; at most what it had counted in its last ";
+        assert_eq!(collected.stderr.contains(lost), !exits_cleanly, "{collected:?}");
+        assert_eq!(collected.code, if exits_cleanly { 0 } else { 4 }, "{collected:?}");
+        let after = covered_in(&[space.collected(&pod, "app")]).await?;
+        let more: Vec<_> = after.difference(&before).collect();
+        assert!(before.is_subset(&after), "{before:?} {after:?}");
+        // What handled the stop signal.
+        assert_eq!(!more.is_empty(), exits_cleanly, "{more:?}");
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ fn target(dir: CoverDir, volume: CoverVolume, agent: Option<AgentPort>) -> Targe
         dir,
         volume,
         shares_process_ids: false,
+        uid_inside: String::new(),
         hostname: None,
         sidecar: None,
         runs: true,
