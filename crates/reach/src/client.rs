@@ -211,10 +211,16 @@ impl Client {
 
     /// Asks something of the agent, once it is known.
     async fn ask(&mut self, request: &Request) -> Result<Response<Incoming>, RequestError> {
-        let response = self.send(request).await.map_err(|e| {
+        // The connection takes a request once it has noted the end of the answer before it, which may be after that was read.
+        let sent = match self.sender.ready().await {
+            Ok(()) => self.send(request).await,
+            Err(error) => Err(error),
+        };
+        let response = sent.map_err(|e| {
             let why = broken(&self.failure, &e);
             // Of a request that was handed to the connection nobody knows whether it arrived.
-            if e.is_canceled() { RequestError::Unsent(why) } else { RequestError::Unanswered(why) }
+            let is_unsent = e.is_canceled() || e.is_closed();
+            if is_unsent { RequestError::Unsent(why) } else { RequestError::Unanswered(why) }
         })?;
         let status = response.status();
         if status == StatusCode::OK {
@@ -258,4 +264,45 @@ fn no_agent(why: &str) -> Fault {
 /// The kubelet's words say more than HTTP's.
 fn broken(failure: &DialFailure, error: &hyper::Error) -> String {
     Error::Broken(failure.message().unwrap_or_else(|| error.to_string())).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
+
+    use super::*;
+
+    /// Answers each request with an empty object.
+    async fn answer(stream: DuplexStream) -> std::io::Result<()> {
+        let (requests, mut answers) = tokio::io::split(stream);
+        let mut lines = BufReader::new(requests).lines();
+        while let Some(line) = lines.next_line().await? {
+            if line.is_empty() {
+                answers.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection's task notes an answer's end at any time after the caller has read it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a_request_may_follow_an_answer_at_once() {
+        let conversations = (0..64).map(|_| {
+            tokio::spawn(async {
+                let (near, far) = tokio::io::duplex(256);
+                tokio::spawn(answer(far));
+                let (sender, connection) = handshake(TokioIo::new(near)).await.expect("a connection");
+                tokio::spawn(connection);
+                let failure = DialFailure::default();
+                let mut client = Client { sender, failure, version: String::new(), proof: None };
+                for _ in 0..200 {
+                    client.json::<Value>(&Request::Health).await.expect("an answer");
+                }
+            })
+        });
+        for conversation in conversations.collect::<Vec<_>>() {
+            conversation.await.expect("each request has its answer");
+        }
+    }
 }
