@@ -1,6 +1,7 @@
 //! Signals, exit codes, orphans, and all that a program inherits.
 
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -124,6 +125,21 @@ async fn a_program_is_told_when_its_agent_is_killed() -> Result<()> {
     agent.signal(Signal::KILL)?;
     agent.hear("terminated").await?;
     until("it has written its counters", || bench.files("covcounters.").len() == 1).await
+}
+
+/// The agent starts itself as `exec`, which becomes the program. If the agent is killed in between, the kernel tells nobody.
+#[test]
+fn a_program_whose_agent_was_killed_before_it_started_does_not_run() -> Result<()> {
+    let start = |agent: u32| {
+        let mut exec = std::process::Command::new(podcov_e2e::program("podcov-agent"));
+        exec.args(["exec", "--agent", &agent.to_string(), "--", BASH, "-c", "echo runs"]).output()
+    };
+    let own = start(std::process::id())?;
+    assert_eq!((own.status.code(), own.stdout.as_slice()), (Some(0), &b"runs\n"[..]));
+    // No process has this ID, as if another one had taken over.
+    let orphan = start(u32::MAX >> 1)?;
+    assert_eq!((orphan.status.signal(), orphan.stdout.as_slice()), (Some(Signal::TERM.as_raw()), &b""[..]));
+    Ok(())
 }
 
 #[tokio::test]

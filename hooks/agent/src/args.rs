@@ -29,6 +29,10 @@ pub(crate) enum Command {
     /// Becomes the program: `run` starts this
     #[command(hide = true)]
     Exec {
+        /// The process of `run`
+        #[arg(long, value_name = "PID")]
+        agent: i32,
+
         #[arg(required = true, last = true)]
         program: Vec<OsString>,
     },

@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => {
             signals.map_err(anyhow::Error::from).and_then(|signals| run::main(&args, signals))
         }
-        Command::Exec { program } => Ok(program::become_program(&program)),
+        Command::Exec { agent, program } => Ok(program::become_program(agent, &program)),
         Command::Install(args) => install::install(&args.dir).map(|()| 0),
         Command::Snapshot(args) => snapshot::main(&args),
         Command::Watch(args) => {

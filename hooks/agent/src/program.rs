@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::Command;
 
 use podcov_cli::say;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, set_parent_process_death_signal, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, set_parent_process_death_signal, wait,
+};
 use rustix_libc_wrappers::libc;
 use tokio::sync::watch;
 
@@ -120,17 +122,23 @@ impl Program {
 fn spawn(command: &[OsString], coverdir: &Path) -> io::Result<Pid> {
     let mut own = Command::new("/proc/self/exe");
     // This handle does not wait for it: `reap` does, for all children.
-    let child = own.arg("exec").arg("--").args(command).env(GOCOVERDIR, coverdir).spawn()?;
+    let agent = getpid().as_raw_nonzero().to_string();
+    let child =
+        own.args(["exec", "--agent", &agent, "--"]).args(command).env(GOCOVERDIR, coverdir).spawn()?;
     Ok(Pid::from_child(&child))
 }
 
-/// Turns this process into the program, with no signal blocked. Gives the exit code to end with where that fails: 127
+/// Turns this process into the program of the agent with this ID, with no signal blocked. Gives the exit code to end with where that fails: 127
 /// for a program that is not there and 126 for one that cannot be run, as shells have it.
-pub(crate) fn become_program(command: &[OsString]) -> u8 {
+pub(crate) fn become_program(agent: i32, command: &[OsString]) -> u8 {
     let (program, args) =
         command.split_first().map_or((OsStr::new(""), command), |(p, args)| (p.as_os_str(), args));
     // If the agent is killed, its program gets SIGTERM. A container's first process takes all others with it anyway.
     let _ = set_parent_process_death_signal(Some(Signal::TERM));
+    if getppid().map(|parent| parent.as_raw_nonzero().get()) != Some(agent) {
+        // It was killed before that: nobody else would tell. What is blocked is delivered below.
+        let _ = signals::send(getpid(), libc::SIGTERM);
+    }
     let error = match signals::unblock() {
         Ok(()) => Command::new(program).args(args).exec(),
         Err(error) => error.into(),
