@@ -13,7 +13,7 @@ use crate::builds::Builds;
 use crate::fault::Fault;
 use crate::goal::Goal;
 use crate::live::{self, Live};
-use crate::memory::{Memory, MemoryError, Overview, Place};
+use crate::memory::{Listed, Memory, MemoryError, Overview, Place};
 use crate::prospect::{CoveredProgram, Prospect, describe_process};
 use crate::way::{Way, WayKind};
 
@@ -52,10 +52,10 @@ impl OwnShell<'_> {
         let (mut memory, overview) =
             self.opened.take().ok_or_else(|| Fault::Passing("the shell does not run".to_owned()))?;
         let live = read(self.target, &mut memory, &overview, self.builds).await?;
-        if is_refused(&live) {
-            return Err(Fault::Absent(refusal(&live, &overview)));
+        match live.refused.first().filter(|_| is_refused(&live)) {
+            Some(one) => Err(refusal(one, &overview)),
+            None => Ok(live),
         }
-        Ok(live)
     }
 }
 
@@ -130,16 +130,15 @@ impl Beside<'_> {
                 (Err(fault), None) => return Err(fault),
                 (Err(fault), Some(why)) => return Err(Fault::Absent(format!("{why}; {fault}"))),
             };
-            if !is_refused(&live) {
-                return Ok(Some(live));
-            }
-            let why = refusal(&live, &overview);
-            form = match (form, live.refused.first()) {
-                (Form::Same(None), Some(one)) if overview.user != Some((one.uid, one.gid)) => {
+            let Some(one) = live.refused.first().filter(|_| is_refused(&live)) else { return Ok(Some(live)) };
+            let why = refusal(one, &overview);
+            form = match form {
+                _ if matches!(why, Fault::Final(_)) => return Err(why),
+                Form::Same(None) if overview.user != Some((one.uid, one.gid)) => {
                     Form::Same(Some(User { uid: one.uid.into(), gid: one.gid.into() }))
                 }
-                (Form::Same(_), _) if overview.ptrace_scope != Some(3) => Form::Tracer,
-                _ => return Err(Fault::Absent(why)),
+                Form::Same(_) => Form::Tracer,
+                Form::Tracer => return Err(why),
             };
             refused = Some(why);
         }
@@ -205,9 +204,8 @@ fn is_refused(live: &Live) -> bool {
     live.processes.is_empty() && !live.refused.is_empty()
 }
 
-/// That processes must not be read, and why.
-fn refusal(live: &Live, overview: &Overview) -> String {
-    let one = live.refused.first().expect("one is refused");
+/// That a process must not be read, and why. Where nobody may, no other way is tried, and no container added.
+fn refusal(one: &Listed, overview: &Overview) -> Fault {
     let why = match (overview.ptrace_scope, overview.user) {
         (Some(3), _) => "on this node (kernel.yama.ptrace_scope is 3) nobody may".to_owned(),
         (Some(2), Some((uid, _))) if uid != 0 => {
@@ -222,7 +220,8 @@ fn refusal(live: &Live, overview: &Overview) -> String {
         }
         _ => "the shell has fewer rights".to_owned(),
     };
-    format!("the memory of process {} must not be read: {why}", one.pid)
+    let why = format!("the memory of process {} must not be read: {why}", one.pid);
+    if overview.ptrace_scope == Some(3) { Fault::Final(why) } else { Fault::Absent(why) }
 }
 
 /// What was read, in short.
@@ -260,4 +259,39 @@ fn archive(way: &'static str, mut live: Live) -> Result<ArchiveStream, Fault> {
     let mut stream = ArchiveStream::new(way, stream::iter([Ok(Bytes::from(archive))]));
     stream.live = Some(LiveFacts { processes: live.processes, missing: live.missing });
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the modes mean: `ptrace_scope` in Linux's `Documentation/admin-guide/LSM/Yama.rst`.
+    #[test]
+    fn who_may_read_where_the_node_restricts_it() {
+        let one = Listed { pid: 7, uid: 65532, gid: 65532, ..Listed::default() };
+        let refused = |ptrace_scope, user| match refusal(
+            &one,
+            &Overview { ptrace_scope, user: Some(user), ..Overview::default() },
+        ) {
+            Fault::Final(why) => format!("final: {why}"),
+            fault => fault.to_string(),
+        };
+        let (same, other, root) = ((65532, 65532), (1000, 1000), (0, 0));
+        let scope = |number: u32| format!("on this node (kernel.yama.ptrace_scope is {number})");
+        for (ptrace_scope, user, begin, why) in [
+            (None, same, "", "the shell has fewer rights".to_owned()),
+            (Some(0), same, "", "the shell has fewer rights".to_owned()),
+            (Some(0), other, "", "it runs as user 65532:65532, and the shell as 1000:1000".to_owned()),
+            (Some(1), same, "", format!("{} only its parent or root with SYS_PTRACE may", scope(1))),
+            (Some(1), other, "", "it runs as user 65532:65532, and the shell as 1000:1000".to_owned()),
+            (Some(2), same, "", format!("{} only root with SYS_PTRACE may", scope(2))),
+            (Some(2), other, "", format!("{} only root with SYS_PTRACE may", scope(2))),
+            (Some(2), root, "", "it runs as user 65532:65532, and the shell as 0:0".to_owned()),
+            (Some(3), same, "final: ", format!("{} nobody may", scope(3))),
+            (Some(3), root, "final: ", format!("{} nobody may", scope(3))),
+        ] {
+            let expected = format!("{begin}the memory of process 7 must not be read: {why}");
+            assert_eq!(refused(ptrace_scope, user), expected, "{ptrace_scope:?} {user:?}");
+        }
+    }
 }

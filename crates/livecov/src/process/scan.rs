@@ -304,8 +304,12 @@ pub fn processes() -> io::Result<BTreeMap<u32, Stat>> {
 /// Who may read a process's memory on this node, as a sentence without its end.
 #[must_use]
 pub fn reading_rights() -> String {
-    let scope = fs::read_to_string(PTRACE_SCOPE).unwrap_or_default();
-    match scope.trim() {
+    rights_where(fs::read_to_string(PTRACE_SCOPE).unwrap_or_default().trim())
+}
+
+/// The same where `ptrace_scope` is this; it is empty where the kernel has none.
+fn rights_where(scope: &str) -> String {
+    match scope {
         "" | "0" => "only the same user with no fewer capabilities may read a process's memory".to_owned(),
         "1" => format!(
             "on this node ({PTRACE_SCOPE} is 1) only a process's parent may read its memory, or one with SYS_PTRACE"
@@ -334,4 +338,26 @@ fn command(pid: u32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(first).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_read_is_told_by_the_nodes_setting() {
+        let of_node = |number: u32| format!("on this node (/proc/sys/kernel/yama/ptrace_scope is {number})");
+        for (scope, expected) in [
+            ("", "only the same user with no fewer capabilities may read a process's memory".to_owned()),
+            ("0", "only the same user with no fewer capabilities may read a process's memory".to_owned()),
+            (
+                "1",
+                format!("{} only a process's parent may read its memory, or one with SYS_PTRACE", of_node(1)),
+            ),
+            ("2", format!("{} only processes with SYS_PTRACE may read others' memory", of_node(2))),
+            ("3", format!("{} nobody may read a process's memory", of_node(3))),
+        ] {
+            assert_eq!(rights_where(scope), expected);
+        }
+    }
 }
