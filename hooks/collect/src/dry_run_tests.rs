@@ -23,6 +23,7 @@ fn target(dir: CoverDir) -> Target {
         volume: CoverVolume::EmptyDir,
         shares_process_ids: false,
         hostname: None,
+        uid_inside: "u".into(),
         sidecar: None,
         runs: true,
         agent: None,
