@@ -372,6 +372,39 @@ mod tests {
         )
     }
 
+    /// Each of several inputs gets the names that all of them together have: the second knows no module of the program, and a
+    /// text profile no program.
+    #[test]
+    fn a_file_has_one_name_in_all_inputs() {
+        let (name, bytes) = program("example.com/a", &[unit(5, 7)]);
+        let mut builder = Builder::new();
+        builder.add_file(&name, &bytes);
+        builder.next_input();
+        builder.add_text_bytes("unit.out", format!("mode: set\n{PATH}:5.13,7.2 1 1\n"));
+        builder.next_input();
+        builder.add_text_bytes("other.out", "mode: set\nexample.com/b/b.go:1.1,2.2 1 1\n");
+        let files = builder.load();
+        let (mut asked, mut names) = (0, Vec::new());
+        let identify = |data: &mut Data<'_>| {
+            asked += 1;
+            assert_eq!(data.path_names(), [PATH]);
+            let undecided = data.identify(|path| (path == PATH).then(|| NAME.to_owned()), |_, _| false);
+            assert_eq!(undecided, Undecided::default());
+        };
+        files
+            .read_each(identify, |data| names.push(data.file_names().map(str::to_owned).collect::<Vec<_>>()));
+        let expected =
+            [vec![NAME, "example.com/a/x/x.go"], vec![NAME], vec!["example.com/b/b.go"]].map(|mut names| {
+                names.sort_unstable();
+                names
+            });
+        names.iter_mut().for_each(|names| names.sort_unstable());
+        assert_eq!(
+            (asked, names),
+            (1, expected.map(|names| names.into_iter().map(str::to_owned).collect()).to_vec())
+        );
+    }
+
     fn hash_of(program: &(String, Vec<u8>)) -> &str {
         &program.0["covmeta.".len()..][..8]
     }
