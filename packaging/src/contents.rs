@@ -51,6 +51,10 @@ pub(crate) fn make(release: &Release<'_>, messages: &[PathBuf], out: &Path) -> R
         let bytes = fs::read(&program.file)?;
         programs.push((program, bytes));
     }
+    for (program, bytes) in &programs {
+        let compressed = archive::gzip(bytes)?.len();
+        println!("{} for {}: {} bytes, {compressed} compressed", program.name, release.target, bytes.len());
+    }
     let named: Vec<_> = programs.iter().map(|(program, bytes)| (program, bytes.as_slice())).collect();
     let spdx = serde_json::to_vec_pretty(&sbom::spdx(&platform.stem(), &named, release.epoch)?)?;
     let crates: BTreeSet<_> = programs.iter().flat_map(|(program, _)| program.crates.clone()).collect();
