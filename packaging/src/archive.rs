@@ -103,6 +103,13 @@ pub(crate) fn entries(archive: &[u8]) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
+/// The time of what is in a compressed archive that was made here.
+pub(crate) fn epoch(archive: &[u8]) -> Result<u64> {
+    let mut archive = Archive::new(GzDecoder::new(archive));
+    let first = archive.entries()?.next().context("an entry")??;
+    Ok(first.header().mtime()?)
+}
+
 /// The SHA-256 of bytes, in hexadecimal digits.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))

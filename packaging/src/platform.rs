@@ -39,6 +39,11 @@ impl Platform {
         format!("{}.tar.gz", self.stem())
     }
 
+    /// The name of the archive that krew unpacks.
+    pub(crate) fn plugin(&self) -> String {
+        format!("{}-krew.tar.gz", self.stem())
+    }
+
     /// The name of a program's file.
     pub(crate) fn program(&self, name: &str) -> String {
         if self.os == "windows" { format!("{name}.exe") } else { name.to_owned() }

@@ -1,4 +1,4 @@
-//! What is published beside the archives: sums, an install script, manifests of package managers, images.
+//! What is published beside the archives: sums, an install script, manifests of package managers, krew's archives, images.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use fs_err as fs;
 
-use crate::archive::{Content, Entry, entries, sha256};
+use crate::archive::{Content, Entry, entries, epoch, gzip, sha256, tar};
 use crate::image::{self, Image, Start};
 use crate::platform::{PLATFORMS, Platform};
 
@@ -45,7 +45,7 @@ pub(crate) fn make(folder: &Path, url: &str, homepage: &str) -> Result<()> {
     };
     write("install.sh", fill(include_str!("../install.sh"), &cases(&packed)?))?;
     write("podcov.rb", fill(include_str!("../podcov.rb"), &formula(&packed, url)?))?;
-    write("podcov.yaml", fill(include_str!("../podcov.yaml"), &krew(&packed, url)?))?;
+    write("podcov.yaml", fill(include_str!("../podcov.yaml"), &krew(folder, &packed, url)?))?;
     images(folder, &packed)?;
     sums(folder)
 }
@@ -78,12 +78,16 @@ fn formula(packed: &[Packed], url: &str) -> Result<String> {
     Ok(text)
 }
 
-/// krew's: kubectl runs a copy of this one program, under another name.
-fn krew(packed: &[Packed], url: &str) -> Result<String> {
+/// krew's, with the archives that it names. kubectl runs a link to this one program, under another name.
+fn krew(folder: &Path, packed: &[Packed], url: &str) -> Result<String> {
     let mut text = String::new();
-    for Packed { platform, hash, .. } in packed {
-        let Platform { os, arch, .. } = platform;
-        let (url, stem) = (format!("{}/{}", url.trim_end_matches('/'), platform.archive()), platform.stem());
+    for packed in packed {
+        let platform = packed.platform;
+        let (os, arch, stem) = (platform.os, platform.arch, platform.stem());
+        let bytes = plugin(packed)?;
+        fs::write(folder.join(platform.plugin()), &bytes)?;
+        println!("{}", folder.join(platform.plugin()).display());
+        let (url, hash) = (format!("{}/{}", url.trim_end_matches('/'), platform.plugin()), sha256(&bytes));
         let program = platform.program("podcov");
         writeln!(
             text,
@@ -98,6 +102,18 @@ fn krew(packed: &[Packed], url: &str) -> Result<String> {
         )?;
     }
     Ok(text)
+}
+
+/// What krew unpacks: podcov and its licences alone, for krew refuses an archive that has a link.
+fn plugin(packed: &Packed) -> Result<Vec<u8>> {
+    let (platform, bytes) = (&packed.platform, &packed.bytes);
+    let program = format!("bin/{}", platform.program("podcov"));
+    let names = [&program, "share/doc/podcov/LICENSE", "share/doc/podcov/THIRD-PARTY.txt"];
+    let paths = names.map(|name| format!("{}/{name}", platform.stem()));
+    let mut kept = entries(bytes)?;
+    kept.retain(|entry| paths.contains(&entry.path));
+    ensure!(kept.len() == paths.len(), "{} lacks one of {}", platform.archive(), names.join(", "));
+    gzip(&tar(kept, epoch(bytes)?)?)
 }
 
 /// The images of podcov-agent and of podcov for all processors of Linux.

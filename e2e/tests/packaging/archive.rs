@@ -98,8 +98,8 @@ fn sums_verify_and_cover_all_that_is_published() -> Result<()> {
     let mut checked: Vec<_> = checked.lines().filter_map(|line| line.strip_suffix(": OK")).collect();
     checked.sort_unstable();
     let stem = format!("podcov-{VERSION}-linux-amd64");
-    let (spdx, archive) = (format!("{stem}.spdx.json"), format!("{stem}.tar.gz"));
-    assert_eq!(checked, ["install.sh", &spdx, &archive, "podcov.rb", "podcov.yaml"]);
+    let [plugin, spdx, archive] = ["-krew.tar.gz", ".spdx.json", ".tar.gz"].map(|end| format!("{stem}{end}"));
+    assert_eq!(checked, ["install.sh", &plugin, &spdx, &archive, "podcov.rb", "podcov.yaml"]);
 
     let spdx: Value = serde_json::from_str(&dist.text(&spdx)?)?;
     let names: Vec<_> =
@@ -113,8 +113,12 @@ fn manifests_have_the_archives_that_are_there() -> Result<()> {
     let dist = Dist::released()?;
     let sums = dist.text("SHA256SUMS")?;
     let archive = format!("podcov-{VERSION}-linux-amd64.tar.gz");
-    let line = sums.lines().find(|line| line.ends_with(&archive)).context("a sum")?;
-    let (sum, _) = line.split_once(' ').context("a sum")?;
+    let plugin = format!("podcov-{VERSION}-linux-amd64-krew.tar.gz");
+    let sum_of = |name: &str| {
+        let line = sums.lines().find(|line| line.ends_with(&format!(" {name}"))).context("a sum")?;
+        anyhow::Ok(line.split_once(' ').context("a sum")?.0)
+    };
+    let (sum, plugin_sum) = (sum_of(&archive)?, sum_of(&plugin)?);
 
     let krew: Value = serde_saphyr::from_str(&dist.text("podcov.yaml")?)?;
     let [platform] = &krew["spec"]["platforms"].as_array().context("platforms")?[..] else {
@@ -122,8 +126,8 @@ fn manifests_have_the_archives_that_are_there() -> Result<()> {
     };
     assert_eq!(krew["spec"]["version"], format!("v{VERSION}"));
     assert!(krew["spec"]["shortDescription"].as_str().is_some_and(|text| text.len() <= 50), "krew allows 50");
-    assert_eq!(platform["uri"], format!("https://example.com/v1/{archive}"));
-    assert_eq!((&platform["sha256"], &platform["bin"]), (&sum.into(), &"podcov".into()));
+    assert_eq!(platform["uri"], format!("https://example.com/v1/{plugin}"));
+    assert_eq!((&platform["sha256"], &platform["bin"]), (&plugin_sum.into(), &"podcov".into()));
     assert_eq!(platform["files"][0]["from"], format!("podcov-{VERSION}-linux-amd64/bin/podcov"));
 
     let formula = dist.text("podcov.rb")?;

@@ -4,6 +4,7 @@
 mod action;
 mod archive;
 mod install;
+mod krew;
 mod workflows;
 
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +22,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const TRIPLE: &str = "x86_64-unknown-linux-musl";
 
+/// Those of the other platforms.
+const OTHERS: [&str; 4] =
+    ["aarch64-unknown-linux-musl", "x86_64-apple-darwin", "aarch64-apple-darwin", "x86_64-pc-windows-gnu"];
+
 /// A release of linux-amd64, in a folder.
 struct Dist {
     dir: TempDir,
@@ -30,21 +35,28 @@ impl Dist {
     /// Packs scripts. They run the podcov that `make test` has built, under their own name.
     fn new() -> Result<Self> {
         let dist = Self { dir: tempfile::tempdir()? };
+        dist.pack(TRIPLE)?;
+        Ok(dist)
+    }
+
+    /// Packs them for a platform, whichever they are of.
+    fn pack(&self, triple: &str) -> Result<()> {
         let podcov = format!("#!/bin/bash\nexec -a \"$0\" {:?} \"$@\"\n", program("podcov"));
-        let messages = [dist.build("podcov", &podcov)?, dist.build("podcov-agent", "#!/bin/sh\n")?];
+        let messages =
+            [self.build(triple, "podcov", &podcov)?, self.build(triple, "podcov-agent", "#!/bin/sh\n")?];
         let mut packaging = packaging();
         packaging.args([
             "archive",
             "--target",
-            TRIPLE,
+            triple,
             "--commands",
             "run,test,signal,collect,report",
             "--epoch",
             "1700000000",
         ]);
-        packaging.arg("--podcov").arg(program("podcov")).arg("--out").arg(dist.folder()).args(messages);
+        packaging.arg("--podcov").arg(program("podcov")).arg("--out").arg(self.folder()).args(messages);
         succeed(&mut packaging)?;
-        Ok(dist)
+        Ok(())
     }
 
     /// The same with sums, install script and manifests.
@@ -87,8 +99,8 @@ impl Dist {
     }
 
     /// A program, and what cargo would have printed while building it: with one crate.
-    fn build(&self, name: &str, text: &str) -> Result<PathBuf> {
-        let folder = self.dir.path().join(TRIPLE);
+    fn build(&self, triple: &str, name: &str, text: &str) -> Result<PathBuf> {
+        let folder = self.dir.path().join(triple);
         fs::create_dir_all(folder.join("crate"))?;
         let manifest = folder.join("crate/Cargo.toml");
         fs::write(&manifest, "[package]\nname = \"one\"\nversion = \"1.0.0\"\nlicense = \"MIT\"\n")?;
