@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{MAIN_SEPARATOR, Path};
 
 use covdata::Unit;
 use podcov_profile::{
@@ -177,6 +177,17 @@ impl<'a> Report<'a> {
             renamed: Vec::new(),
             suites: Vec::new(),
         }
+    }
+
+    /// Names each file that was found by its absolute path, with slashes, for readers that do not know the root.
+    #[must_use]
+    pub fn with_absolute_paths(mut self) -> Self {
+        for Found { file, shown, .. } in &mut self.found {
+            if let Some(path) = file {
+                *shown = path.display().to_string().replace(MAIN_SEPARATOR, "/");
+            }
+        }
+        self
     }
 
     /// Sets the files that have another name in the data.

@@ -36,7 +36,8 @@ pub(crate) fn export(Export { input, output: dir }: &Export) -> Result<Exit> {
         input.check_output(path)?;
         output::check(path, format)?;
     }
-    let report = input.report(&data)?;
+    // Editors take a relative path for the end of a longer one: config/config.go would mark internal/config/config.go too.
+    let report = input.report(&data)?.with_absolute_paths();
     input.say_missing(&report);
     input.write_text(&data, Some(&text))?;
     output::write(Some(&lcov), Format::Lcov, |out| lcov::write(&report, out))?;

@@ -120,13 +120,21 @@ fn files_for_editors() {
         (ended.code, ended.stdout.as_str(), ended.stderr.as_str()),
         (Some(0), "out/coverage: coverage.out, lcov.info, coverage.xml: coverage: 84.6% of statements\n", "")
     );
+    // Editors take a relative path for the end of a longer one, so the paths are absolute; else the files are what the
+    // commands print.
+    let shop = fs_err::canonicalize(desk.path("shop")).expect("a folder of this test's");
+    let shop = shop.to_str().expect("UTF-8").replace('\\', "/");
+    let absolute = ["a.go", "b.go"].map(|name| format!("{shop}/shapes/{name}"));
+    let lcov = desk.read("shop/out/coverage/lcov.info");
+    assert_eq!(lcov.lines().filter_map(|line| line.strip_prefix("SF:")).collect::<Vec<_>>(), absolute);
+    assert_eq!(values(&desk.read("shop/out/coverage/coverage.xml"), "filename"), absolute);
     let same = |file: &str, command: &str| {
         let printed = desk.report_in("shop", &format!("{command} ../b --pkg sample/shapes")).stdout;
         // Cobertura has the time.
         let without_time =
             |xml: String| xml.replace(values(&xml, "timestamp").first().unwrap_or(&"none"), "");
         let [written, printed] = [desk.read(&format!("shop/out/coverage/{file}")), printed].map(without_time);
-        assert_eq!(written, printed, "{file}");
+        assert_eq!(written.replace(&format!("{shop}/"), ""), printed, "{file}");
     };
     same("coverage.out", "textfmt");
     same("lcov.info", "lcov");
