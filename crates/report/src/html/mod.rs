@@ -152,7 +152,8 @@ fn pack(file: &ReportFile<'_>) -> io::Result<String> {
             .collect(),
     };
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    serde_json::to_writer(&mut gzip, &content)?;
+    // All at once: the encoder clears 32 kB of its output at each write.
+    gzip.write_all(&serde_json::to_vec(&content)?)?;
     Ok(BASE64.encode(gzip.finish()?))
 }
 
