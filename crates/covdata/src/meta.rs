@@ -204,6 +204,12 @@ impl<'a> MetaFile<'a> {
 }
 
 impl<'a> PackageBytes<'a> {
+    /// The bytes of a package alone, as its program has them in memory. Positions in errors are from the package's start.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(Cursor::new(bytes))
+    }
+
     /// Parses the package.
     ///
     /// # Errors

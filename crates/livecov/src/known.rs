@@ -64,12 +64,12 @@ impl Known {
     /// The bytes of each of several ranges, as far as they can be read. All that is missing is asked for at once.
     pub(crate) fn parts(&self, ranges: &[Range]) -> Result<Vec<&[u8]>, Stop> {
         limited(ranges, "what is read at a time")?;
+        let known = ranges.iter().map(|range| self.ranges.get(range).map(Vec::as_slice));
+        if let Some(known) = known.collect() {
+            return Ok(known);
+        }
         let mut asked = HashSet::new();
         let is_missing = |range: &&Range| !self.ranges.contains_key(range) && asked.insert(**range);
-        let missing: Vec<Range> = ranges.iter().filter(is_missing).copied().collect();
-        if !missing.is_empty() {
-            return Err(Stop::Need(missing));
-        }
-        Ok(ranges.iter().map(|range| self.ranges[range].as_slice()).collect())
+        Err(Stop::Need(ranges.iter().filter(is_missing).copied().collect()))
     }
 }

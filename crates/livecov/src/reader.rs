@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
-use covdata::{FileName, MetaFile, MetaHash, Mode, Package};
+use covdata::{FileName, MetaHash, Mode, PackageBytes};
 
 use crate::build::BuildInfo;
 use crate::builds::{BuildId, Builds, MetaData};
@@ -159,7 +159,7 @@ impl Reader {
         let first = blobs.iter().find(counts).or(blobs.first()).ok_or(Error::NotStarted)?;
         let hash = hash(blobs, first, build.go.as_deref());
         let file = covdata::meta_file_with_hash(hash, &packages, first.mode, first.granularity);
-        let units = units(&MetaFile::parse(&file)?);
+        let units = packages.iter().map(|package| units(package)).collect::<Result<_, _>>()?;
         Ok(MetaData {
             hash,
             file,
@@ -171,9 +171,11 @@ impl Reader {
     }
 }
 
-fn units(meta: &MetaFile<'_>) -> Vec<Vec<u32>> {
-    let of = |package: &Package<'_>| (0..).map_while(|function| package.unit_count_of(function)).collect();
-    meta.packages.iter().map(of).collect()
+/// How many units each function of a package has. One package is parsed at a time: all of a large program's would take
+/// as much memory again.
+fn units(package: &[u8]) -> Result<Vec<u32>, covdata::Error> {
+    let package = PackageBytes::new(package).parse()?;
+    Ok((0..).map_while(|function| package.unit_count_of(function)).collect())
 }
 
 /// The hash of a program's meta-data: up to Go 1.23 by MD5.
