@@ -15,14 +15,16 @@ const STOCK: Service = Service {
     ..Service::WRITES
 };
 
-/// Runs tests that ask nothing of a cluster but what a shell's command does, as without Skaffold.
-async fn run_tests(space: &Space, flags: &str, command: &str) -> Result<Ended> {
+/// Runs tests that ask nothing of a cluster but what a shell's command does, as a hook of Skaffold's or without it.
+async fn run_tests(space: &Space, skaffold: bool, flags: &str, command: &str) -> Result<Ended> {
     let image = space.busybox()?;
     let words = ["run", "--namespace", &space.name, "--live-image", &image].into_iter();
     let words =
         words.chain(flags.split_whitespace()).chain(["service/stock", "70", "--", "sh", "-c", command]);
     let mut command = space.command("podcov", words);
-    command.env_remove("SKAFFOLD_RUN_ID").env_remove("SKAFFOLD_NAMESPACES");
+    if !skaffold {
+        command.env_remove("SKAFFOLD_RUN_ID").env_remove("SKAFFOLD_NAMESPACES");
+    }
     run(command).await
 }
 
@@ -41,28 +43,35 @@ async fn the_pods_of_a_service_are_read_however_the_tests_end() -> Result<()> {
     // A pod that no test asks for.
     let other = Service { name: "other", replicas: 1, ..STOCK };
     space.start(&other, space.without_coverdir(&other)?).await?;
-    for (flags, command, code) in [
-        ("", r#"test -n "$PODCOV_ADDR""#, 0),
-        ("", "exit 3", 3),
-        ("", "kill -KILL $$", 137),
-        ("--fail-under 100", "true", 1),
-        ("--fail-under 100", "exit 3", 3),
-    ] {
-        let ended = run_tests(&space, flags, command).await?;
-        assert_eq!(ended.code, code, "{flags} {command}: {ended:?}");
-        assert!(ended.stdout.contains("4 files of 2 containers in reports/coverage"), "{ended:?}");
-        assert_eq!(read_from_memory(&space)?, 2);
-        fs_err::remove_dir_all(space.dir().join("reports"))?;
+    // Under Skaffold all pods of the run are read.
+    for (skaffold, containers) in [(false, 2), (true, 3)] {
+        for (flags, command, code) in [
+            ("", r#"test -n "$PODCOV_ADDR""#, 0),
+            ("", "exit 3", 3),
+            ("", "kill -KILL $$", 137),
+            ("--fail-under 100", "true", 1),
+            ("--fail-under 100", "exit 3", 3),
+        ] {
+            let ended = run_tests(&space, skaffold, flags, command).await?;
+            assert_eq!(ended.code, code, "{skaffold} {flags} {command}: {ended:?}");
+            let files = format!("{} files of {containers} containers in reports/coverage", 2 * containers);
+            assert!(ended.stdout.contains(&files), "{ended:?}");
+            assert_eq!(read_from_memory(&space)?, containers);
+            fs_err::remove_dir_all(space.dir().join("reports"))?;
+        }
     }
     assert!(!space.dir().join(".podcov").exists(), "a file is left for other hooks");
 
-    let pod = space.pods("stock").await?[0].name_any();
     let kubectl = format!("kubectl --context {} --namespace {}", space.context, space.name);
-    let replace = format!("{kubectl} delete pod {pod} && {kubectl} rollout status deployment/stock");
-    let ended = run_tests(&space, "", &replace).await?;
-    assert_eq!(ended.code, 4, "{ended:?}");
-    let lost = format!("pod {}/{pod} was deleted during the run; what it had counted is lost", space.name);
-    assert!(ended.stderr.contains(&lost), "{ended:?}");
-    assert_eq!(read_from_memory(&space)?, 2);
+    for (skaffold, containers) in [(false, 2), (true, 3)] {
+        let pod = space.pods("stock").await?[0].name_any();
+        let replace = format!("{kubectl} delete pod {pod} && {kubectl} rollout status deployment/stock");
+        let ended = run_tests(&space, skaffold, "", &replace).await?;
+        assert_eq!(ended.code, 4, "{ended:?}");
+        let lost =
+            format!("pod {}/{pod} was deleted during the run; what it had counted is lost", space.name);
+        assert!(ended.stderr.contains(&lost), "{ended:?}");
+        assert_eq!(read_from_memory(&space)?, containers);
+    }
     Ok(())
 }
