@@ -115,7 +115,6 @@ reproduce: ## Build the archive of linux-amd64 in two folders, and compare (take
 readers: need-rust-and-go $(E2E)/readers/catalog.xml ## Let other projects' programs and a browser read reports (installs Debian packages: needs root once)
 	cargo build --locked --workspace --bins
 	cargo test --locked --workspace --test readers $(CARGO_TEST_FLAGS)
-	cargo test --locked --workspace --test packaging $(CARGO_TEST_FLAGS) -- --ignored krew
 
 $(E2E)/readers/catalog.xml: $(wildcard e2e/readers/*)
 	e2e/readers/setup "$(@D)"

@@ -1,6 +1,7 @@
 //! Runs the hooks as whole programs, as a user or Skaffold does: against the embedded cluster ([`World`]) or a real
 //! one ([`Space`]).
 
+pub mod dist;
 mod open;
 mod space;
 mod static_pod;

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
+use podcov_e2e::dist::Dist;
 use podcov_e2e::top;
 use serde_json::Value;
 
-use crate::{Dist, read};
+use crate::read;
 
 /// As an input or a variable is named in an expression.
 type Names = BTreeMap<String, String>;
@@ -25,7 +26,7 @@ struct Job {
 
 impl Job {
     fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.dist.dir.path().join(name)).unwrap_or_default()
+        fs::read_to_string(self.dist.dir().join(name)).unwrap_or_default()
     }
 
     fn codes(&self) -> Vec<(&str, i32)> {
@@ -82,7 +83,7 @@ fn fill(text: &str, names: &Names) -> Result<String> {
 /// Runs the action with these inputs. `gh` is the script that stands in for GitHub's program.
 fn run(inputs: &[(&str, &str)], gh: &str) -> Result<Job> {
     let dist = Dist::released()?;
-    let work = dist.dir.path().to_owned();
+    let work = dist.dir().to_owned();
     fs::write(work.join("unit.out"), PROFILE)?;
     let path = dist.with_program("gh", gh)?;
     let mut names = Names::new();

@@ -5,9 +5,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use flate2::read::GzDecoder;
 use fs_err as fs;
+use podcov_e2e::dist::{Dist, VERSION, packaging, succeed};
 use serde_json::Value;
-
-use crate::{Dist, VERSION, packaging, succeed};
 
 /// All but the manual pages.
 const CONTENTS: [&str; 17] = [

@@ -7,8 +7,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
 use fs_err as fs;
-
-use crate::{Dist, VERSION, succeed};
+use podcov_e2e::dist::{Dist, VERSION, succeed};
 
 /// Serves the files of a folder until the test's process ends.
 fn serve(folder: PathBuf) -> Result<SocketAddr> {
@@ -75,7 +74,7 @@ fn is_installed(prefix: &Path) -> Result<()> {
 #[test]
 fn a_server_and_a_folder_serve_the_install_script() -> Result<()> {
     let dist = Dist::released()?;
-    let prefix = dist.dir.path().join("a prefix");
+    let prefix = dist.dir().join("a prefix");
     let address = serve(dist.folder())?;
     for url in [format!("http://{address}"), format!("file://{}", dist.folder().display())] {
         let output = install(&dist, &url, &prefix)?;
@@ -90,7 +89,7 @@ fn a_server_and_a_folder_serve_the_install_script() -> Result<()> {
 
 /// Runs it where it must fail and install nothing.
 fn refused(dist: &Dist, url: &str) -> Result<String> {
-    let prefix = dist.dir.path().join("refused");
+    let prefix = dist.dir().join("refused");
     let output = install(dist, url, &prefix)?;
     ensure!(output.status.code() == Some(1), "{output:?}");
     ensure!(files(&prefix)?.is_empty(), "something is installed");
@@ -114,7 +113,7 @@ fn another_archive_than_the_released_one_is_refused() -> Result<()> {
 #[test]
 fn a_missing_archive_is_named() -> Result<()> {
     let dist = Dist::released()?;
-    let address = serve(dist.dir.path().join("nowhere"))?;
+    let address = serve(dist.dir().join("nowhere"))?;
     let error = refused(&dist, &format!("http://{address}"))?;
     let name = format!("cannot download http://{address}/podcov-{VERSION}-linux-amd64.tar.gz");
     assert!(error.contains(&name), "{error}");

@@ -1,8 +1,9 @@
-//! Programs of other projects accept podcov-report's files, and print the same numbers. `make readers` installs them
-//! and runs this.
+//! Programs of other projects accept podcov-report's files, and print the same numbers; krew accepts a release. `make readers`
+//! installs them and runs this.
 
 mod browser;
 mod codecov;
+mod krew;
 mod page;
 mod suites;
 mod tools;

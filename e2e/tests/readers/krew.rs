@@ -1,12 +1,11 @@
-//! krew, kubectl's package manager, takes the manifest and installs podcov: `make readers` installs krew and runs this.
+//! krew, kubectl's package manager, takes the manifest and installs podcov.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use podcov_e2e::dist::{Dist, OTHERS, VERSION, succeed};
 use podcov_e2e::top;
-
-use crate::{Dist, OTHERS, VERSION, succeed};
 
 /// A program of krew's.
 fn krew(name: &str) -> Command {
@@ -15,7 +14,6 @@ fn krew(name: &str) -> Command {
 }
 
 #[test]
-#[ignore = "it takes krew, which `make readers` installs"]
 fn krew_takes_the_manifest_and_installs_for_each_platform() -> Result<()> {
     let dist = Dist::new()?;
     OTHERS.iter().try_for_each(|triple| dist.pack(triple))?;
