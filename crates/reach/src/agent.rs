@@ -124,7 +124,7 @@ impl Way for Agent<'_> {
             if self.goal.instruction().is_some() {
                 return Ok(Prospect { agent, ..Prospect::default() });
             }
-            if matches!(self.goal, Goal::Names { .. }) {
+            if matches!(self.goal, Goal::Files { .. }) {
                 let stream = self.archive().await?.expect("the files that are there are an archive");
                 let files = Some(names::in_archive(stream).await?);
                 return Ok(Prospect { agent, files, ..Prospect::default() });

@@ -73,7 +73,9 @@ pub async fn examine(
     let builds = Builds::default();
     let (goal, may_add) = match purpose {
         Purpose::Written(instruction) => (Goal::Archive(instruction), false),
-        Purpose::Files { maybe_none, beside } => (Goal::Names { maybe_none, beside }, false),
+        Purpose::Files { maybe_none, beside } => {
+            (Goal::Files { maybe_none, beside, names_alone: true }, false)
+        }
         Purpose::Memory { image, may_add } => (Goal::Snapshot { image, builds: &builds }, may_add),
     };
     let mut examined = Vec::new();
@@ -87,7 +89,7 @@ pub async fn examine(
         });
         let result = match result {
             Ok(Prospect { files: Some(files), .. })
-                if matches!(goal, Goal::Names { maybe_none: false, .. }) && files.is_empty() =>
+                if matches!(goal, Goal::Files { maybe_none: false, .. }) && files.is_empty() =>
             {
                 Err(Fault::Final(no_files(target)))
             }

@@ -31,13 +31,8 @@ pub(crate) enum Goal<'a> {
         maybe_none: bool,
         /// An ephemeral container that is beside the container may be used.
         beside: bool,
-    },
-    /// The names of the coverage files that are there.
-    Names {
-        /// That there are none is no fault.
-        maybe_none: bool,
-        /// An ephemeral container that is beside the container may be used.
-        beside: bool,
+        /// Their names are enough.
+        names_alone: bool,
     },
     /// The coverage of its running programs, out of their memory.
     Snapshot {
@@ -53,12 +48,12 @@ impl<'a> Goal<'a> {
     pub(crate) fn instruction(&self) -> Option<&Instruction<'a>> {
         match self {
             Self::Flush(instruction) | Self::Archive(instruction) => Some(instruction),
-            Self::Files { .. } | Self::Names { .. } | Self::Snapshot { .. } => None,
+            Self::Files { .. } | Self::Snapshot { .. } => None,
         }
     }
 
     /// That there are no coverage files is no fault.
     pub(crate) fn maybe_none(&self) -> bool {
-        matches!(self, Self::Files { maybe_none: true, .. } | Self::Names { maybe_none: true, .. })
+        matches!(self, Self::Files { maybe_none: true, .. })
     }
 }

@@ -127,7 +127,7 @@ pub async fn transfer<T>(
     let Outcome { way, tries, result } = fetch(
         cluster,
         target,
-        Goal::Files { maybe_none: transfer.maybe_none, beside: transfer.beside },
+        Goal::Files { maybe_none: transfer.maybe_none, beside: transfer.beside, names_alone: false },
         &transfer,
         begun,
         &mut take,

@@ -17,7 +17,7 @@ const LONGEST: usize = 4096;
 
 /// The function `all` for a goal: it sends the files, or their names.
 pub(crate) fn sending(goal: &Goal<'_>) -> &'static str {
-    if matches!(goal, Goal::Names { .. }) { NAMES_SCRIPT } else { TAR_SCRIPT }
+    if matches!(goal, Goal::Files { names_alone: true, .. }) { NAMES_SCRIPT } else { TAR_SCRIPT }
 }
 
 /// The coverage files whose names come one a line.

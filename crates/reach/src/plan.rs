@@ -16,8 +16,7 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
     let by_agent =
         stop || instruction.is_none_or(|instruction| instruction.processes == ProcessFilter::Covered);
     let (agent, expected) = (by_agent && (stop || target.agent.is_some()), stop || target.expects_agent());
-    let files_alone = matches!(goal, Goal::Files { .. } | Goal::Names { .. });
-    let beside = matches!(goal, Goal::Files { beside: true, .. } | Goal::Names { beside: true, .. });
+    let files_alone = matches!(goal, Goal::Files { .. });
     let snapshot = matches!(goal, Goal::Snapshot { .. });
     // Of a container that does not run, its sidecar alone has something.
     let by_sidecar = snapshot && target.sidecar.is_some();
@@ -32,7 +31,7 @@ pub(crate) fn plan(target: &Target, goal: &Goal<'_>) -> Vec<WayKind> {
         (!stop && !snapshot, shell::SHELL),
         (by_tar, tar::TAR),
         (agent && !expected, agent::AGENT),
-        (by_tar && beside, beside_files::BESIDE_FILES),
+        (by_tar && matches!(goal, Goal::Files { beside: true, .. }), beside_files::BESIDE_FILES),
         // Before a container is added to the pod.
         (agent && expected && snapshot, agent::AGENT_AT_LAST),
         (matches!(goal, Goal::Snapshot { image: Some(_), .. }), live_shell::EPHEMERAL),
@@ -86,8 +85,8 @@ pub(crate) mod tests {
         let one = instruction(usr1, ProcessFilter::Id(7));
         let stop = instruction(Action::Stop, ProcessFilter::Covered);
         let (flush, archive) = (Goal::Flush, Goal::Archive);
-        let files = Goal::Files { maybe_none: false, beside: false };
-        let beside = Goal::Files { maybe_none: false, beside: true };
+        let files = Goal::Files { maybe_none: false, beside: false, names_alone: false };
+        let beside = Goal::Files { maybe_none: false, beside: true, names_alone: false };
         let builds = Builds::default();
         let snapshot = |image| Goal::Snapshot { image, builds: &builds };
         // An agent that listens nowhere, one that may be there, and one that the spec mentions.
@@ -107,7 +106,7 @@ pub(crate) mod tests {
                 "agent exec-sh-tar exec-tar ephemeral-tar agent",
             ),
             (
-                Goal::Names { maybe_none: false, beside: true },
+                Goal::Files { maybe_none: false, beside: true, names_alone: true },
                 &path,
                 "exec-sh-tar exec-tar ephemeral-tar",
                 "exec-sh-tar exec-tar agent ephemeral-tar",
@@ -143,7 +142,7 @@ pub(crate) mod tests {
         let builds = Builds::default();
         let snapshot = |image| Goal::Snapshot { image, builds: &builds };
         let (every_way, alone) = (snapshot(Some("busybox")), snapshot(None));
-        let files = Goal::Files { maybe_none: false, beside: false };
+        let files = Goal::Files { maybe_none: false, beside: false, names_alone: false };
         for (target, goal, ways) in [
             (&running, every_way, "sidecar exec-sh-dd ephemeral"),
             (&running, alone, "sidecar"),

@@ -27,8 +27,8 @@ use crate::session::{
 use crate::tar::STALL;
 use crate::way::{Way, WayKind, WrittenCounters, explain};
 
-/// What runs in the container where nothing is asked of the program, with the function `all` of `tar.sh` or `names.sh`. Arguments: the
-/// folder, the exit code if there is nothing in it (empty: an error's).
+/// What runs in the container where nothing is asked of the program, with the function `all` of `tar.sh` or `names.sh`.
+/// Arguments: the folder, the exit code if there is nothing in it (empty: an error's).
 const ARCHIVE_SCRIPT: &str = r#"
 none=$2
 cd -- "${1:-$GOCOVERDIR}" || exit ${none:-41}

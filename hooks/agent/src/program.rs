@@ -128,8 +128,8 @@ fn spawn(command: &[OsString], coverdir: &Path) -> io::Result<Pid> {
     Ok(Pid::from_child(&child))
 }
 
-/// Turns this process into the program of the agent with this ID, with no signal blocked. Gives the exit code to end with where that fails: 127
-/// for a program that is not there and 126 for one that cannot be run, as shells have it.
+/// Turns this process into the program of the agent with this ID, with no signal blocked. Gives the exit code to end with where
+/// that fails: 127 for a program that is not there and 126 for one that cannot be run, as shells have it.
 pub(crate) fn become_program(agent: i32, command: &[OsString]) -> u8 {
     let (program, args) =
         command.split_first().map_or((OsStr::new(""), command), |(p, args)| (p.as_os_str(), args));
