@@ -92,6 +92,11 @@ fn print_modes(what: &str, figures: &[Vec<f64>; 4]) {
     println!();
 }
 
+/// podcov-agent as it goes into images.
+fn agent() -> PathBuf {
+    top().join("target/agent/bin/podcov-agent")
+}
+
 /// A Kubernetes API server that was built with -cover, under podcov-agent.
 struct ApiServer {
     client: Client,
@@ -136,8 +141,7 @@ impl ApiServer {
         fs::write(path("key"), key.serialize_pem())?;
         fs::write(path("key.pub"), key.public_key_pem())?;
         fs::create_dir(path("coverage"))?;
-        let agent = top().join("target/agent/bin/podcov-agent");
-        let agent = Command::new(agent)
+        let agent = Command::new(agent())
             .args(["run", &format!("--control=127.0.0.1:{}", control.number), "--"])
             .args([kube()?.as_os_str(), "kube-apiserver".as_ref()])
             .args(["--bind-address=127.0.0.1", &format!("--secure-port={}", api.number)])
@@ -218,10 +222,7 @@ impl ApiServer {
         println!("{:<46}{first:>12.1}{after:>12.1}", "podcov-agent, GET /snapshot");
         println!("{:<46}{:>12.2}", "    MB of its archive", bytes as f64 / 1e6);
         let pid = self.pid.to_string();
-        self.command(
-            "podcov-agent snapshot",
-            Command::new(program("podcov-agent")).args(["snapshot", "--pid", &pid]),
-        )?;
+        self.command("podcov-agent snapshot", Command::new(agent()).args(["snapshot", "--pid", &pid]))?;
         let mut collect = Command::new(program("podcov-collect"));
         self.command("podcov-collect --local", collect.args(["--local", &pid]).current_dir(self.dir.path()))
     }

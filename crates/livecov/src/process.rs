@@ -59,6 +59,12 @@ const TRIES: usize = 20;
 /// searched.
 const LAYOUT_TRIES: usize = 3;
 
+/// How many bytes between two ranges are read too, rather than asking the system twice.
+const NEAR: u64 = 16 << 10;
+
+/// The most bytes that are read at once for several ranges.
+const AT_ONCE: u64 = 1 << 20;
+
 impl Process {
     /// Opens a process.
     ///
@@ -119,8 +125,8 @@ impl Process {
         loop {
             match reader.step()? {
                 Step::Read { ranges, .. } => {
-                    for range in ranges {
-                        reader.give(range, self.read(range));
+                    for (range, bytes) in self.read_all(ranges) {
+                        reader.give(range, bytes);
                     }
                 }
                 Step::Done(program) => return Ok(*program),
@@ -179,6 +185,37 @@ impl Process {
         }
     }
 
+    /// The bytes of each of several ranges, as far as they can be read. Those that are near to each other are read at once: a
+    /// reader asks for some thousand of them.
+    fn read_all(&self, mut ranges: Vec<Range>) -> Vec<(Range, Vec<u8>)> {
+        ranges.sort_unstable();
+        let mut all = Vec::with_capacity(ranges.len());
+        let mut left = ranges.as_slice();
+        while let [first, others @ ..] = left {
+            let mut whole = *first;
+            let more = others.iter().take_while(|range| {
+                let gap = range.start.saturating_sub(whole.end());
+                let length = range.end().max(whole.end()) - whole.start;
+                let is_near = range.source == whole.source && gap <= NEAR && length <= AT_ONCE;
+                if is_near {
+                    whole.length = length;
+                }
+                is_near
+            });
+            let (near, rest) = left.split_at(1 + more.count());
+            left = rest;
+            let bytes = self.read(whole);
+            // What is between them need not be readable.
+            let is_whole = bytes.len() as u64 == whole.length;
+            all.extend(near.iter().map(|range| {
+                let [start, length] = [range.start - whole.start, range.length].map(|number| number as usize);
+                let part = || bytes[start..][..length].to_vec();
+                (*range, if is_whole { part() } else { self.read(*range) })
+            }));
+        }
+        all
+    }
+
     /// The bytes of a range, as far as they can be read.
     fn read(&self, range: Range) -> Vec<u8> {
         let file = match range.source {
@@ -220,5 +257,62 @@ fn read_auxv(pid: u32) -> Result<Vec<u8>, ProcessError> {
         Ok(auxv) => Ok(auxv),
         Err(error) if error.raw_os_error() == Some(NO_MEMORY) => Err(ProcessError::Ended),
         Err(error) => Err(io::Error::new(error.kind(), format!("{path} cannot be read: {error}")).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_range_has_its_own_bytes() {
+        let bytes: Vec<u8> = (0..3 << 20).map(|at| (at % 251) as u8).collect();
+        let at = |start: usize, length: usize| Range::memory((&raw const bytes[start]) as u64, length as u64);
+        let near = NEAR as usize;
+        // Near to each other and not, within each other, more than are read at once, and none.
+        let parts = [
+            (near + 700, 5),
+            (600, 100),
+            (0, 64),
+            (600, 20),
+            (3 * near, 0),
+            (4 * near, 2 << 20),
+            ((2 << 20) + 5 * near, 9),
+        ];
+        let own = Process::open(std::process::id()).unwrap();
+        let read = own.read_all(parts.map(|(start, length)| at(start, length)).to_vec());
+        assert_eq!(read.len(), parts.len());
+        for (start, length) in parts {
+            let found: Vec<_> = read.iter().filter(|(range, _)| *range == at(start, length)).collect();
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].1, bytes[start..start + length], "{length} from {start}");
+        }
+    }
+
+    #[test]
+    fn memory_that_cannot_be_read_beside_memory_that_can() {
+        // A mapping with nothing after it.
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mappings: Vec<(u64, u64, bool)> = maps
+            .lines()
+            .map(|line| {
+                let (start, rest) = line.split_once('-').unwrap();
+                let (end, rest) = rest.split_once(' ').unwrap();
+                let [start, end] = [start, end].map(|address| u64::from_str_radix(address, 16).unwrap());
+                (start, end, rest.starts_with("rw"))
+            })
+            .collect();
+        let (_, end, _) = mappings
+            .windows(2)
+            .find_map(|pair| (pair[0].2 && pair[1].0 - pair[0].1 > NEAR).then_some(pair[0]))
+            .unwrap();
+        let own = Process::open(std::process::id()).unwrap();
+        let (before, after) = (Range::memory(end - 32, 16), Range::memory(end + 8, 16));
+        let read: Vec<_> = own
+            .read_all(vec![after, before])
+            .into_iter()
+            .map(|(range, bytes)| (range, bytes.len()))
+            .collect();
+        assert_eq!(read, [(before, 16), (after, 0)]);
     }
 }

@@ -40,4 +40,9 @@ impl Range {
     pub(crate) fn memory(start: u64, length: u64) -> Self {
         Self { source: Source::Memory, start, length }
     }
+
+    /// The position after its last byte.
+    pub(crate) fn end(&self) -> u64 {
+        self.start.saturating_add(self.length)
+    }
 }

@@ -72,7 +72,7 @@ impl Program {
         if word(length) != self.meta.packages as u64 {
             return Err(Error::NewPackages);
         }
-        let [counters, later] = [counters, later].map(words);
+        let [counters, later] = [counters, later].map(Numbers::of);
         let args = ProcessArgs {
             command_line: facts.command_line.clone(),
             goos: Some(b"linux".to_vec()),
@@ -80,24 +80,24 @@ impl Program {
         };
         let mut out = CounterFileBuilder::new(self.meta.hash, &args)?;
         let (mut at, mut unknown_functions) = (0, 0);
-        while at < later.len() {
-            let count = later[at] as usize;
+        while at < later.0.len() {
+            let count = later.at(at) as usize;
             if count == 0 {
                 at += 1;
                 continue;
             }
             let end = at.saturating_add(HEADER).saturating_add(count);
-            let values = counters.get(at + HEADER..end);
-            let has_counted = values.is_some_and(|values| values.iter().any(|value| *value != 0));
-            match (self.function(&later[at..]), values) {
+            let values = counters.0.get(at + HEADER..end).map(Numbers);
+            let has_counted = values.is_some_and(|values| values.iter().any(|value| value != 0));
+            match (self.function(Numbers(&later.0[at..])), values) {
                 (Ok(Some((package, function))), Some(values)) => {
                     if has_counted {
-                        out.function(package, function, values.iter().copied())?;
+                        out.function(package, function, values.iter())?;
                     }
                     at = end;
                 }
                 // Its numbers are not complete, or this is a counter of a function whose numbers were not seen.
-                _ if counters[at] == 0 => at += 1,
+                _ if counters.at(at) == 0 => at += 1,
                 // It has begun, and has not counted.
                 (_, Some(_)) if !has_counted => at = end,
                 (Ok(None), Some(_)) => {
@@ -114,8 +114,9 @@ impl Program {
 
     /// The package and the function whose numbers in memory these are. `None` if the function ran before its package had
     /// a number.
-    fn function(&self, numbers: &[u32]) -> Result<Option<(usize, usize)>, Error> {
-        let [count, package, function] = *numbers.first_chunk().ok_or_else(|| self.no_layout())?;
+    fn function(&self, numbers: Numbers<'_>) -> Result<Option<(usize, usize)>, Error> {
+        let header: &[_; HEADER] = numbers.0.first_chunk().ok_or_else(|| self.no_layout())?;
+        let [count, package, function] = header.map(u32::from_le_bytes);
         if package == 0 {
             return Ok(None);
         }
@@ -142,6 +143,20 @@ impl Program {
     }
 }
 
-fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
+/// Numbers as they are in memory. They may be megabytes, which are not copied.
+#[derive(Clone, Copy)]
+struct Numbers<'b>(&'b [[u8; 4]]);
+
+impl<'b> Numbers<'b> {
+    fn of(bytes: &'b [u8]) -> Self {
+        Self(bytes.as_chunks().0)
+    }
+
+    fn at(self, index: usize) -> u32 {
+        u32::from_le_bytes(self.0[index])
+    }
+
+    fn iter(self) -> impl ExactSizeIterator<Item = u32> + 'b {
+        self.0.iter().map(|number| u32::from_le_bytes(*number))
+    }
 }

@@ -21,7 +21,7 @@ use crate::files::CoverFolder;
 use crate::flush::Flush;
 use crate::live_files::LiveFiles;
 use crate::program::{Program, State};
-use crate::snapshot::{live_process, nothing};
+use crate::snapshot::{files_of, live_process, nothing};
 use crate::{files, tarball};
 
 /// How long the program may take to end when it is asked to, before the caller is told that it has not.
@@ -197,10 +197,9 @@ async fn snapshot(agent: &Arc<Agent>) -> Response<Body> {
     if scan.snapshots.is_empty() && !is_certain {
         return refuse(StatusCode::CONFLICT, &nothing(&scan).to_string());
     }
-    let files = scan.files().into_iter().map(|(name, bytes)| (name, bytes.to_vec())).collect();
     let processes: Vec<LiveProcess> = scan.snapshots.iter().map(live_process).collect();
-    let missing = [scan.doubts(), scan.failures].concat();
-    with_lives(snapshot_archive(agent, files, &processes, &missing, turn), agent)
+    let missing = [scan.doubts(), scan.failures.clone()].concat();
+    with_lives(snapshot_archive(agent, files_of(scan), &processes, &missing, turn), agent)
 }
 
 /// Adds how the program's processes have ended to an answer.

@@ -320,7 +320,7 @@ pub(crate) fn archive(
 /// missing. `turn` is held until all is sent.
 pub(crate) fn snapshot_archive(
     handler: &Arc<impl Handler>,
-    files: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, Bytes>,
     processes: &[LiveProcess],
     missing: &[String],
     turn: OwnedMutexGuard<impl Send + 'static>,

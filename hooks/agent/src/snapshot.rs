@@ -1,8 +1,12 @@
 //! `podcov-agent snapshot`: the coverage of running programs, read from their memory.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use anyhow::Result;
+use bytes::Bytes;
+use livecov::Program;
 use livecov::process::scan::{ProcessSnapshot, Scan, reading_rights};
 use podcov_cli::say;
 use podcov_control::LiveProcess;
@@ -37,12 +41,15 @@ pub(crate) fn main(args: &SnapshotArgs) -> Result<u8> {
     if scan.snapshots.is_empty() {
         return Err(nothing(&scan).into());
     }
-    for (name, bytes) in scan.files() {
-        out.write_all(&tarball::entry(&name, bytes.to_vec())?)?;
+    let is_complete = scan.failures.is_empty();
+    for (name, bytes) in files_of(scan) {
+        for part in tarball::entry(&name, bytes)? {
+            out.write_all(&part)?;
+        }
     }
     out.write_all(&tarball::END)?;
     out.flush()?;
-    Ok(if scan.failures.is_empty() { Exit::Done.code() } else { Exit::Incomplete.code() })
+    Ok(if is_complete { Exit::Done.code() } else { Exit::Incomplete.code() })
 }
 
 /// The error if there is no coverage at all.
@@ -55,6 +62,25 @@ pub(crate) fn nothing(scan: &Scan) -> Failure {
         nothing.with_hint(reading_rights())
     } else {
         nothing.with_hint("build it with go build -cover; in a pod, run this in its container")
+    }
+}
+
+/// The coverage files, by name: each program's meta-data once. It may be megabytes, so it is not copied.
+pub(crate) fn files_of(scan: Scan) -> BTreeMap<String, Bytes> {
+    let mut files = BTreeMap::new();
+    for ProcessSnapshot { program, counters, .. } in scan.snapshots {
+        files.insert(counters.name.to_string(), counters.bytes.into());
+        files.insert(program.meta_name().to_string(), Bytes::from_owner(Meta(program)));
+    }
+    files
+}
+
+/// The bytes of a program's meta-data file.
+struct Meta(Arc<Program>);
+
+impl AsRef<[u8]> for Meta {
+    fn as_ref(&self) -> &[u8] {
+        self.0.meta()
     }
 }
 

@@ -17,7 +17,7 @@ const BLOCK: usize = 512;
 /// The end of an archive.
 pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
-/// Sends an archive of the folders' coverage files, one piece for each file, and each name once. An error ends it.
+/// Sends an archive of the folders' coverage files, each name once. An error ends it.
 pub(crate) async fn send(folders: Vec<PathBuf>, pieces: mpsc::Sender<io::Result<Bytes>>) {
     let mut sent = BTreeSet::new();
     let mut outcome = Ok(());
@@ -39,13 +39,30 @@ pub(crate) async fn send(folders: Vec<PathBuf>, pieces: mpsc::Sender<io::Result<
 }
 
 /// Sends an archive of files whose bytes are here already, by name.
-pub(crate) async fn send_bytes(files: BTreeMap<String, Vec<u8>>, pieces: mpsc::Sender<io::Result<Bytes>>) {
+pub(crate) async fn send_bytes(files: BTreeMap<String, Bytes>, pieces: mpsc::Sender<io::Result<Bytes>>) {
     for (name, bytes) in files {
-        if pieces.send(entry(&name, bytes)).await.is_err() {
+        if !send_file(&name, bytes, &pieces).await {
             return;
         }
     }
     let _ = pieces.send(Ok(Bytes::from_static(&END))).await;
+}
+
+/// Sends a file of an archive. Gives whether the receiver goes on with it.
+async fn send_file(name: &str, bytes: Bytes, pieces: &mpsc::Sender<io::Result<Bytes>>) -> bool {
+    let parts = match entry(name, bytes) {
+        Ok(parts) => parts,
+        Err(error) => {
+            let _ = pieces.send(Err(error)).await;
+            return false;
+        }
+    };
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        if pieces.send(Ok(part)).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 async fn send_files(
@@ -62,21 +79,21 @@ async fn send_files(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        if pieces.send(Ok(entry(&name, bytes)?)).await.is_err() {
-            return Ok(());
+        if !send_file(&name, bytes.into(), pieces).await {
+            break;
         }
     }
     Ok(())
 }
 
-/// A file of an archive: its header and its bytes.
-pub(crate) fn entry(name: &str, mut bytes: Vec<u8>) -> io::Result<Bytes> {
+/// A file of an archive: its header, its bytes, and the zeros after them. They are parts, for the bytes may be megabytes,
+/// which are not copied.
+pub(crate) fn entry(name: &str, bytes: Bytes) -> io::Result<[Bytes; 3]> {
     let mut header = Header::new_ustar();
     header.set_path(name)?;
     header.set_size(bytes.len() as u64);
     header.set_mode(0o644);
     header.set_cksum();
-    bytes.splice(0..0, header.as_bytes().iter().copied());
-    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
-    Ok(bytes.into())
+    let rest = bytes.len().next_multiple_of(BLOCK) - bytes.len();
+    Ok([Bytes::copy_from_slice(header.as_bytes()), bytes, Bytes::from_static(&END[..rest])])
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use fs_err as fs;
 use futures_util::future::join_all;
 use hyper::{Response, StatusCode};
@@ -404,11 +405,11 @@ fn list(failed: &BTreeMap<String, String>) -> Option<String> {
 }
 
 /// The coverage files of a folder.
-fn read_all(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+fn read_all(folder: &Path) -> io::Result<Vec<(String, Bytes)>> {
     let mut all = Vec::new();
     for name in files::list(folder)?.into_keys() {
         match fs::read(folder.join(&name)) {
-            Ok(bytes) => all.push((name, bytes)),
+            Ok(bytes) => all.push((name, bytes.into())),
             // It has been uploaded, or a file of its process has what it had.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

@@ -127,17 +127,6 @@ impl Scan {
         });
     }
 
-    /// The coverage files, by name: each program's meta-data once.
-    #[must_use]
-    pub fn files(&self) -> BTreeMap<String, &[u8]> {
-        let mut files = BTreeMap::new();
-        for ProcessSnapshot { program, counters, .. } in &self.snapshots {
-            files.insert(program.meta_name().to_string(), program.meta());
-            files.insert(counters.name.to_string(), counters.bytes.as_slice());
-        }
-        files
-    }
-
     /// What is not known, a sentence each: processes that cannot or must not be read, and may have coverage.
     #[must_use]
     pub fn doubts(&self) -> Vec<String> {
