@@ -44,7 +44,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test agent agent-sizes image dist archives release tryout reproduce readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e bench-snapshot build install need-rust need-rust-and-go
+.PHONY: help demo test agent agent-sizes image dist archives release tryout reproduce emulate readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e bench-snapshot build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -109,8 +109,11 @@ tryout: need-rust-and-go ## Install target/dist in empty roots of Debian and bus
 
 REPRODUCED := x86_64-unknown-linux-musl
 reproduce: ## Build the archive of linux-amd64 in two folders, and compare (takes twice as long)
-	$(MAKE) archives DIST_TARGETS=$(REPRODUCED)
 	packaging/reproduce $(REPRODUCED)
+
+emulate: need-rust-and-go ## Run what target/dist has for linux-arm64 by qemu, for windows-amd64 by wine (Debian or Ubuntu)
+	cargo build --locked --workspace --bins
+	packaging/emulate
 
 readers: need-rust-and-go $(E2E)/readers/catalog.xml ## Let other projects' programs and a browser read reports (installs Debian packages: needs root once)
 	cargo build --locked --workspace --bins
