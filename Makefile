@@ -109,7 +109,7 @@ tryout: need-rust-and-go ## Install target/dist in empty roots of Debian and bus
 
 REPRODUCED := x86_64-unknown-linux-musl
 reproduce: ## Build the archive of linux-amd64 in two folders, and compare (takes twice as long)
-	packaging/reproduce $(REPRODUCED)
+	COMMANDS="$(COMMANDS)" packaging/reproduce $(REPRODUCED)
 
 emulate: need-rust-and-go ## Run what target/dist has for linux-arm64 by qemu, for windows-amd64 by wine (Debian or Ubuntu)
 	cargo build --locked --workspace --bins
