@@ -120,6 +120,8 @@ pub(crate) fn counts_of(
 
 #[cfg(test)]
 mod tests {
+    use covdata::Unit;
+
     use super::*;
 
     #[test]
@@ -133,5 +135,33 @@ mod tests {
         assert_eq!(merged(Mode::Set, 1, 1), 1);
         assert_eq!(merged(Mode::Count, 3, 4), 7);
         assert_eq!(merged(Mode::Atomic, u32::MAX - 1, 5), u32::MAX);
+    }
+
+    fn block(lines: (u32, u32), statements: u32, count: u32, function: Option<u32>) -> Block {
+        let unit =
+            Unit { start_line: lines.0, start_column: 2, end_line: lines.1, end_column: 1, statements };
+        Block { unit, count, function }
+    }
+
+    #[test]
+    fn a_block_has_the_counts_of_all_that_it_is_in() {
+        let parts = [block((2, 4), 1, 1, None), block((5, 6), 1, 0, Some(3)), block((8, 9), 1, 7, None)];
+        let partition = Partition::of_parts(parts.iter().map(|part| part.unit));
+        let wholes = [block((1, 10), 3, 50, Some(2)), block((1, 7), 2, 300, None)];
+        let counted = counts_of(&partition, &[&parts[..], &wholes].concat(), &mut [], Mode::Count);
+        let expected = [
+            Block { count: 351, function: Some(2), ..parts[0] },
+            Block { count: 350, ..parts[1] },
+            Block { count: 57, function: Some(2), ..parts[2] },
+        ];
+        assert_eq!(counted, expected);
+    }
+
+    #[test]
+    fn a_place_with_several_numbers_has_the_counts_of_all() {
+        let numbers = [block((2, 4), 1, 3, None), block((2, 4), 2, 40, None), block((2, 4), 3, 500, Some(2))];
+        let partition = Partition::of_parts([numbers[0].unit].into_iter());
+        let counted = counts_of(&partition, &numbers, &mut [], Mode::Count);
+        assert_eq!(counted, [Block { count: 543, function: Some(2), ..numbers[0] }]);
     }
 }

@@ -415,7 +415,38 @@ mod tests {
         let text = "mode: set\nexample.com/a/main.go:5.13,7.2 1 1\n";
         assert_eq!(names(&[a.clone(), b.clone()], Some(text), Some(NAME), &[unit(5, 9)]), expected);
         // Without a name for the path, the module has the file.
-        assert_eq!(names(&[a, b], Some(text), None, &[]), expected);
+        assert_eq!(names(&[a.clone(), b.clone()], Some(text), None, &[]), expected);
+        // So does another program, in which it is the file of a package.
+        let mut main = PackageBuilder::new("main", "example.com/a", "example.com/a");
+        main.add("main", NAME, false, [unit(5, 7)].into_iter());
+        let by_package = program_of(&[main.finish().unwrap()], &[]);
+        assert_eq!(names(&[a, b, by_package], None, None, &[]), expected);
+    }
+
+    #[test]
+    fn of_the_files_of_all_modules_some_are_compared() {
+        let found = |at: usize| {
+            let modules: Vec<String> = (0..60).map(|n| format!("m{n:02}")).collect();
+            let mut packages = Vec::new();
+            for (n, module) in modules.iter().enumerate() {
+                let mut package = PackageBuilder::new("m", module, module);
+                let names = ["a.go", "b.go"].map(|base| format!("{module}/{base}"));
+                package.add("A", &names[0], false, [unit(1, 2)].into_iter());
+                let of_b = if n == at { unit(7, 9) } else { unit(1, 2) };
+                package.add("B", &names[1], false, [of_b].into_iter());
+                packages.push(package.finish().unwrap());
+            }
+            let program = program_of(&packages, &[("/w/a.go", &[unit(5, 7)]), ("/w/b.go", &[unit(7, 9)])]);
+            let mut builder = Builder::new();
+            builder.add_file(&program.0, &program.1);
+            let files = builder.load();
+            let mut data = files.read().0;
+            assert_eq!(data.identify(|_| None, |_, _| false), Undecided::default());
+            data.renamed().iter().map(|renamed| renamed.to.clone()).collect::<Vec<_>>()
+        };
+        // 60 of a.go, and then of b.go those before this one.
+        assert_eq!(found(39), ["m39/a.go", "m39/b.go"]);
+        assert_eq!(found(40), [""; 0]);
     }
 
     #[test]
@@ -459,6 +490,11 @@ mod tests {
         let later = program_with(unit(4, 6), "example.com/a", &[unit(5, 7)]);
         assert_ne!(hash_of(&later), hash_of(&a));
         assert_eq!(names(&[a, later], None, None, &[]), (vec![PATH.to_owned()], vec![]));
+        // So are two whose releases of Go number the statements of an empty block differently.
+        let empty =
+            |statements| Unit { end_line: 7, start_line: 7, start_column: 2, end_column: 2, statements };
+        let of = |statements| program("example.com/a", &[unit(5, 7), empty(statements)]);
+        assert_eq!(names(&[of(0), of(1)], None, None, &[]), (vec![PATH.to_owned()], vec![]));
     }
 
     /// A package without functions of each of these modules.
@@ -545,5 +581,9 @@ mod tests {
         assert_eq!(by_hash(&[&a, &unknown]), [PATH]);
         assert_eq!(by_hash(&[&b, &of_two_modules]), [PATH]);
         assert_eq!(by_hash(&[&a, &b, &elsewhere]), [""; 0]);
+        // The other one of its module is not at this path, and the one at this path cannot be of its module.
+        let of_a = modules(&["example.com/a".to_owned()]);
+        let of_a_elsewhere = program_of(&of_a, &[("/elsewhere/main.go", &[unit(5, 11)])]);
+        assert_eq!(by_hash(&[&a, &b, &of_a_elsewhere]), [""; 0]);
     }
 }
