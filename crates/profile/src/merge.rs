@@ -371,6 +371,7 @@ mod tests {
         let inner = unit((2, 9), (2, 12), 4);
         let empty = unit((7, 2), (7, 2), 8);
         let too_full = unit((8, 2), (9, 1), 16);
+        let pieces = [unit((1, 9), (7, 2), 3), unit((2, 2), (4, 1), 1), unit((5, 2), (7, 1), 2)];
         for (functions, statements, unmerged) in [
             (&[("p/a.go", &[a, b][..]), ("p/a.go", &[empty]), ("p/b.go", &[a])][..], 12, true),
             (&[("p/a.go", &[b, a, inner])], 7, true),
@@ -387,6 +388,8 @@ mod tests {
             (&[("p/a.go", &[unit((1, 9), (4, 10), 1)]), ("p/a.go", &[b])], 3, false),
             // Two numbers of statements at one place.
             (&[("p/a.go", &[a, Unit { statements: 2, ..a }])], 3, false),
+            // What would be another release's pieces of a block, but both are in one input.
+            (&[("p/a.go", &pieces[..])], 6, true),
             // Numbers that Go 1.27.1 repeats.
             (&[("p/a.go", &[too_full, unit((10, 2), (11, 1), 16)])], 32, false),
             (&[("p/a.go", &[])], 0, true),
@@ -394,6 +397,20 @@ mod tests {
             let total = Coverage { covered: 0, total: statements };
             assert_eq!(of_package(functions), (total, unmerged), "{functions:?}");
         }
+    }
+
+    #[test]
+    fn what_a_text_profile_has_of_a_package_counts_too() {
+        let unit = Unit { start_line: 1, start_column: 9, end_line: 3, end_column: 2, statements: 4 };
+        let mut package = PackageBuilder::new("p", "p", "m");
+        package.add("f", "p/a.go", false, [unit].into_iter());
+        let (hash, bytes) = meta_file(&[&package.finish().unwrap()], Mode::Count, Granularity::PerBlock);
+        let mut builder = Builder::new();
+        builder.add_file(FileName::Meta { hash }.to_string(), bytes);
+        builder.add_text_bytes("unit.out", "mode: count\np/a.go:1.9,3.2 4 1\np/a.go:5.9,6.2 2 0\n");
+        let files = builder.load();
+        let (data, _) = files.read();
+        assert_eq!(data.percent(|_| true).0.total(), Coverage { covered: 4, total: 6 });
     }
 
     /// If each looked for its file among those of all others, it would take many minutes.
