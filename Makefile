@@ -44,7 +44,7 @@ E2E_TOOLS := $(E2E)/bin/ko $(E2E)/debian/bin/busybox $(if $(PODCOV_E2E_CONTEXT),
 CLUSTER := target/debug/examples/cluster
 WITH_CLUSTER := $(if $(PODCOV_E2E_CONTEXT),,$(CLUSTER) run --)
 
-.PHONY: help demo test agent agent-sizes image dist archives release tryout reproduce emulate readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e bench-snapshot build install need-rust need-rust-and-go
+.PHONY: help demo test agent agent-sizes image dist archives release check-macos tryout reproduce emulate readers storage fuzz e2e e2e-tools cluster-up cluster-down lint deny mutants bench bench-e2e bench-snapshot build install need-rust need-rust-and-go
 .DEFAULT_GOAL := help
 
 help: ## List these targets
@@ -103,6 +103,10 @@ archives: need-rust ## Make its archives alone
 release: need-rust ## Make its sums, install script, manifests and images, of the archives that are there
 	cargo build --locked --workspace --bins
 	target/debug/podcov-packaging release target/dist --url "$(DIST_URL)" --homepage "$(DIST_HOMEPAGE)"
+
+# On another machine than a Mac this is all there is.
+check-macos: need-rust ## See whether podcov compiles for macOS (needs Python; takes minutes)
+	packaging/dist --check aarch64-apple-darwin x86_64-apple-darwin
 
 tryout: need-rust-and-go ## Install target/dist in empty roots of Debian and busybox, and collect there (Debian or Ubuntu)
 	packaging/tryout $(TRYOUT_ROOTS)
