@@ -172,10 +172,8 @@ fn without_repeated(mut units: Vec<Unit>) -> Vec<Unit> {
 }
 
 fn keep_smaller(places: &mut [&[Unit]]) {
-    // The places in a row, and the sum of their smaller numbers: a window, so that no place is looked at again and again.
-    let (mut start, mut end, mut sum) = (0, 0, 0);
+    let mut start = 0;
     while start < places.len() {
-        end = end.max(start);
         let [_, suspect] = *places[start] else {
             start += 1;
             continue;
@@ -185,6 +183,7 @@ fn keep_smaller(places: &mut [&[Unit]]) {
             [right, other] if other.statements == number => Some(right),
             _ => None,
         };
+        let (mut end, mut sum) = (start, 0);
         while sum < u64::from(number)
             && let Some(unit) = places.get(end).and_then(|place| right(place))
         {
@@ -194,9 +193,8 @@ fn keep_smaller(places: &mut [&[Unit]]) {
         // A label or a bare block is left, which only the larger number counts.
         let is_one_less = || sum + 1 == u64::from(number) && is_by_lines(&places[end - 1][0]);
         if sum != u64::from(number) && !is_one_less() {
-            sum -= u64::from(places[start][0].statements);
-            start += 1;
-            continue;
+            // It is another version of the source, whatever comes.
+            return;
         }
         let empty =
             places[end..].iter().take_while(|place| right(place).is_some_and(|unit| unit.statements == 0));
@@ -204,7 +202,7 @@ fn keep_smaller(places: &mut [&[Unit]]) {
         for place in &mut places[start..end] {
             *place = &place[..1];
         }
-        (start, sum) = (end, 0);
+        start = end;
     }
 }
 

@@ -92,6 +92,23 @@ fn a_bare_block_does_not_make_another_source_of_it() {
     }
 }
 
+#[test]
+fn each_block_of_several_in_a_row_has_its_own_repeated_numbers() {
+    // The last piece of each is empty.
+    let row = |numbers: [u32; 6]| {
+        let places = ["2.2,4.1", "5.2,7.1", "8.2,8.2", "9.2,10.1", "11.2,13.1", "14.2,14.2"];
+        let lines = places.iter().zip(numbers).map(|(place, number)| format!("a.go:{place} {number} 1\n"));
+        format!("mode: set\n{}", lines.collect::<String>())
+    };
+    let (new, repeated) = (row([1, 2, 0, 1, 2, 0]), row([3; 6]));
+    // A piece alone in its file, with a label.
+    let (one, with_label) = ("mode: set\na.go:2.2,4.1 1 1\n", "mode: set\na.go:2.2,4.1 2 1\n");
+    for (right, other) in [(new.as_str(), repeated.as_str()), (one, with_label)] {
+        let profile = profile_of(&[right, other]);
+        assert_eq!((text(&profile).as_str(), findings(&profile)), (right, vec![Finding::Joined]));
+    }
+}
+
 /// From Go 1.27.2 on several statements of a line are just that.
 #[test]
 fn a_line_of_several_statements_is_not_repeated() {
@@ -128,6 +145,8 @@ fn another_source_is_not_another_release() {
         ("a.go:1.10,9.2 3 1\n", "a.go:2.2,4.1 2 1\na.go:5.2,7.1 2 1\n"),
         ("a.go:1.10,9.2 3 1\n", "a.go:1.10,9.2 4 1\n"),
         ("a.go:1.10,9.2 3 1\n", "a.go:1.10,8.2 2 1\n"),
+        // The numbers of one block add up to that of another.
+        ("a.go:2.2,4.1 1 1\na.go:5.2,7.1 2 1\n", "a.go:2.2,4.1 3 1\na.go:5.2,7.1 5 1\n"),
         // Two versions by one release, whose numbers add up by chance or are all 1.
         ("a.go:5.10,9.2 1 1\n", "a.go:5.10,6.9 1 1\na.go:6.9,8.3 1 0\n"),
         ("a.go:5.10,9.2 2 1\n", "a.go:5.10,6.9 1 1\na.go:6.9,8.3 1 0\n"),
