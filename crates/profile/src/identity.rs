@@ -495,6 +495,10 @@ mod tests {
             |statements| Unit { end_line: 7, start_line: 7, start_column: 2, end_column: 2, statements };
         let of = |statements| program("example.com/a", &[unit(5, 7), empty(statements)]);
         assert_eq!(names(&[of(0), of(1)], None, None, &[]), (vec![PATH.to_owned()], vec![]));
+        // An empty block where another one begins does not overlap it.
+        let empty = Unit { end_line: 5, end_column: 13, statements: 0, ..unit(5, 7) };
+        let of = |line| program_with(unit(line, line + 1), "example.com/a", &[empty, unit(5, 7)]);
+        assert_eq!(names(&[of(1), of(2)], None, None, &[]), (vec![PATH.to_owned()], vec![]));
     }
 
     /// A package without functions of each of these modules.

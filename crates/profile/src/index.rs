@@ -325,4 +325,37 @@ mod tests {
         assert_eq!(coarse.parts(&unit((11, 10), (12, 1))), 1..2);
         assert_eq!(coarse.parts(&unit((12, 2), (14, 1))), 1..2);
     }
+
+    #[test]
+    fn blocks_are_in_gos_order() {
+        let in_order = [
+            unit((1, 9), (9, 2)),
+            unit((2, 9), (3, 2)),
+            unit((2, 3), (4, 2)),
+            unit((2, 3), (4, 7)),
+            unit((2, 5), (4, 1)),
+            Unit { statements: 2, ..unit((2, 5), (4, 1)) },
+        ];
+        assert!(in_order.is_sorted_by(|a, b| order(a) < order(b)));
+    }
+
+    #[test]
+    fn a_number_is_repeated_where_two_blocks_in_a_row_have_it() {
+        let piece = |first: u32, last: u32, statements| Unit { statements, ..unit((first, 2), (last, 1)) };
+        for (a, b, expected) in [
+            (piece(2, 4, 1), piece(5, 7, 1), None),
+            (piece(2, 4, 2), piece(5, 7, 2), Some(Repetition::Possible)),
+            // Two lines, and a label in the line after them.
+            (piece(2, 4, 3), piece(5, 7, 3), Some(Repetition::Possible)),
+            (piece(2, 4, 4), piece(5, 8, 4), Some(Repetition::Certain)),
+            (piece(2, 5, 4), piece(6, 8, 4), Some(Repetition::Certain)),
+            (piece(2, 4, 2), piece(5, 7, 3), None),
+            (Unit { end_column: 3, ..piece(2, 4, 4) }, piece(5, 7, 4), None),
+        ] {
+            let blocks = [a, b].map(|unit| Block { unit, count: 0, function: None });
+            let file =
+                FileProfile { name: "a.go", blocks: blocks.to_vec(), finding: None, suites: Vec::new() };
+            assert_eq!(file.repetition(), expected, "{a:?} {b:?}");
+        }
+    }
 }
