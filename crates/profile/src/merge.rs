@@ -388,6 +388,7 @@ mod tests {
             (&[("p/a.go", &[unit((1, 9), (4, 10), 1)]), ("p/a.go", &[b])], 3, false),
             // Two numbers of statements at one place.
             (&[("p/a.go", &[a, Unit { statements: 2, ..a }])], 3, false),
+            (&[("p/a.go", &[empty, Unit { statements: 9, ..empty }])], 8, false),
             // What would be another release's pieces of a block, but both are in one input.
             (&[("p/a.go", &pieces[..])], 6, true),
             // Numbers that Go 1.27.1 repeats.

@@ -100,7 +100,7 @@ fn each_block_of_several_in_a_row_has_its_own_repeated_numbers() {
         let lines = places.iter().zip(numbers).map(|(place, number)| format!("a.go:{place} {number} 1\n"));
         format!("mode: set\n{}", lines.collect::<String>())
     };
-    let (new, repeated) = (row([1, 2, 0, 1, 2, 0]), row([3; 6]));
+    let (new, repeated) = (row([2, 2, 0, 2, 2, 0]), row([4; 6]));
     // A piece alone in its file, with a label.
     let (one, with_label) = ("mode: set\na.go:2.2,4.1 1 1\n", "mode: set\na.go:2.2,4.1 2 1\n");
     for (right, other) in [(new.as_str(), repeated.as_str()), (one, with_label)] {
@@ -175,6 +175,9 @@ fn another_source_is_not_another_release() {
     let later = "mode: set\na.rl:12.2,12.11 1 1\na.rl:14.3,15.1 1 1\n";
     assert_eq!(findings(&profile_of(&[directives, later])), [Finding::LineDirectives]);
     assert_eq!(findings(&profile_of(&[directives])), []);
+    // In one input they are no release's pieces of a block.
+    let overlapping = profile_of(&["mode: set\na.rl:1.9,7.2 3 1\na.rl:2.2,4.1 1 1\na.rl:5.2,7.1 2 1\n"]);
+    assert_eq!((findings(&overlapping), overlapping.percent().total().total), (vec![], 6));
     // A block without a column is not the sum of others, whatever their numbers.
     let (whole, parts) =
         ("mode: set\na.rl:10.0,20.0 3 1\n", "mode: set\na.rl:12.2,14.1 1 1\na.rl:15.2,16.1 2 1\n");
