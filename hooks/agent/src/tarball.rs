@@ -38,25 +38,25 @@ pub(crate) async fn send(folders: Vec<PathBuf>, pieces: mpsc::Sender<io::Result<
     let _ = pieces.send(last).await;
 }
 
-/// Sends an archive of files whose bytes are here already, by name.
+/// Sends an archive of files whose bytes are here already, by name. An error ends it.
 pub(crate) async fn send_bytes(files: BTreeMap<String, Bytes>, pieces: mpsc::Sender<io::Result<Bytes>>) {
     for (name, bytes) in files {
-        if !send_file(&name, bytes, &pieces).await {
+        let parts = match entry(&name, bytes) {
+            Ok(parts) => parts,
+            Err(error) => {
+                let _ = pieces.send(Err(error)).await;
+                return;
+            }
+        };
+        if !send_parts(parts, &pieces).await {
             return;
         }
     }
     let _ = pieces.send(Ok(Bytes::from_static(&END))).await;
 }
 
-/// Sends a file of an archive. Gives whether the receiver goes on with it.
-async fn send_file(name: &str, bytes: Bytes, pieces: &mpsc::Sender<io::Result<Bytes>>) -> bool {
-    let parts = match entry(name, bytes) {
-        Ok(parts) => parts,
-        Err(error) => {
-            let _ = pieces.send(Err(error)).await;
-            return false;
-        }
-    };
+/// Sends the parts of a file. Gives whether the receiver goes on with it.
+async fn send_parts(parts: [Bytes; 3], pieces: &mpsc::Sender<io::Result<Bytes>>) -> bool {
     for part in parts.into_iter().filter(|part| !part.is_empty()) {
         if pieces.send(Ok(part)).await.is_err() {
             return false;
@@ -79,7 +79,7 @@ async fn send_files(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        if !send_file(&name, bytes.into(), pieces).await {
+        if !send_parts(entry(&name, bytes.into())?, pieces).await {
             break;
         }
     }
