@@ -372,8 +372,12 @@ async fn a_pod_that_is_killed_loses_the_last_interval_alone() -> Result<()> {
     let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
     space.api::<Pod>().delete(&pod, &now).await?;
     space.another_pod("stock", &pod).await?;
-    let collected = from_bucket(&space).await?;
-    ensure!(collected.stdout.contains(" containers in "), "{collected:?}");
+    // The new one is uploaded at its first interval.
+    let both = async {
+        while !from_bucket(&space).await?.stdout.contains(" containers in ") {}
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(HUNG, both).await.context("the new pod was never uploaded")??;
     assert!(before.is_subset(&covered_in(&[space.collected(&pod, "app")]).await?));
     Ok(())
 }

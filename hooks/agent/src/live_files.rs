@@ -10,6 +10,7 @@
 //! the same way a snapshot does not take the place of one before it that had more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,17 @@ use crate::{NAME, files};
 
 /// How much earlier than a process its start may seem to be, in nanoseconds.
 const EARLY: u64 = 1_000_000_000;
+
+/// How exactly Linux tells when a process was started, in nanoseconds.
+const TICK: u64 = 10_000_000;
+
+/// A number of nanoseconds below a tick, by what tells a process from others. The pods of a Deployment may start processes of the
+/// same ID in one tick; with the same name, two files would be taken for one.
+fn within_tick(auxv: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(auxv);
+    hasher.finish() % TICK
+}
 
 /// The snapshots of some processes.
 pub(crate) struct LiveFiles {
@@ -381,7 +393,7 @@ impl LiveFiles {
 
     /// The name for the first snapshot of a process, or for the first since it has cleared its counters.
     fn first_name(&self, snapshot: &ProcessSnapshot) -> io::Result<FileName> {
-        let ProcessSnapshot { started, counters, .. } = snapshot;
+        let ProcessSnapshot { started, auxv, counters, .. } = snapshot;
         let (FileName::Counters { hash, pid, .. }, Some(started)) = (counters.name, started) else {
             return Ok(counters.name);
         };
@@ -389,7 +401,8 @@ impl LiveFiles {
             return Ok(counters.name);
         }
         // A file that is as old as the process counts as its own.
-        let by_start = FileName::Counters { hash, pid, nanos: started.saturating_add(EARLY) };
+        let nanos = started.saturating_add(EARLY).saturating_add(within_tick(auxv));
+        let by_start = FileName::Counters { hash, pid, nanos };
         let is_free = match fs::read(self.folder.path().join(by_start.to_string())) {
             // An earlier podcov-agent has read it.
             Ok(before) => livecov::is_within(&before, &counters.bytes) != Ok(false),
@@ -430,4 +443,16 @@ fn is_earlier(name: &str, than: &FileName) -> bool {
         _ => None,
     };
     name.parse().is_ok_and(|name| nanos(&name).zip(nanos(than)).is_some_and(|(name, than)| name < than))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_are_started_in_one_tick_have_files_of_their_own() {
+        let (one, other) = (within_tick(b"one"), within_tick(b"other"));
+        assert!(one != other && one < TICK && other < TICK);
+        assert_eq!(one, within_tick(b"one"), "an agent that is started again goes on with the same file");
+    }
 }
